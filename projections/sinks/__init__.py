@@ -1,0 +1,77 @@
+"""Where documents are published: the port that every sink keeps. One file beside this is one sink."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+Value = str | int | float | bool | bytes | None | list["Value"] | dict[str, "Value"]
+"""A field's value on its way out; the table of types is in `projections.documents`."""
+
+
+class Change(Struct, frozen=True, gc=False):
+    """A document as it now is, or (`fields` None) the fact that it is no more.
+
+    `fields` maps field name to value, key field included; times are in seconds. `block` is the
+    block that the projection had reached.
+    """
+
+    key: str
+    revision: int
+    block: int
+    fields: dict[str, Value] | None
+
+
+class Marker(Struct, frozen=True, gc=False):
+    """The publisher's cursor, kept inside the sink: whose documents these are, up to which revision.
+
+    `store` is the event store's id, `nonce` is drawn anew at each claim.
+    """
+
+    store: str
+    chain_id: int
+    projection: str
+    revision: int
+    nonce: str
+
+
+class Sink(Protocol):
+    """One published copy of one projection. It converges whatever is sent how often in which order.
+
+    Every method raises a `SinkError` of the fitting kind, never a vendor's exception.
+    """
+
+    name: str
+
+    def open(self) -> None:
+        """Connects, and makes the indexes that reading needs. Idempotent."""
+        ...
+
+    def marker(self) -> Marker | None:
+        """The marker inside the sink, None in a sink that nobody has claimed."""
+        ...
+
+    def mark(self, new: Marker, *, old: Marker | None) -> None:
+        """Sets the marker to `new` if it is still exactly `old` (None: still absent).
+
+        Raises `MarkerLost` otherwise. Durable when it returns.
+        """
+        ...
+
+    def write(self, changes: Sequence[Change]) -> int:
+        """Applies each change whose revision is above what the sink holds for its key; returns how many.
+
+        Whatever the sink holds that is not ours stays. Durable when it returns. A removal leaves its
+        revision behind, so that an older write cannot bring the document back.
+        """
+        ...
+
+    def read(self, keys: Sequence[str]) -> dict[str, Change]:
+        """What the sink holds under these keys, removed ones (fields None) included; absent: absent."""
+        ...
+
+    def scan(self) -> Iterator[Change]:
+        """Everything in the sink that carries our mark, in any order."""
+        ...

@@ -1,0 +1,8 @@
+"""What every test can ask for: the real parts, each from its own file under servers/."""
+
+pytest_plugins = [
+    "tests.servers.anvil",
+    "tests.servers.mongo",
+    "tests.servers.postgres",
+    "tests.servers.redis",
+]
