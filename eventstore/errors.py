@@ -1,20 +1,20 @@
 """The error tree. A message says what, which value, what to do; `retry` says if trying again can help.
 
-    ChainfoldError
-    ├── SourceError               a node or what it answered
-    │   ├── SourceUnavailable     unreachable, timed out, internal error            (retry)
-    │   ├── Throttled             too many requests; wait, do not ask for less      (retry)
-    │   ├── RangeTooLarge         ask for fewer blocks                              (retry, smaller)
-    │   ├── BlockUnknown          the node has not (or no longer) seen this block   (retry)
-    │   ├── AnswerRefused         the answer contradicts itself or the question     (retry)
-    │   └── WrongChain            another chain id or genesis
-    ├── StoreError                the event store
-    │   ├── StoreUnavailable      unreachable, disk full, locked                    (retry)
-    │   ├── SchemaOutdated        run `chainfold migrate`
-    │   ├── HistoryConflict       another payload under a key that lives
-    │   ├── LeaseHeld             another process works on this                     (retry)
-    │   └── Fenced                this process lost its lease; its work was refused (retry)
-    └── projections.errors ...    the read side
+ChainfoldError
+├── SourceError               a node or what it answered
+│   ├── SourceUnavailable     unreachable, timed out, internal error            (retry)
+│   ├── Throttled             too many requests; wait, do not ask for less      (retry)
+│   ├── RangeTooLarge         ask for fewer blocks                              (retry, smaller)
+│   ├── BlockUnknown          the node has not (or no longer) seen this block   (retry)
+│   ├── AnswerRefused         the answer contradicts itself or the question     (retry)
+│   └── WrongChain            another chain id or genesis
+├── StoreError                the event store
+│   ├── StoreUnavailable      unreachable, disk full, locked                    (retry)
+│   ├── SchemaOutdated        run `chainfold migrate`
+│   ├── HistoryConflict       another payload under a key that lives
+│   ├── LeaseHeld             another process works on this                     (retry)
+│   └── Fenced                this process lost its lease; its work was refused (retry)
+└── projections.errors ...    the read side
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Log(Struct, frozen=True, gc=False):
     block_hash: bytes
 
 
-class Filter(Struct, frozen=True, order=True, gc=False):
+class Filter(Struct, frozen=True, gc=False):
     """What coverage is counted by: one address, and one topic0 or (None) all its topics."""
 
     address: bytes

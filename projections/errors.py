@@ -1,18 +1,18 @@
 """The error tree of the read side, under `eventstore.errors.ChainfoldError`.
 
-    ChainfoldError
-    ├── ConfigurationError        the configuration, with the path of the key
-    ├── SignatureError            an event declaration that cannot be parsed or bound
-    ├── DecodingError             a log does not have the shape its event declares
-    ├── ProjectorError            a projector is not usable, or raised
-    ├── ValueRefused              a value does not fit the field it was put in
-    ├── HistoryOutOfOrder         the journal showed (block, index) that does not rise
-    ├── GenerationRefused         a generation may not be promoted
-    └── SinkError
-        ├── SinkUnavailable       unreachable or failing                            (retry)
-        ├── ForeignMarker         the sink belongs to another store or projection
-        ├── MarkerLost            the sink was wiped, restored or taken meanwhile   (retry)
-        └── KeyConflict           the sink holds a document we may not touch under our key
+ChainfoldError
+├── ConfigurationError        the configuration, with the path of the key
+├── SignatureError            an event declaration that cannot be parsed or bound
+├── DecodingError             a log does not have the shape its event declares
+├── ProjectorError            a projector is not usable, or raised
+├── ValueRefused              a value does not fit the field it was put in
+├── HistoryOutOfOrder         the journal showed (block, index) that does not rise
+├── GenerationRefused         a generation may not be promoted
+└── SinkError
+    ├── SinkUnavailable       unreachable or failing                            (retry)
+    ├── ForeignMarker         the sink belongs to another store or projection
+    ├── MarkerLost            the sink was wiped, restored or taken meanwhile   (retry)
+    └── KeyConflict           the sink holds a document we may not touch under our key
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""What every test can ask for: the real parts, each from its own file under servers/."""
+"""What every test can ask for: the real parts, each from its own file under servers/, and stores."""
 
 pytest_plugins = [
     "tests.servers.anvil",
     "tests.servers.mongo",
     "tests.servers.postgres",
     "tests.servers.redis",
+    "tests.stores",
 ]

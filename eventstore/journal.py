@@ -1,0 +1,478 @@
+"""The journal: what was learned of a chain, in the order it was learned. The only file that speaks SQL
+to history.
+
+Laws: rows are only ever inserted. A log is keyed by (chain, block, index, entry); entries are numbered
+without holes inside the append's own transaction; at most one log lives at a (block, index). Canonical
+are the logs that have no orphan row.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+from sqlalchemy import Connection, bindparam, text
+
+from eventstore import bulk, digest
+from eventstore.coverage import Coverage, Covered
+from eventstore.errors import HistoryConflict
+from eventstore.records import Appended, Filter, Header, Log, Orphaned
+
+_LIVING = (
+    "NOT EXISTS (SELECT 1 FROM orphans o WHERE o.chain_id = l.chain_id "
+    "AND o.block_number = l.block_number AND o.entry = l.entry)"
+)
+
+
+class StoredLog(Struct, frozen=True, gc=False):
+    """A log as a replay reads it; `kind` names its address and topic0 (`Journal.kinds`)."""
+
+    block_number: int
+    log_index: int
+    entry: int
+    kind: int
+    tx_hash: bytes
+    topic1: bytes | None
+    topic2: bytes | None
+    topic3: bytes | None
+    data: bytes
+
+
+class StoredBlock(Struct, frozen=True, gc=False):
+    """A block that holds logs; `timestamp` in seconds."""
+
+    number: int
+    hash: bytes
+    timestamp: int
+
+
+class Kind(Struct, frozen=True, gc=False):
+    """An interned (address, topic0); an empty topic0 stands for a log without topics."""
+
+    address: bytes
+    topic0: bytes
+
+
+class Recorded(Struct, frozen=True, gc=False):
+    """A log of the history: in which entry it was learned, and in which it was orphaned, if ever.
+
+    `timestamp` is its block's, in seconds.
+    """
+
+    log: Log
+    timestamp: int
+    entry: int
+    orphaned_by: int | None
+
+
+class Page(Struct, frozen=True):
+    """Whole blocks of canonical logs, ascending by (block, index).
+
+    `through` is the last block that the page speaks for: up to there nothing is missing.
+    """
+
+    logs: list[StoredLog]
+    blocks: dict[tuple[int, int], StoredBlock]  # by (number, entry)
+    through: int
+
+
+class Journal:
+    """The journal of one chain, within the caller's transaction (to write) or snapshot (to read)."""
+
+    def __init__(self, tx: Connection, chain_id: int) -> None:
+        self._tx = tx
+        self._chain = chain_id
+
+    # --- writing ---
+
+    def append(
+        self, logs: Sequence[Log], blocks: Mapping[int, Header], covered: Iterable[Covered] = ()
+    ) -> Appended | None:
+        """Adds the logs that do not live yet, and covers what was asked for, in this transaction.
+
+        `logs` ascend by (block, index) and every block that holds one is in `blocks`. Logs that live
+        already with the same payload are subtracted, so an append may be repeated; None says that
+        nothing was left, and no entry is made. Raises `HistoryConflict` where another payload, or a
+        block of another hash, lives there: that block must be orphaned first.
+        """
+        fresh = self._subtract_living(logs, blocks)
+        entry = self.head()
+        appended = None
+        if fresh:
+            entry += 1
+            appended = self._insert(entry, fresh, blocks)
+        coverage = Coverage(self._tx, self._chain)
+        for item in covered:
+            coverage.add(item, entry=entry)
+        return appended
+
+    def orphan(self, first: int, last: int | None = None) -> Orphaned | None:
+        """Takes every living block from `first` to `last` (None: to the end) off the canonical chain.
+
+        Coverage is voided from `first` on, for every filter, so that it is fetched again. None says
+        that no living block was there, and no entry is made; coverage is voided all the same.
+        """
+        Coverage(self._tx, self._chain).void_from(first)
+        rows = self._tx.execute(
+            text(
+                "SELECT number, entry, hash FROM blocks l WHERE chain_id = :chain "
+                "AND number BETWEEN :first AND :last AND "
+                + _LIVING.replace("l.block_number", "l.number")
+                + " ORDER BY number, entry"
+            ),
+            {"chain": self._chain, "first": first, "last": 2**62 if last is None else last},
+        ).all()
+        if not rows:
+            return None
+        entry = self.head() + 1
+        gone = [(number, of_entry) for number, of_entry, _ in rows]
+        touched, count = self._touched_kinds(gone)
+        bulk.insert(
+            self._tx,
+            "orphans",
+            ("chain_id", "block_number", "entry", "orphaned_by"),
+            [(self._chain, number, of_entry, entry) for number, of_entry in gone],
+        )
+        orphaned = Orphaned(entry, rows[0].number, rows[-1].number, count)
+        self._record(orphaned, rows[-1].hash, touched, digest.of_orphans(gone))
+        return orphaned
+
+    # --- reading ---
+
+    def head(self) -> int:
+        """The number of the newest entry; 0 in an empty journal."""
+        found = self._tx.execute(
+            text("SELECT max(entry) FROM entries WHERE chain_id = :chain"), {"chain": self._chain}
+        ).scalar()
+        return int(found or 0)
+
+    def kinds(self, filters: Iterable[Filter]) -> dict[int, Kind]:
+        """The interned kinds of log that these filters match, as far as any was ever seen."""
+        wanted = set(filters)
+        addresses = sorted({item.address for item in wanted})
+        if not addresses:
+            return {}
+        rows = self._tx.execute(
+            text(
+                "SELECT kind, address, topic0 FROM log_kinds WHERE address IN :addresses"
+            ).bindparams(bindparam("addresses", expanding=True)),
+            {"addresses": addresses},
+        )
+        return {
+            kind: Kind(address, topic0)
+            for kind, address, topic0 in rows
+            if Filter(address) in wanted or Filter(address, topic0) in wanted
+        }
+
+    def read(self, kinds: Iterable[int], *, after: int, to: int, limit: int) -> Page:
+        """Canonical logs of these kinds in blocks `after` + 1 to `to`, about `limit` of them.
+
+        Only whole blocks: a page ends before the block that would make it longer than `limit`, but
+        holds at least one block.
+        """
+        wanted = sorted(kinds)
+        if not wanted or after >= to:
+            return Page([], {}, max(to, after))
+        logs = self._select(wanted, after + 1, to, limit)
+        through = to
+        if len(logs) == limit:
+            cut = logs[-1].block_number
+            whole = [log for log in logs if log.block_number < cut]
+            if whole:
+                logs, through = whole, cut - 1
+            else:
+                logs, through = self._select(wanted, cut, cut, 2**31 - 1), cut
+        return Page(logs, self._blocks_of(logs), through)
+
+    def lowest_change(self, since: int, kinds: Iterable[int]) -> int | None:
+        """The lowest block with logs of these kinds that entries after `since` appended or orphaned."""
+        wanted = sorted(kinds)
+        if not wanted:
+            return None
+        found = self._tx.execute(
+            text(
+                "SELECT min(first_block) FROM entry_kinds "
+                "WHERE chain_id = :chain AND kind IN :kinds AND entry > :since"
+            ).bindparams(bindparam("kinds", expanding=True)),
+            {"chain": self._chain, "kinds": wanted, "since": since},
+        ).scalar()
+        return None if found is None else int(found)
+
+    def canonical_blocks_below(self, block: int, limit: int) -> list[Header]:
+        """The `limit` newest living blocks below `block`, descending: what a deep reorg is held against."""
+        rows = self._tx.execute(
+            text(
+                "SELECT DISTINCT number, hash, parent_hash, timestamp FROM blocks l "
+                "WHERE chain_id = :chain AND number < :block AND "
+                + _LIVING.replace("l.block_number", "l.number")
+                + " ORDER BY number DESC LIMIT :limit"
+            ),
+            {"chain": self._chain, "block": block, "limit": limit},
+        )
+        return [Header(*row) for row in rows]
+
+    def history(
+        self,
+        *,
+        first: int = 0,
+        last: int | None = None,
+        address: bytes | None = None,
+        topic: bytes | None = None,
+        tx_hash: bytes | None = None,
+        orphaned: bool | None = False,
+        limit: int = 1000,
+    ) -> list[Recorded]:
+        """What was ever learned, canonical (`orphaned` False), orphaned (True) or both (None).
+
+        `topic` asks for logs that carry these 32 bytes as an indexed parameter. Ascending by (block,
+        index, entry), at most `limit`.
+        """
+        conditions = ["l.chain_id = :chain", "l.block_number BETWEEN :first AND :last"]
+        if address is not None:
+            conditions.append("k.address = :address")
+        if topic is not None:
+            conditions.append("(l.topic1 = :topic OR l.topic2 = :topic OR l.topic3 = :topic)")
+        if tx_hash is not None:
+            conditions.append("l.tx_hash = :tx_hash")
+        if orphaned is not None:
+            conditions.append(f"o.orphaned_by IS {'NOT ' if orphaned else ''}NULL")
+        rows = self._tx.execute(
+            text(
+                "SELECT l.block_number, l.log_index, l.entry, k.address, k.topic0, l.topic1, l.topic2, "
+                "l.topic3, l.data, l.tx_hash, l.tx_index, b.hash, b.timestamp, o.orphaned_by "
+                "FROM logs l JOIN log_kinds k ON k.kind = l.kind "
+                "JOIN blocks b ON b.chain_id = l.chain_id AND b.number = l.block_number "
+                "AND b.entry = l.entry LEFT JOIN orphans o ON o.chain_id = l.chain_id "
+                "AND o.block_number = l.block_number AND o.entry = l.entry "
+                f"WHERE {' AND '.join(conditions)} "  # noqa: S608 - conditions are constants
+                "ORDER BY l.block_number, l.log_index, l.entry LIMIT :limit"
+            ),
+            {
+                "chain": self._chain,
+                "first": first,
+                "last": 2**62 if last is None else last,
+                "address": address,
+                "topic": topic,
+                "tx_hash": tx_hash,
+                "limit": limit,
+            },
+        )
+        return [
+            Recorded(
+                Log(
+                    row[0],
+                    row[1],
+                    row[3],
+                    tuple(topic for topic in row[4:8] if topic),
+                    row[8],
+                    row[9],
+                    row[10],
+                    row[11],
+                ),
+                row[12],
+                row[2],
+                row[13],
+            )
+            for row in rows
+        ]
+
+    # --- within ---
+
+    def _subtract_living(self, logs: Sequence[Log], blocks: Mapping[int, Header]) -> list[Log]:
+        if not logs:
+            return []
+        span = {
+            "chain": self._chain,
+            "first": logs[0].block_number,
+            "last": logs[-1].block_number,
+        }
+        for number, living in self._tx.execute(
+            text(
+                "SELECT number, hash FROM blocks l WHERE chain_id = :chain "
+                "AND number BETWEEN :first AND :last AND "
+                + _LIVING.replace("l.block_number", "l.number")
+            ),
+            span,
+        ):
+            if number in blocks and blocks[number].hash != living:
+                raise HistoryConflict(
+                    f"Block {number} lives in the journal as 0x{living.hex()}, but 0x"
+                    f"{blocks[number].hash.hex()} was to be appended: it must be orphaned first."
+                )
+        rows = self._tx.execute(
+            text(
+                "SELECT l.block_number, l.log_index, k.address, k.topic0, l.topic1, l.topic2, l.topic3, "
+                "l.data, l.tx_hash, l.tx_index FROM logs l JOIN log_kinds k ON k.kind = l.kind "
+                f"WHERE l.chain_id = :chain AND l.block_number BETWEEN :first AND :last AND {_LIVING}"
+            ),
+            span,
+        ).all()
+        if not rows:
+            return list(logs)
+        living_logs = {(row[0], row[1]): row for row in rows}
+        fresh = []
+        for log in logs:
+            row = living_logs.get((log.block_number, log.log_index))
+            if row is None:
+                fresh.append(log)
+                continue
+            topics = tuple(topic for topic in row[3:7] if topic)
+            if (row[2], topics, row[7], row[8], row[9]) != (
+                log.address,
+                log.topics,
+                log.data,
+                log.tx_hash,
+                log.tx_index,
+            ):
+                raise HistoryConflict(
+                    f"Log {log.log_index} of block {log.block_number} lives in the journal with another "
+                    "payload: the block must be orphaned first."
+                )
+        return fresh
+
+    def _insert(self, entry: int, logs: Sequence[Log], blocks: Mapping[int, Header]) -> Appended:
+        chain = self._chain
+        kind_of = self._intern(
+            {(log.address, log.topics[0] if log.topics else b"") for log in logs}
+        )
+        touched: dict[int, int] = {}
+        rows = []
+        for log in logs:
+            topics = log.topics
+            kind = kind_of[(log.address, topics[0] if topics else b"")]
+            if kind not in touched:  # logs ascend: the first one seen is in the lowest block
+                touched[kind] = log.block_number
+            rows.append(
+                (
+                    chain,
+                    log.block_number,
+                    log.log_index,
+                    entry,
+                    kind,
+                    log.tx_hash,
+                    log.tx_index,
+                    topics[1] if len(topics) > 1 else None,
+                    topics[2] if len(topics) > 2 else None,
+                    topics[3] if len(topics) > 3 else None,
+                    log.data,
+                )
+            )
+        held = [blocks[number] for number in dict.fromkeys(log.block_number for log in logs)]
+        bulk.insert(
+            self._tx,
+            "blocks",
+            ("chain_id", "number", "entry", "hash", "parent_hash", "timestamp"),
+            [(chain, b.number, entry, b.hash, b.parent_hash, b.timestamp) for b in held],
+        )
+        bulk.insert(self._tx, "logs", bulk.LOG_COLUMNS, rows)
+        appended = Appended(entry, held[0].number, held[-1].number, len(logs))
+        self._record(appended, held[-1].hash, touched, digest.of_logs(held, logs))
+        return appended
+
+    def _intern(self, wanted: set[tuple[bytes, bytes]]) -> dict[tuple[bytes, bytes], int]:
+        known: dict[tuple[bytes, bytes], int] = {}
+        for address in {address for address, _ in wanted}:
+            for kind, topic0 in self._tx.execute(
+                text("SELECT kind, topic0 FROM log_kinds WHERE address = :address"),
+                {"address": address},
+            ):
+                known[(address, topic0)] = kind
+        missing = sorted(wanted - known.keys())
+        if missing:
+            if self._tx.dialect.name == "postgresql":  # another chain's ingester may intern as well
+                self._tx.execute(text("LOCK TABLE log_kinds IN SHARE ROW EXCLUSIVE MODE"))
+            start = self._tx.execute(
+                text("SELECT coalesce(max(kind), 0) FROM log_kinds")
+            ).scalar_one()
+            for kind, (address, topic0) in enumerate(missing, start=start + 1):
+                self._tx.execute(
+                    text(
+                        "INSERT INTO log_kinds VALUES (:kind, :address, :topic0) "
+                        "ON CONFLICT (address, topic0) DO NOTHING"
+                    ),
+                    {"kind": kind, "address": address, "topic0": topic0},
+                )
+            return self._intern(wanted)
+        return {pair: known[pair] for pair in wanted}
+
+    def _record(
+        self, item: Appended | Orphaned, head_hash: bytes, touched: Mapping[int, int], rows: bytes
+    ) -> None:
+        """Writes the entry's own rows, and chains its digest to the one before it."""
+        previous = self._tx.execute(
+            text("SELECT digest FROM entries WHERE chain_id = :chain AND entry = :entry"),
+            {"chain": self._chain, "entry": item.entry - 1},
+        ).scalar()
+        at = time.time_ns() // 1000
+        previous = digest.START if previous is None else previous
+        self._tx.execute(
+            text(
+                "INSERT INTO entries VALUES "
+                "(:chain, :entry, :kind, :first, :last, :count, :head, :at, :previous, :digest)"
+            ),
+            {
+                "chain": self._chain,
+                "entry": item.entry,
+                "kind": "appended" if isinstance(item, Appended) else "orphaned",
+                "first": item.first_block,
+                "last": item.last_block,
+                "count": item.log_count,
+                "head": head_hash,
+                "at": at,
+                "previous": previous,
+                "digest": digest.of_entry(self._chain, item, head_hash, at, previous, rows),
+            },
+        )
+        bulk.insert(
+            self._tx,
+            "entry_kinds",
+            ("chain_id", "kind", "entry", "first_block"),
+            [(self._chain, kind, item.entry, first) for kind, first in touched.items()],
+        )
+
+    def _touched_kinds(self, gone: Sequence[tuple[int, int]]) -> tuple[dict[int, int], int]:
+        """By kind the lowest of these (block, entry) that hold it, and how many logs they hold."""
+        alive = set(gone)
+        touched: dict[int, int] = {}
+        count = 0
+        for number, entry, kind in self._tx.execute(
+            text(
+                "SELECT block_number, entry, kind FROM logs WHERE chain_id = :chain "
+                "AND block_number BETWEEN :first AND :last ORDER BY block_number"
+            ),
+            {"chain": self._chain, "first": gone[0][0], "last": gone[-1][0]},
+        ):
+            if (number, entry) in alive:
+                touched.setdefault(kind, number)
+                count += 1
+        return touched, count
+
+    def _select(self, kinds: Sequence[int], first: int, last: int, limit: int) -> list[StoredLog]:
+        # "+ 0" keeps both planners on the primary key, which is the order of the answer; by the index
+        # on kind they would sort the whole range for every page.
+        result = self._tx.execute(
+            text(
+                "SELECT block_number, log_index, entry, kind, tx_hash, topic1, topic2, topic3, data "
+                "FROM logs l WHERE chain_id = :chain AND block_number BETWEEN :first AND :last "
+                f"AND l.kind + 0 IN :kinds AND {_LIVING} "
+                "ORDER BY block_number, log_index, entry LIMIT :limit"
+            ).bindparams(bindparam("kinds", expanding=True)),
+            {"chain": self._chain, "first": first, "last": last, "kinds": kinds, "limit": limit},
+        )
+        return [StoredLog(*row) for row in result]
+
+    def _blocks_of(self, logs: Sequence[StoredLog]) -> dict[tuple[int, int], StoredBlock]:
+        if not logs:
+            return {}
+        rows = self._tx.execute(
+            text(
+                "SELECT number, entry, hash, timestamp FROM blocks WHERE chain_id = :chain "
+                "AND number BETWEEN :first AND :last"
+            ),
+            {"chain": self._chain, "first": logs[0].block_number, "last": logs[-1].block_number},
+        )
+        return {
+            (number, entry): StoredBlock(number, hash_, timestamp)
+            for number, entry, hash_, timestamp in rows
+        }

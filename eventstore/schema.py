@@ -1,0 +1,177 @@
+"""The tables of the event store. The first six are history: triggers refuse UPDATE, DELETE, TRUNCATE."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+HISTORY = ("entries", "entry_kinds", "blocks", "log_kinds", "logs", "orphans")
+"""The tables that accept INSERT only."""
+
+entries = Table(
+    "entries",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(8), nullable=False),
+    Column("first_block", BigInteger, nullable=False),
+    Column("last_block", BigInteger, nullable=False),
+    Column("log_count", BigInteger, nullable=False),
+    Column("head_hash", LargeBinary, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),  # microseconds since 1970
+    Column("previous_digest", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The lowest block that an entry touched, by kind of log: the answer to `Journal.lowest_change`.
+entry_kinds = Table(
+    "entry_kinds",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Integer, primary_key=True, autoincrement=False),
+    Column("entry", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_block", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("parent_hash", LargeBinary, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),  # seconds
+    sqlite_with_rowid=False,
+)
+
+# Address and topic0 are interned: they repeat in every log. No topics at all is an empty topic0.
+log_kinds = Table(
+    "log_kinds",
+    metadata,
+    Column("kind", Integer, primary_key=True, autoincrement=False),
+    Column("address", LargeBinary, nullable=False),
+    Column("topic0", LargeBinary, nullable=False),
+    UniqueConstraint("address", "topic0", name="log_kinds_once"),
+)
+
+logs = Table(
+    "logs",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("block_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("log_index", Integer, primary_key=True, autoincrement=False),
+    Column("entry", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Integer, nullable=False),
+    Column("tx_hash", LargeBinary, nullable=False),
+    Column("tx_index", Integer, nullable=False),
+    Column("topic1", LargeBinary),
+    Column("topic2", LargeBinary),
+    Column("topic3", LargeBinary),
+    Column("data", LargeBinary, nullable=False),
+    Index("logs_by_kind", "chain_id", "kind", "block_number"),
+    sqlite_with_rowid=False,
+)
+
+orphans = Table(
+    "orphans",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("block_number", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry", BigInteger, primary_key=True, autoincrement=False),
+    Column("orphaned_by", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Which blocks of which filter were fetched; an empty topic0 stands for all topics of the address.
+coverage = Table(
+    "coverage",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("address", LargeBinary, primary_key=True),
+    Column("topic0", LargeBinary, primary_key=True),
+    Column("first_block", BigInteger, primary_key=True, autoincrement=False),
+    Column("last_block", BigInteger, nullable=False),
+    Column("entry", BigInteger, nullable=False),
+    Column("checked", String(8), nullable=False),
+)
+
+# --- operational, mutable ---
+
+store = Table(
+    "store",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+chains = Table(
+    "chains",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("genesis", LargeBinary, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("expires_at", Float, nullable=False),  # the database's clock, seconds since 1970
+)
+
+tail = Table(
+    "tail",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("parent_hash", LargeBinary, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+)
+
+finality = Table(
+    "finality",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+
+# What the ingester last saw and did, for `status`: one row a chain.
+progress = Table(
+    "progress",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("head", BigInteger, nullable=False),
+    Column("last_sync_at", BigInteger),  # microseconds since 1970
+    Column("error", Text),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("command", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Column("outcome", SmallInteger),  # the exit code; none while it runs, or if it was killed
+    Column("detail", Text, nullable=False, server_default=""),
+)

@@ -1,0 +1,145 @@
+"""The SQL database: engine, snapshots to read in, transactions to write in, the store's identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from eventstore import schema
+from eventstore.errors import ChainfoldError, SchemaOutdated, StoreError, StoreUnavailable
+from eventstore.secret import public
+
+
+class Store:
+    """One database, SQLite or PostgreSQL.
+
+    `read()` is a snapshot: everything inside it sees one moment. `write()` is a transaction that
+    commits at the end of its block, or not at all.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _engine(url)
+        self.sqlite = self.engine.dialect.name == "sqlite"
+
+    def __repr__(self) -> str:
+        return f"Store({public(self.url)})"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A snapshot: BEGIN on SQLite (WAL), REPEATABLE READ on PostgreSQL."""
+        level = {} if self.sqlite else {"isolation_level": "REPEATABLE READ"}
+        with self._translated(), self.engine.connect() as connection:
+            yield connection.execution_options(**level)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction: BEGIN IMMEDIATE on SQLite, READ COMMITTED on PostgreSQL."""
+        with self._translated(), self.engine.connect() as connection:
+            connection = connection.execution_options(chainfold_write=True)
+            with connection.begin():
+                yield connection
+
+    def identity(self) -> str:
+        """The id drawn when the store was made; sinks remember it. `SchemaOutdated` before that."""
+        with self.read() as tx:
+            found = tx.execute(select(schema.store.c.id)).scalar()
+        if found is None:
+            raise SchemaOutdated(
+                f"The event store {public(self.url)} is not set up.",
+                hint="Run `chainfold migrate`.",
+            )
+        return str(found)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except ChainfoldError:
+            raise
+        except DBAPIError as error:
+            raise self._ours(error, str(error.orig)) from error
+        except self.engine.dialect.loaded_dbapi.Error as error:  # COPY goes below SQLAlchemy
+            raise self._ours(error, str(error)) from error
+        except SQLAlchemyError as error:
+            raise StoreError(f"The event store {public(self.url)} failed: {error}.") from error
+
+    def _ours(self, error: Exception, reason: str) -> StoreError:
+        """A driver's error as ours: a missing table is an old schema, a refusal is final, the rest may heal."""
+        lines = reason.strip().splitlines()
+        text = lines[0].rstrip(".") if lines else "no reason given"
+        where = f"The event store {public(self.url)}"
+        if "database" in text and "does not exist" in text:
+            return StoreError(f"{where} does not exist.", hint="Create it, or mend store.url.")
+        if "password authentication failed" in text:
+            return StoreError(f"{where} refuses the password.", hint="Mend store.url.")
+        if any(
+            sign in text
+            for sign in ("no such table", "no such column", "has no column", "does not exist")
+        ):
+            return SchemaOutdated(
+                f"{where} has an old or empty schema ({text}).", hint="Run `chainfold migrate`."
+            )
+        if type(error).__name__ in ("IntegrityError", "ProgrammingError", "DataError"):
+            return StoreError(f"{where} refused a statement: {text}.")
+        return StoreUnavailable(
+            f"{where} is not available: {text}.",
+            hint="Nothing was written; the work continues where it stood when the store is back.",
+        )
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+        if backend == "sqlite":
+            engine = create_engine(url, connect_args={"timeout": 60, "check_same_thread": False})
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+            return engine
+        if backend == "postgresql":
+            if parsed.drivername == "postgresql":
+                parsed = parsed.set(drivername="postgresql+psycopg")
+            return create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise StoreError(
+            f"The driver for {public(url)} is not installed.",
+            hint='Run `pip install "chainfold[postgres]"`.',
+        ) from error
+    except (SQLAlchemyError, ValueError) as error:
+        raise StoreError("store.url cannot be parsed.") from error
+    raise StoreError(
+        f"{backend} is no event store we know.",
+        hint="Use sqlite:///file.db or postgresql+psycopg://user:password@host/database.",
+    )
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    """Every commit is on disk when it returns: sinks hold what was committed, so it may not vanish.
+
+    `recursive_triggers` makes INSERT OR REPLACE fire the DELETE triggers that guard history.
+    """
+    connection.isolation_level = None  # BEGIN is ours: see _begin_sqlite
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "recursive_triggers=ON",
+        "cache_size=-65536",
+        "temp_store=MEMORY",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("chainfold_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -1,0 +1,190 @@
+"""The builds of a projection: their cursors, and the one way by which a build becomes the live one.
+
+A generation is `building`, then `live` (served and published), then `retired`; `stale` is one that is
+still served, but can only be replaced: a reorg went below what it can undo.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from msgspec import Struct
+from sqlalchemy import Connection, text
+
+from eventstore.errors import Fenced
+from eventstore.journal import Journal
+from projections.errors import GenerationRefused
+from projections.state import Changes, GenerationState
+
+Standing = Literal["building", "live", "stale", "retired"]
+
+_COLUMNS = (
+    "id, projection, chain_id, state, fingerprint, entry, block, timestamp, documents, digest, "
+    "floor, revision, error"
+)
+
+
+class Generation(Struct, frozen=True):
+    """One row: `(entry, block)` is the cursor, `digest` 32 bytes, `revision` the newest one taken."""
+
+    id: int
+    projection: str
+    chain_id: int
+    state: Standing
+    fingerprint: str
+    entry: int
+    block: int
+    timestamp: int
+    documents: int
+    digest: bytes
+    floor: int
+    revision: int
+    error: str | None
+
+
+class Promoted(Struct, frozen=True):
+    """What a promotion changed for readers: how many keys differ from what was served before."""
+
+    generation: int
+    replaced: int | None
+    differing: int
+    revision: int
+
+
+class Generations:
+    """The generations of one projection, within the caller's transaction or snapshot."""
+
+    def __init__(self, tx: Connection, projection: str) -> None:
+        self._tx = tx
+        self._projection = projection
+
+    def served(self) -> Generation | None:
+        """The generation that readers see: live, or stale until it is replaced."""
+        return self._one("state IN ('live', 'stale')")
+
+    def building(self) -> Generation | None:
+        return self._one("state = 'building'")
+
+    def get(self, generation: int) -> Generation | None:
+        return self._one("id = :id", generation)
+
+    def create(self, *, chain_id: int, fingerprint: str, before: int) -> Generation:
+        """Starts a build whose first block is `before` + 1. An unfinished older build is dropped."""
+        unfinished = self.building()
+        if unfinished is not None:
+            self.discard(unfinished)
+        self._tx.execute(
+            text(
+                "INSERT INTO generations (projection, chain_id, state, fingerprint, entry, block, "
+                "timestamp, documents, digest, floor, revision, created_at) VALUES (:projection, "
+                ":chain, 'building', :fingerprint, 0, :before, 0, 0, :digest, :before, 0, :now)"
+            ),
+            {
+                "projection": self._projection,
+                "chain": chain_id,
+                "fingerprint": fingerprint,
+                "before": before,
+                "digest": bytes(32),
+                "now": time.time_ns() // 1000,
+            },
+        )
+        made = self.building()
+        assert made is not None
+        return made
+
+    def advance(self, old: Generation, new: Generation) -> None:
+        """Compares and sets the row: `Fenced` if it is no longer exactly where `old` saw it."""
+        moved = self._tx.execute(
+            text(
+                "UPDATE generations SET state = :state, entry = :entry, block = :block, "
+                "timestamp = :timestamp, documents = :documents, digest = :digest, floor = :floor, "
+                "revision = :revision, error = :error WHERE id = :id AND state = :old_state "
+                "AND entry = :old_entry AND block = :old_block AND revision = :old_revision"
+            ),
+            {
+                "id": old.id,
+                "state": new.state,
+                "entry": new.entry,
+                "block": new.block,
+                "timestamp": new.timestamp,
+                "documents": new.documents,
+                "digest": new.digest,
+                "floor": new.floor,
+                "revision": new.revision,
+                "error": new.error,
+                "old_state": old.state,
+                "old_entry": old.entry,
+                "old_block": old.block,
+                "old_revision": old.revision,
+            },
+        )
+        if moved.rowcount != 1:
+            raise Fenced(
+                f"The cursor of {self._projection} moved under this step; nothing was written."
+            )
+
+    def promote(self, build: Generation, kinds: list[int]) -> Promoted:
+        """Makes a finished build the served one and adds the keys that differ to `changes`.
+
+        Raises `GenerationRefused` for an empty build although canonical logs of its filters exist.
+        """
+        if build.documents == 0:
+            logs = Journal(self._tx, build.chain_id).read(kinds, after=-1, to=build.block, limit=1)
+            if logs.logs:
+                raise GenerationRefused(
+                    f"The rebuild of {self._projection} came out empty, although the journal holds "
+                    "logs of its events.",
+                    hint="The live documents stay. Check the projector and its roles.",
+                )
+        served = self.served()
+        revision = (served.revision if served else 0) + 1
+        differing = Changes(self._tx, self._projection).mark_differing(
+            served.id if served else -1, build.id, revision
+        )
+        if served is not None:
+            self._set_state(served, "retired")
+        self._tx.execute(
+            text(
+                "UPDATE generations SET state = 'live', revision = :revision, promoted_at = :now "
+                "WHERE id = :id AND state = 'building'"
+            ),
+            {"id": build.id, "revision": revision, "now": time.time_ns() // 1000},
+        )
+        self._drop_retired(keep=served.id if served else -1)
+        return Promoted(build.id, served.id if served else None, differing, revision)
+
+    def mark_stale(self, generation: Generation) -> None:
+        """It cannot be rewound as far as it must: it stays served until a build replaces it."""
+        self._set_state(generation, "stale")
+
+    def discard(self, generation: Generation) -> None:
+        GenerationState(self._tx, generation.id).drop()
+        self._tx.execute(text("DELETE FROM generations WHERE id = :id"), {"id": generation.id})
+
+    def _drop_retired(self, *, keep: int) -> None:
+        rows = self._tx.execute(
+            text(
+                f"SELECT {_COLUMNS} FROM generations "  # noqa: S608 - constants
+                "WHERE projection = :projection AND state = 'retired' AND id <> :keep"
+            ),
+            {"projection": self._projection, "keep": keep},
+        ).all()
+        for row in rows:
+            self.discard(Generation(*row))
+
+    def _set_state(self, generation: Generation, state: Standing) -> None:
+        self._tx.execute(
+            text("UPDATE generations SET state = :state WHERE id = :id"),
+            {"state": state, "id": generation.id},
+        )
+
+    def _one(self, condition: str, generation: int = 0) -> Generation | None:
+        row = self._tx.execute(
+            text(
+                f"SELECT {_COLUMNS} FROM generations "  # noqa: S608 - constants
+                f"WHERE projection = :projection AND {condition} ORDER BY id DESC LIMIT 1"
+            ),
+            {"projection": self._projection, "id": generation},
+        ).first()
+        return None if row is None else Generation(*row)

@@ -1,0 +1,127 @@
+"""What users write: the base class of every projector. One file beside this one is one projector."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import msgspec
+
+from projections.errors import ProjectorError
+
+Document = TypeVar("Document", bound=msgspec.Struct)
+Handler = TypeVar("Handler", bound=Callable[..., None])
+
+
+class Documents(Protocol[Document]):
+    """The projection's documents, as a handler sees them. Everything it puts is seen at once."""
+
+    def get(self, key: str) -> Document | None:
+        """The document under `key`, or None."""
+        ...
+
+    def put(self, key: str, document: Document) -> None:
+        """Sets the document under `key`. Documents are frozen: put a changed copy (`copy.replace`
+        or `msgspec.structs.replace`). Raises `ValueRefused` where a value does not fit its field."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Removes the document under `key`, if there is one."""
+        ...
+
+    def find(self, field: str, value: str) -> list[str]:
+        """The keys of all documents whose indexed `field` is `value`, ascending."""
+        ...
+
+
+def handles(signature: str) -> Callable[[Handler], Handler]:
+    """Declares the event that a method of a projector handles, by its human-readable signature.
+
+    The parameter names are the handler's roles: a contract that names them otherwise is mapped in the
+    configuration. A parameter the contract's event does not have at all is None.
+    """
+
+    def declare(method: Handler) -> Handler:
+        method.__chainfold_handles__ = signature  # type: ignore[attr-defined]
+        return method
+
+    return declare
+
+
+class Projector:
+    """A pure fold over canonical logs: same logs, same documents. Subclass it, one class a file.
+
+    `document` is the published document, a frozen `msgspec.Struct`; `key` the field that holds its key.
+    `index` names fields for `Documents.find`; `links` fields that hold keys of other documents that
+    handlers will want (they are loaded together). `touched` names a field set to the block's time
+    whenever an event changed anything else; `dates` the fields that are times in seconds.
+    Raise `version` when the meaning changes where the code does not show it.
+    """
+
+    document: ClassVar[type[msgspec.Struct]]
+    key: ClassVar[str]
+    index: ClassVar[tuple[str, ...]] = ()
+    links: ClassVar[tuple[str, ...]] = ()
+    touched: ClassVar[str | None] = None
+    dates: ClassVar[tuple[str, ...]] = ()
+    version: ClassVar[int] = 1
+
+    def keys(self, event: Any) -> Iterable[str]:
+        """The keys of the documents that `event` will want, so that a batch loads them in one go."""
+        return ()
+
+    @classmethod
+    def handlers(cls) -> dict[str, str]:
+        """Method name to event signature, in the order of definition."""
+        found: dict[str, str] = {}
+        for base in reversed(cls.__mro__):
+            for name, value in vars(base).items():
+                signature = getattr(value, "__chainfold_handles__", None)
+                if signature is not None:
+                    found[name] = signature
+        return found
+
+    @classmethod
+    def check(cls) -> None:
+        """Raises `ProjectorError` for a class that cannot be run, naming what is wrong with it."""
+        name = cls.__name__
+        document = getattr(cls, "document", None)
+        if not (isinstance(document, type) and issubclass(document, msgspec.Struct)):
+            raise ProjectorError(f"{name}.document must be a msgspec.Struct.")
+        if not document.__struct_config__.frozen:
+            raise ProjectorError(
+                f"{document.__name__} must be frozen: class {document.__name__}(Struct, frozen=True).",
+                hint="The before-images that a reorg restores would change under the fold otherwise.",
+            )
+        fields = document.__struct_fields__
+        named = [getattr(cls, "key", None), *cls.index, *cls.links, cls.touched, *cls.dates]
+        for field in named:
+            if field is not None and field not in fields:
+                raise ProjectorError(
+                    f"{name} names the field {field}, which {document.__name__} does not have."
+                )
+        if getattr(cls, "key", None) is None:
+            raise ProjectorError(f"{name}.key must name the field that holds the document's key.")
+        if not cls.handlers():
+            raise ProjectorError(
+                f"{name} handles no event.", hint="Decorate a method with @handles."
+            )
+
+    @classmethod
+    def syntax(cls) -> str:
+        """The syntax tree of the projector's module without docstrings: what a fingerprint is made of."""
+        module = inspect.getmodule(cls)
+        try:
+            tree = ast.parse(inspect.getsource(module if module is not None else cls))
+        except (OSError, TypeError) as error:
+            raise ProjectorError(
+                f"The source of {cls.__name__} cannot be read: {error}."
+            ) from error
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body:
+                first = node.body[0]
+                if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                    node.body = node.body[1:]
+        return ast.dump(tree)

@@ -1,0 +1,114 @@
+"""Who referred whom, and how many people each user brought, one and two levels down.
+
+Law: the documents describe the graph whose edges are each user's latest registration, in chain order.
+Always `indirectReferrer(u) = directReferrer(directReferrer(u))`, and both counts are what counting gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from projections.projectors import Documents, Projector, handles
+
+NOBODY = "0x" + "00" * 20
+
+
+class User(Struct, frozen=True, gc=False):
+    """A user as MongoDB and Redis show it; times are in seconds."""
+
+    address: str
+    directReferrer: str | None = None
+    indirectReferrer: str | None = None
+    level1Count: int = 0
+    level2Count: int = 0
+    referralTimestamp: int | None = None
+    updatedAt: int = 0
+
+
+Users = Documents[User]
+
+
+class Referrals(Projector):
+    """Folds registrations into users; moves a user, and all who depend on the move, when it changes."""
+
+    document = User
+    key = "address"
+    index = ("directReferrer",)
+    links = ("directReferrer",)
+    touched = "updatedAt"
+    dates = ("updatedAt",)
+
+    def keys(self, event: Any) -> Iterable[str]:
+        return [key for key in (event.user, event.referrer) if key is not None and key != NOBODY]
+
+    @handles(
+        "ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)"
+    )
+    def registered(self, event: Any, users: Users) -> None:
+        """The user's edge is now `referrer`; the zero address and oneself are no referrer."""
+        user, referrer = event.user, event.referrer
+        if referrer in (NOBODY, user):
+            referrer = None
+        said = event.timestamp
+        at = said if said is not None and 0 <= said < 2**63 else event.block.timestamp
+        self._set_edge(users, user, referrer, at)
+
+    @handles("ReferralRemoved(address indexed user)")
+    def left(self, event: Any, users: Users) -> None:
+        """The user's edge, if there was one, is removed."""
+        self._set_edge(users, event.user, None, 0)
+
+    def _set_edge(self, users: Users, key: str, referrer: str | None, at: int) -> None:
+        if key == NOBODY:
+            return
+        user = users.get(key)
+        if user is None:
+            user = User(key)
+            users.put(key, user)
+        if user.directReferrer == referrer:
+            return
+        if referrer is not None and users.get(referrer) is None:
+            users.put(referrer, User(referrer))
+        referees = users.find("directReferrer", key) if user.level1Count else []
+
+        # The old edge stops counting: for the two above the user, and for the one above the referees.
+        _count(users, user.directReferrer, level1=-1)
+        _count(users, user.indirectReferrer, level2=-1)
+        _count(users, user.directReferrer, level2=-len(referees))
+
+        above = None if referrer is None else users.get(referrer)
+        indirect = None if above is None else above.directReferrer
+        user = users.get(key)
+        assert user is not None
+        users.put(
+            key,
+            replace(
+                user,
+                directReferrer=referrer,
+                indirectReferrer=indirect,
+                referralTimestamp=None if referrer is None else at,
+            ),
+        )
+        _count(users, referrer, level1=1)
+        _count(users, indirect, level2=1)
+        _count(users, referrer, level2=len(referees))
+        for referee in referees:
+            found = users.get(referee)
+            assert found is not None
+            users.put(referee, replace(found, indirectReferrer=referrer))
+
+
+def _count(users: Users, key: str | None, *, level1: int = 0, level2: int = 0) -> None:
+    """Adds to the counts of `key`, if it is anybody."""
+    if key is None or not (level1 or level2):
+        return
+    user = users.get(key)
+    assert user is not None  # every referrer ever named has a document
+    users.put(
+        key,
+        replace(user, level1Count=user.level1Count + level1, level2Count=user.level2Count + level2),
+    )

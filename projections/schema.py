@@ -1,0 +1,95 @@
+"""The tables of the read side: the fold's state, its cursors, and what is to be published."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData()
+
+# One build of a projection. `state` is building, live or retired; at most one is live.
+# (entry, block) is the cursor: all of the journal up to `entry` is folded up to `block`.
+# `floor` is the block below which no before-images are kept; `digest` the sum of section 2, law 7.
+generations = Table(
+    "generations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("projection", String(100), nullable=False),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("entry", BigInteger, nullable=False),
+    Column("block", BigInteger, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),  # of the last folded block with logs, seconds
+    Column("documents", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("floor", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),  # microseconds since 1970
+    Column("promoted_at", BigInteger),
+    Column("error", Text),
+    Index("generations_by_projection", "projection", "state"),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The values of the declared indexes: which keys have this value in this field.
+document_index = Table(
+    "document_index",
+    metadata,
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+# The body that a document had before block `block` first changed it; NULL: there was none.
+undo = Table(
+    "undo",
+    metadata,
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("block", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("before", LargeBinary),
+    sqlite_with_rowid=False,
+)
+
+# The newest revision of each key that was ever published or is to be; removals included.
+changes = Table(
+    "changes",
+    metadata,
+    Column("projection", String(100), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Index("changes_by_revision", "projection", "revision", "key"),
+    sqlite_with_rowid=False,
+)
+
+# Events that a quarantine passed over; the raw log stands in the journal under (block, index, entry).
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("generation", Integer, primary_key=True, autoincrement=False),
+    Column("block", BigInteger, primary_key=True, autoincrement=False),
+    Column("log_index", Integer, primary_key=True, autoincrement=False),
+    Column("entry", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("stack", Text, nullable=False),
+)

@@ -1,0 +1,190 @@
+"""Turns the stages: once to the end (`sync`), or for ever (`run`). Owns no rule of theirs.
+
+A loop looks only at the records that steps return. Errors that may heal are tried again after a pause
+that grows, with jitter; others wait for somebody to mend them. Nothing is lost either way: a stage
+resumes from its cursor.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from msgspec import Struct
+from tenacity import wait_random_exponential
+from tenacity import RetryCallState, Retrying
+
+from eventstore.errors import ChainfoldError, LeaseHeld
+from eventstore.ingest import Ingested
+from eventstore.lease import Lease
+from projections.publisher import Published
+from projections.runner import Folded
+
+Record = Ingested | Folded | Published
+
+TRIES = 6
+"""How often `sync` tries what may heal before it gives up: about half a minute in all."""
+
+
+class Stage(Protocol):
+    """A stage ready to step; `name` for people, `lease` what it works under."""
+
+    name: str
+    lease: Lease
+
+    def open(self) -> None: ...
+
+    def step(self) -> Record: ...
+
+    def close(self) -> None: ...
+
+
+class Failed(Struct, frozen=True):
+    """A step failed; it is tried again in `pause` seconds, or (None) not before somebody acts."""
+
+    stage: str
+    error: ChainfoldError
+    pause: float | None
+
+
+class Stepped(Struct, frozen=True):
+    """A step was done."""
+
+    stage: str
+    record: Record
+
+
+Observer = Callable[[Stepped | Failed], None]
+
+
+def to_end(stage: Stage, observe: Observer, *, tries: int = TRIES) -> None:
+    """Steps until the stage is idle. Raises what does not heal, or did not within `tries` attempts."""
+    pauses = _Pauses()
+    while True:
+        try:
+            record = stage.step()
+        except ChainfoldError as error:
+            if not error.retry or pauses.count >= tries - 1:
+                raise
+            pause = pauses.next()
+            observe(Failed(stage.name, error, pause))
+            threading.Event().wait(pause)
+            continue
+        pauses.reset()
+        observe(Stepped(stage.name, record))
+        if record.idle:
+            return
+
+
+class Worker(threading.Thread):
+    """Runs one stage for ever: takes its lease, steps, waits where it is idle, comes back after errors."""
+
+    def __init__(
+        self, stage: Stage, observe: Observer, stop: threading.Event, *, poll: float
+    ) -> None:
+        super().__init__(name=stage.name, daemon=True)
+        self._stage = stage
+        self._observe = observe
+        self._stop = stop
+        self._poll = poll
+        self._wake = threading.Event()
+        self._listeners: list[Worker] = []
+
+    def feeds(self, downstream: Worker) -> None:
+        """Wakes `downstream` whenever this stage moved."""
+        self._listeners.append(downstream)
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def run(self) -> None:
+        pauses = _Pauses()
+        while not self._stop.is_set():
+            try:
+                with held([self._stage.lease]):
+                    self._stage.open()
+                    while not self._stop.is_set():
+                        record = self._stage.step()
+                        pauses.reset()
+                        self._observe(Stepped(self._stage.name, record))
+                        self._rest(record)
+            except LeaseHeld as error:  # a stand-by: the holder may die at any time
+                pause = min(self._poll, self._stage.lease.ttl / 4)
+                if pauses.count == 0:
+                    self._observe(Failed(self._stage.name, error, pause))
+                pauses.count += 1
+                self._sleep(pause)
+            except ChainfoldError as error:
+                pause = pauses.next()
+                self._observe(Failed(self._stage.name, error, pause))
+                self._sleep(pause)
+        self._stage.close()
+
+    def _rest(self, record: Record) -> None:
+        if not record.idle:
+            for listener in self._listeners:
+                listener.wake()
+            return
+        self._sleep(self._poll)
+
+    def _sleep(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        self._wake.clear()
+
+
+@contextmanager
+def held(leases: Sequence[Lease]) -> Iterator[None]:
+    """Holds these leases: acquired at once, renewed in the background, released at the end.
+
+    A lease that is lost meanwhile is noticed by the next commit, which is refused.
+    """
+    taken: list[Lease] = []
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(min(lease.ttl for lease in leases) / 3):
+            for lease in taken:
+                try:
+                    lease.renew()
+                except ChainfoldError:
+                    continue  # the next commit under this lease fails and says why
+
+    try:
+        for lease in leases:
+            lease.acquire()
+            taken.append(lease)
+        keeper = threading.Thread(target=renew, name="leases", daemon=True)
+        keeper.start()
+        yield
+    finally:
+        done.set()
+        for lease in taken:
+            _release(lease)
+
+
+def _release(lease: Lease) -> None:
+    """A store that is away cannot take the lease back; it runs out by itself."""
+    try:
+        lease.release()
+    except ChainfoldError as error:
+        if not error.retry:
+            raise
+
+
+class _Pauses:
+    """Growing pauses with jitter: up to 1 s, 2 s, 4 s ... 60 s, at random."""
+
+    def __init__(self) -> None:
+        self._wait = wait_random_exponential(multiplier=1, min=0.1, max=60)
+        self._state = RetryCallState(Retrying(), None, (), {})
+        self.count = 0
+
+    def next(self) -> float:
+        self.count += 1
+        self._state.attempt_number = self.count
+        return float(self._wait(self._state))
+
+    def reset(self) -> None:
+        self.count = 0

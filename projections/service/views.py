@@ -1,0 +1,193 @@
+"""What the commands show: status, totals and history as plain values, read in one snapshot each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, text
+
+from eventstore.coverage import Coverage
+from eventstore.errors import ChainfoldError
+from eventstore.journal import Journal, Recorded
+from eventstore.records import Watch
+from eventstore.store import Store
+from eventstore.tail import Tail
+from projections.generation import Generations
+from projections.publisher import refusal
+from projections.sinks import Sink
+from projections.state import GenerationState
+
+
+class ChainStatus(Struct, frozen=True):
+    """Where the journal of one chain stands. Times are seconds since 1970."""
+
+    head: int | None
+    finalized: int | None
+    covered_to: int | None
+    proven_to: int | None
+    entries: int
+    logs: int
+    reorgs: int
+    last_reorg: int | None
+    last_sync_at: float | None
+    error: str | None
+
+
+class ProjectionStatus(Struct, frozen=True):
+    """Where one projection stands. `state` is live, building, stale, outdated, halted or none yet."""
+
+    state: str
+    block: int | None
+    entry: int | None
+    revision: int
+    lag_blocks: int | None
+    lag_seconds: float | None
+    documents: int
+    digest: str | None
+    generation: int | None
+    error: str | None
+
+
+class SinkStatus(Struct, frozen=True):
+    """Where one sink of one projection stands."""
+
+    revision: int
+    lag_revisions: int | None
+    state: str
+    error: str | None
+
+
+class Status(Struct, frozen=True):
+    """Everything `chainfold status` shows."""
+
+    chains: dict[str, ChainStatus]
+    projections: dict[str, ProjectionStatus]
+    sinks: dict[str, SinkStatus]
+
+    @property
+    def healthy(self) -> bool:
+        every = (self.chains, self.projections, self.sinks)
+        return not any(item.error for group in every for item in group.values())
+
+
+def chain_status(store: Store, chain_id: int, watches: Iterable[Watch]) -> ChainStatus:
+    """The state of one chain's journal, in one snapshot."""
+    with store.read() as tx:
+        head, last_sync, error = tx.execute(
+            text("SELECT head, last_sync_at, error FROM progress WHERE chain_id = :chain"),
+            {"chain": chain_id},
+        ).first() or (None, None, None)
+        tail = Tail(tx, chain_id)
+        known, finalized = tail.headers(), tail.finalized()
+        coverage = Coverage(tx, chain_id)
+        through = [coverage.through(watch) for watch in watches]
+        reorgs, last_reorg = tx.execute(
+            text(
+                "SELECT count(*), max(recorded_at) FROM entries "
+                "WHERE chain_id = :chain AND kind = 'orphaned'"
+            ),
+            {"chain": chain_id},
+        ).one()
+        logs = tx.execute(
+            text(
+                "SELECT coalesce(sum(CASE kind WHEN 'appended' THEN log_count ELSE -log_count END), 0) "
+                "FROM entries WHERE chain_id = :chain"
+            ),
+            {"chain": chain_id},
+        ).scalar_one()
+        return ChainStatus(
+            head=max([*(header.number for header in known[-1:]), head or 0]) or head,
+            finalized=None if finalized < 0 else finalized,
+            covered_to=min(through) if through else None,
+            proven_to=None,
+            entries=Journal(tx, chain_id).head(),
+            logs=int(logs),
+            reorgs=reorgs,
+            last_reorg=None if last_reorg is None else last_reorg // 1_000_000,
+            last_sync_at=None if last_sync is None else last_sync / 1e6,
+            error=error,
+        )
+
+
+def projection_status(
+    store: Store, name: str, *, fingerprint: str, head: int | None
+) -> ProjectionStatus:
+    """The state of one projection, in one snapshot; `head` is its chain's."""
+    with store.read() as tx:
+        generations = Generations(tx, name)
+        served, building = generations.served(), generations.building()
+    shown = served or building
+    if shown is None:
+        return ProjectionStatus("empty", None, None, 0, None, None, 0, None, None, None)
+    state: str = shown.state
+    if shown.error:
+        state = "halted"
+    elif state == "live" and shown.fingerprint != fingerprint:
+        state = "outdated"
+    return ProjectionStatus(
+        state=state,
+        block=shown.block,
+        entry=shown.entry,
+        revision=shown.revision,
+        lag_blocks=None if head is None else max(0, head - shown.block),
+        lag_seconds=max(0.0, time.time() - shown.timestamp) if head and head > shown.block else 0.0,
+        documents=shown.documents,
+        digest=shown.digest.hex(),
+        generation=shown.id,
+        error=shown.error,
+    )
+
+
+def sink_status(store: Store, name: str, chain_id: int, sink: Sink) -> SinkStatus:
+    """The state of one sink, asked of the sink itself; an unreachable one is shown, not raised."""
+    with store.read() as tx:
+        served = Generations(tx, name).served()
+        identity = tx.execute(text("SELECT id FROM store")).scalar_one()
+    wanted = served.revision if served else 0
+    try:
+        marker = sink.marker()
+    except ChainfoldError as error:
+        return SinkStatus(0, None, "down", str(error))
+    if marker is None:
+        return SinkStatus(0, wanted, "empty", None)
+    foreign = refusal(marker, sink.name, store=identity, chain_id=chain_id, projection=name, top=wanted)
+    if foreign is not None:
+        return SinkStatus(marker.revision, None, "foreign", str(foreign))
+    lag = wanted - marker.revision
+    return SinkStatus(marker.revision, lag, "behind" if lag else "current", None)
+
+
+def document(store: Store, projection: str, key: str) -> dict[str, Any] | None:
+    """The served document under `key`, or None."""
+    with store.read() as tx:
+        served = Generations(tx, projection).served()
+        if served is None:
+            return None
+        body = GenerationState(tx, served.id).load([key]).get(key)
+    found: dict[str, Any] | None = None if body is None else msgspec.json.decode(body)
+    return found
+
+
+def totals(store: Store, projection: str, fields: Iterable[str]) -> dict[str, int] | None:
+    """How many documents the fold holds, and the sums of these fields; None before the first build."""
+    wanted = list(fields)
+    with store.read() as tx:
+        served = Generations(tx, projection).served()
+        if served is None:
+            return None
+        sums = {"documents": 0} | dict.fromkeys(wanted, 0)
+        for _, body in GenerationState(tx, served.id).scan():
+            sums["documents"] += 1
+            fields_of: Mapping[str, Any] = msgspec.json.decode(body)
+            for field in wanted:
+                sums[field] += fields_of[field] or 0
+    return sums
+
+
+def history(tx: Connection, chain_id: int, **conditions: Any) -> list[Recorded]:
+    """Raw history: see `Journal.history` for the conditions."""
+    return Journal(tx, chain_id).history(**conditions)

@@ -1,0 +1,275 @@
+"""The fold's committed state in SQL: documents, their index, before-images, and what is to be published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec import Struct
+from sqlalchemy import Connection, bindparam, text
+
+from eventstore import bulk
+from projections.documents import Delta, Shape, weight
+
+CHUNK = 500
+"""Keys in one IN list: below the limits of both engines."""
+
+
+class Changed(Struct, frozen=True, gc=False):
+    """A key that is to be published: its newest revision and its body, None where it was removed."""
+
+    key: str
+    revision: int
+    body: bytes | None
+
+
+class DeadLetter(Struct, frozen=True, gc=False):
+    """An event that could not be folded: where its raw log stands in the journal, and why not."""
+
+    block: int
+    log_index: int
+    entry: int
+    reason: str
+    stack: str
+
+
+class GenerationState:
+    """One generation's documents, within the caller's transaction or snapshot."""
+
+    def __init__(self, tx: Connection, generation: int) -> None:
+        self._tx = tx
+        self._generation = generation
+
+    # --- reading ---
+
+    def load(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """The bodies under these keys; absent keys are absent."""
+        found: dict[str, bytes] = {}
+        for chunk in _chunks(list(keys)):
+            rows = self._tx.execute(
+                text(
+                    "SELECT key, body FROM documents WHERE generation = :generation AND key IN :keys"
+                ).bindparams(bindparam("keys", expanding=True)),
+                {"generation": self._generation, "keys": chunk},
+            )
+            found.update((key, body) for key, body in rows)
+        return found
+
+    def find(self, field: str, value: str) -> list[str]:
+        """The keys whose indexed field has this value, ascending."""
+        rows = self._tx.execute(
+            text(
+                "SELECT key FROM document_index WHERE generation = :generation AND name = :name "
+                "AND value = :value ORDER BY key"
+            ),
+            {"generation": self._generation, "name": field, "value": value},
+        )
+        return [key for (key,) in rows]
+
+    def scan(self, size: int = 5000) -> Iterator[tuple[str, bytes]]:
+        """Every (key, body), ascending by key."""
+        after = ""
+        while True:
+            rows = self._tx.execute(
+                text(
+                    "SELECT key, body FROM documents WHERE generation = :generation AND key > :after "
+                    "ORDER BY key LIMIT :size"
+                ),
+                {"generation": self._generation, "after": after, "size": size},
+            ).all()
+            for key, body in rows:
+                yield key, body
+            if len(rows) < size:
+                return
+            after = rows[-1].key
+
+    # --- writing ---
+
+    def apply(self, delta: Delta) -> None:
+        """Writes a batch's documents, index rows and before-images."""
+        gone = [(key,) for key, _, body in delta.changed if body is None]
+        kept = [(key, body) for key, _, body in delta.changed if body is not None]
+        self._delete("documents", ("key",), gone)
+        self._upsert_documents(kept)
+        self._delete("document_index", ("name", "value", "key"), delta.index_gone)
+        self._insert("document_index", ("name", "value", "key"), delta.index_new)
+        self._insert("undo", ("block", "key", "before"), delta.undo)
+
+    def rewound(self, to: int, shape: Shape) -> Delta:
+        """What restoring the state after block `to` changes: the earliest before-image above it, per key.
+
+        The caller makes sure that `to` is not below the generation's floor.
+        """
+        before: dict[str, bytes | None] = {}
+        for key, body in self._tx.execute(
+            text(
+                "SELECT key, before FROM undo WHERE generation = :generation AND block > :to "
+                "ORDER BY block"
+            ),
+            {"generation": self._generation, "to": to},
+        ):
+            before.setdefault(key, body)
+        now = self.load(before)
+        changed: list[tuple[str, bytes | None, bytes | None]] = []
+        gone: list[tuple[str, str, str]] = []
+        new: list[tuple[str, str, str]] = []
+        total = count = 0
+        for key in sorted(before):
+            old, body = now.get(key), before[key]
+            if old == body:
+                continue
+            changed.append((key, old, body))
+            total += (weight(key, body) if body else 0) - (weight(key, old) if old else 0)
+            count += (body is not None) - (old is not None)
+            was = shape.indexed(shape.decode(old) if old else None)
+            will = shape.indexed(shape.decode(body) if body else None)
+            gone.extend((field, value, key) for field, value in was if (field, value) not in will)
+            new.extend((field, value, key) for field, value in will if (field, value) not in was)
+        return Delta(changed, gone, new, [], total % 2**256, count)
+
+    def drop_undo(self, *, above: int | None = None, through: int | None = None) -> None:
+        """Forgets before-images above a block (they were restored) or up to one (it is final)."""
+        for condition, block in (("block > :block", above), ("block <= :block", through)):
+            if block is not None:
+                self._tx.execute(
+                    text(f"DELETE FROM undo WHERE generation = :generation AND {condition}"),  # noqa: S608
+                    {"generation": self._generation, "block": block},
+                )
+
+    def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Keeps the events that a quarantine passed over."""
+        self._insert(
+            "dead_letters",
+            ("block", "log_index", "entry", "reason", "stack"),
+            [(item.block, item.log_index, item.entry, item.reason, item.stack) for item in letters],
+        )
+
+    def exhume(self, above: int) -> None:
+        """Forgets the dead letters above a block: its events are folded again."""
+        self._tx.execute(
+            text("DELETE FROM dead_letters WHERE generation = :generation AND block > :block"),
+            {"generation": self._generation, "block": above},
+        )
+
+    def drop(self) -> None:
+        """Removes every row of this generation."""
+        for table in ("documents", "document_index", "undo", "dead_letters"):
+            self._tx.execute(
+                text(f"DELETE FROM {table} WHERE generation = :generation"),  # noqa: S608
+                {"generation": self._generation},
+            )
+
+    def _upsert_documents(self, rows: Sequence[tuple[str, bytes]]) -> None:
+        if not rows:
+            return
+        if self._tx.dialect.name == "postgresql":
+            self._tx.exec_driver_sql(
+                "INSERT INTO documents (generation, key, body) "
+                "SELECT %s, * FROM unnest(%s::text[], %s::bytea[]) "
+                "ON CONFLICT (generation, key) DO UPDATE SET body = excluded.body",
+                (self._generation, [key for key, _ in rows], [body for _, body in rows]),
+            )
+            return
+        self._tx.exec_driver_sql(
+            "INSERT INTO documents (generation, key, body) VALUES (?, ?, ?) "
+            "ON CONFLICT (generation, key) DO UPDATE SET body = excluded.body",
+            [(self._generation, key, body) for key, body in rows],
+        )
+
+    def _insert(
+        self, table: str, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]
+    ) -> None:
+        bulk.insert(
+            self._tx,
+            table,
+            ("generation", *columns),
+            [(self._generation, *row) for row in rows],
+        )
+
+    def _delete(
+        self, table: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
+    ) -> None:
+        if not rows:
+            return
+        mark = "%s" if self._tx.dialect.name == "postgresql" else "?"
+        match = " AND ".join(f"{column} = {mark}" for column in ("generation", *columns))
+        self._tx.exec_driver_sql(
+            f"DELETE FROM {table} WHERE {match}",  # noqa: S608 - table and columns are ours
+            [(self._generation, *row) for row in rows],
+        )
+
+
+class Changes:
+    """What of a projection is to be published: one row per key, at its newest revision."""
+
+    def __init__(self, tx: Connection, projection: str) -> None:
+        self._tx = tx
+        self._projection = projection
+
+    def mark(self, keys: Sequence[str], revision: int) -> None:
+        """Gives these keys a new revision."""
+        if not keys:
+            return
+        if self._tx.dialect.name == "postgresql":
+            self._tx.exec_driver_sql(
+                "INSERT INTO changes (projection, key, revision) "
+                "SELECT %s, unnest(%s::text[]), %s "
+                "ON CONFLICT (projection, key) DO UPDATE SET revision = excluded.revision",
+                (self._projection, list(keys), revision),
+            )
+            return
+        self._tx.exec_driver_sql(
+            "INSERT INTO changes (projection, key, revision) VALUES (?, ?, ?) "
+            "ON CONFLICT (projection, key) DO UPDATE SET revision = excluded.revision",
+            [(self._projection, key, revision) for key in keys],
+        )
+
+    def mark_differing(self, old: int, new: int, revision: int) -> int:
+        """Gives a new revision to each key whose body differs between two generations; returns how many."""
+        result = self._tx.execute(
+            text(
+                "INSERT INTO changes (projection, key, revision) "
+                "SELECT :projection, key, :revision FROM ("
+                "  SELECT n.key FROM documents n LEFT JOIN documents o "
+                "    ON o.generation = :old AND o.key = n.key "
+                "  WHERE n.generation = :new AND (o.key IS NULL OR o.body <> n.body) "
+                "  UNION ALL "
+                "  SELECT o.key FROM documents o LEFT JOIN documents n "
+                "    ON n.generation = :new AND n.key = o.key "
+                "  WHERE o.generation = :old AND n.key IS NULL"
+                ") differing WHERE true "
+                "ON CONFLICT (projection, key) DO UPDATE SET revision = excluded.revision"
+            ),
+            {"projection": self._projection, "revision": revision, "old": old, "new": new},
+        )
+        return int(result.rowcount)
+
+    def mark_all(self, revision: int) -> None:
+        """Gives every key that was ever published a new revision: all of it is sent again."""
+        self._tx.execute(
+            text("UPDATE changes SET revision = :revision WHERE projection = :projection"),
+            {"projection": self._projection, "revision": revision},
+        )
+
+    def after(self, revision: int, key: str, *, generation: int, limit: int) -> list[Changed]:
+        """The next changes above (revision, key), in that order, with the bodies of this generation."""
+        rows = self._tx.execute(
+            text(
+                "SELECT c.key, c.revision, d.body FROM changes c LEFT JOIN documents d "
+                "ON d.generation = :generation AND d.key = c.key "
+                "WHERE c.projection = :projection AND (c.revision, c.key) > (:revision, :key) "
+                "ORDER BY c.revision, c.key LIMIT :limit"
+            ),
+            {
+                "projection": self._projection,
+                "generation": generation,
+                "revision": revision,
+                "key": key,
+                "limit": limit,
+            },
+        )
+        return [Changed(key, of, body) for key, of, body in rows]
+
+
+def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), CHUNK):
+        yield keys[start : start + CHUNK]
