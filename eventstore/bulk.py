@@ -44,9 +44,7 @@ _TYPES = {
 """The column types that binary COPY must be told; every other column is int8."""
 
 
-def insert(
-    tx: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
-) -> None:
+def insert(tx: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
     """Inserts the rows: binary COPY on PostgreSQL, one prepared statement on SQLite.
 
     Measured: 350,000 and 180,000 rows a second, where an INSERT of dictionaries does 45,000.
@@ -65,4 +63,4 @@ def insert(
                 copy.write_row(row)
         return
     marks = ", ".join("?" * len(columns))
-    tx.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(rows))  # noqa: S608
+    tx.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(rows))

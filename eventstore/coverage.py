@@ -85,14 +85,12 @@ class Coverage:
             "AND first_block <= :last + 1 AND last_block >= :first - 1"
         )
         rows = self._tx.execute(
-            text(f"SELECT first_block, last_block {touching}"),  # noqa: S608 - constants
+            text(f"SELECT first_block, last_block {touching}"),
             key,
         ).all()
-        self._tx.execute(text(f"DELETE {touching}"), key)  # noqa: S608 - constants
+        self._tx.execute(text(f"DELETE {touching}"), key)
         self._tx.execute(
-            text(
-                "INSERT INTO coverage VALUES (:chain, :address, :topic0, :low, :high, :entry, :checked)"
-            ),
+            text("INSERT INTO coverage VALUES (:chain, :address, :topic0, :low, :high, :entry, :checked)"),
             {
                 **key,
                 "low": min([covered.range.first, *(first for first, _ in rows)]),
@@ -104,13 +102,10 @@ class Coverage:
     def void_from(self, block: int) -> None:
         """Nothing is covered from `block` on, for any filter."""
         key = {"chain": self._chain, "block": block}
-        self._tx.execute(
-            text("DELETE FROM coverage WHERE chain_id = :chain AND first_block >= :block"), key
-        )
+        self._tx.execute(text("DELETE FROM coverage WHERE chain_id = :chain AND first_block >= :block"), key)
         self._tx.execute(
             text(
-                "UPDATE coverage SET last_block = :block - 1 "
-                "WHERE chain_id = :chain AND last_block >= :block"
+                "UPDATE coverage SET last_block = :block - 1 WHERE chain_id = :chain AND last_block >= :block"
             ),
             key,
         )

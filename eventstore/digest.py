@@ -50,6 +50,7 @@ def of_orphans(gone: Sequence[tuple[int, int]]) -> bytes:
 def of_entry(
     chain_id: int,
     entry: Appended | Orphaned,
+    *,
     head_hash: bytes,
     recorded_at: int,
     previous: bytes,

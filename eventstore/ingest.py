@@ -22,6 +22,7 @@ from eventstore.errors import (
     Fenced,
     HistoryConflict,
     RangeTooLarge,
+    SourceError,
     WrongChain,
 )
 from eventstore.fetch import Window
@@ -43,8 +44,9 @@ ADDRESSES_PER_QUERY = 500
 class Ingested(Struct, frozen=True):
     """What one step did. `idle`: the journal holds all that the source shows.
 
-    `appended` and `orphaned` count logs; `fetched` are the blocks that were asked for, `refused` those the
-    source found too many (the next step asks for fewer); `rewound_to` is the block that a reorg left standing, `depth` how many blocks above it were known.
+    `appended` and `orphaned` count logs; `fetched` are the blocks that were asked for, `refused` those
+    that the source found too many (the next step asks for fewer); `rewound_to` is the block that a
+    reorg left standing, `depth` how many blocks above it were known.
     """
 
     head: int
@@ -161,9 +163,7 @@ class Ingestor:
 
     # --- is the known end still canonical? ---
 
-    def _let_finality_rise(
-        self, head: Header, known: Sequence[Header], finalized: int, entry: int
-    ) -> int:
+    def _let_finality_rise(self, head: Header, known: Sequence[Header], finalized: int, entry: int) -> int:
         """Accepts what the source calls final, after the known end was found to be on its chain."""
         final = self._source.finalized()
         if final is None or final.number > head.number:
@@ -235,9 +235,7 @@ class Ingestor:
         """The lowest range up to `last` that some filters miss, and which filters miss all of it."""
         coverage = Coverage(tx, self._chain)
         first_gaps = [
-            (gaps[0], watch.filter)
-            for watch in self._watches
-            if (gaps := coverage.gaps(watch, last))
+            (gaps[0], watch.filter) for watch in self._watches if (gaps := coverage.gaps(watch, last))
         ]
         if not first_gaps:
             return None
@@ -256,9 +254,7 @@ class Ingestor:
         try:
             answer = self._source.logs(query, asked)
         except SourceError as refusal:
-            self._window = self._window.refused(
-                asked, refusal
-            )  # raises where one block is too much
+            self._window = self._window.refused(asked, refusal)  # raises where one block is too much
             if isinstance(refusal, RangeTooLarge):
                 return Ingested(view.head.number, view.finalized, refused=asked)
             raise
@@ -279,16 +275,14 @@ class Ingestor:
             appended=appended.log_count if appended else 0,
         )
 
-    def _resolve(
-        self, view: _View, conflict: HistoryConflict, asked: BlockRange, *, entry: int
-    ) -> Ingested:
+    def _resolve(self, view: _View, conflict: HistoryConflict, asked: BlockRange, *, entry: int) -> Ingested:
         """A finalised block has another hash than history says: a reorg below finality, unless the
         node's own headers agree with history and only its logs do not."""
         to = self._deep_ancestor(asked.last + 1)
         if to >= asked.last:
             raise conflict
         with self._store.read() as tx:
-            above = [b for b in Journal(tx, self._chain).canonical_blocks_below(asked.last + 1, 1)]
+            above = Journal(tx, self._chain).canonical_blocks_below(asked.last + 1, 1)
         if not above or above[0].number <= to:
             raise conflict
         return self._rewind(view, to, entry=entry, known=above)
@@ -308,9 +302,7 @@ class Ingestor:
                     missing.setdefault(number, []).append(watch.filter)
         return [(headers[number], missing[number]) for number in sorted(missing)][:BLOCKS_PER_STEP]
 
-    def _next_headers(
-        self, view: _View, known: Sequence[Header]
-    ) -> list[tuple[Header, list[Filter]]]:
+    def _next_headers(self, view: _View, known: Sequence[Header]) -> list[tuple[Header, list[Filter]]]:
         if known:
             tip = known[-1].number
         else:
@@ -372,8 +364,7 @@ class Ingestor:
         wanted = {
             watch.filter
             for watch in self._watches
-            if watch.first_block <= number
-            and (watch.last_block is None or number <= watch.last_block)
+            if watch.first_block <= number and (watch.last_block is None or number <= watch.last_block)
         }
         return sorted(wanted, key=_order)
 

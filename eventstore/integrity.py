@@ -40,7 +40,12 @@ def check_digests(tx: Connection, chain_id: int, *, since: int = 0) -> list[Brok
         entry = make(row.entry, row.first_block, row.last_block, row.log_count)
         rows = _of_rows(tx, chain_id, entry)
         found = digest.of_entry(
-            chain_id, entry, row.head_hash, row.recorded_at, row.previous_digest, rows
+            chain_id,
+            entry,
+            head_hash=row.head_hash,
+            recorded_at=row.recorded_at,
+            previous=row.previous_digest,
+            rows=rows,
         )
         if found != row.digest:
             broken.append(Broken(row.entry, "its rows are not what they were when it was written"))
@@ -83,9 +88,7 @@ def _of_rows(tx: Connection, chain_id: int, entry: Appended | Orphaned) -> bytes
     return digest.of_logs(
         (Header(*row) for row in blocks),
         (
-            Log(
-                row[0], row[1], row[2], tuple(t for t in row[3:7] if t), row[7], row[8], row[9], b""
-            )
+            Log(row[0], row[1], row[2], tuple(t for t in row[3:7] if t), row[7], row[8], row[9], b"")
             for row in logs
         ),
     )

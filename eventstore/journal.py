@@ -154,9 +154,9 @@ class Journal:
         if not addresses:
             return {}
         rows = self._tx.execute(
-            text(
-                "SELECT kind, address, topic0 FROM log_kinds WHERE address IN :addresses"
-            ).bindparams(bindparam("addresses", expanding=True)),
+            text("SELECT kind, address, topic0 FROM log_kinds WHERE address IN :addresses").bindparams(
+                bindparam("addresses", expanding=True)
+            ),
             {"addresses": addresses},
         )
         return {
@@ -245,7 +245,7 @@ class Journal:
                 "JOIN blocks b ON b.chain_id = l.chain_id AND b.number = l.block_number "
                 "AND b.entry = l.entry LEFT JOIN orphans o ON o.chain_id = l.chain_id "
                 "AND o.block_number = l.block_number AND o.entry = l.entry "
-                f"WHERE {' AND '.join(conditions)} "  # noqa: S608 - conditions are constants
+                f"WHERE {' AND '.join(conditions)} "
                 "ORDER BY l.block_number, l.log_index, l.entry LIMIT :limit"
             ),
             {
@@ -290,8 +290,7 @@ class Journal:
         for number, living in self._tx.execute(
             text(
                 "SELECT number, hash FROM blocks l WHERE chain_id = :chain "
-                "AND number BETWEEN :first AND :last AND "
-                + _LIVING.replace("l.block_number", "l.number")
+                "AND number BETWEEN :first AND :last AND " + _LIVING.replace("l.block_number", "l.number")
             ),
             span,
         ):
@@ -333,9 +332,7 @@ class Journal:
 
     def _insert(self, entry: int, logs: Sequence[Log], blocks: Mapping[int, Header]) -> Appended:
         chain = self._chain
-        kind_of = self._intern(
-            {(log.address, log.topics[0] if log.topics else b"") for log in logs}
-        )
+        kind_of = self._intern({(log.address, log.topics[0] if log.topics else b"") for log in logs})
         touched: dict[int, int] = {}
         rows = []
         for log in logs:
@@ -382,9 +379,7 @@ class Journal:
         if missing:
             if self._tx.dialect.name == "postgresql":  # another chain's ingester may intern as well
                 self._tx.execute(text("LOCK TABLE log_kinds IN SHARE ROW EXCLUSIVE MODE"))
-            start = self._tx.execute(
-                text("SELECT coalesce(max(kind), 0) FROM log_kinds")
-            ).scalar_one()
+            start = self._tx.execute(text("SELECT coalesce(max(kind), 0) FROM log_kinds")).scalar_one()
             for kind, (address, topic0) in enumerate(missing, start=start + 1):
                 self._tx.execute(
                     text(
@@ -421,7 +416,9 @@ class Journal:
                 "head": head_hash,
                 "at": at,
                 "previous": previous,
-                "digest": digest.of_entry(self._chain, item, head_hash, at, previous, rows),
+                "digest": digest.of_entry(
+                    self._chain, item, head_hash=head_hash, recorded_at=at, previous=previous, rows=rows
+                ),
             },
         )
         bulk.insert(
@@ -473,6 +470,5 @@ class Journal:
             {"chain": self._chain, "first": logs[0].block_number, "last": logs[-1].block_number},
         )
         return {
-            (number, entry): StoredBlock(number, hash_, timestamp)
-            for number, entry, hash_, timestamp in rows
+            (number, entry): StoredBlock(number, hash_, timestamp) for number, entry, hash_, timestamp in rows
         }

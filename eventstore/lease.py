@@ -30,9 +30,7 @@ _CLOCK = {
 class Lease:
     """The right to write for `name`, until `release` or until another takes it after `ttl` seconds."""
 
-    def __init__(
-        self, store: Store, name: str, *, ttl: float = TTL, owner: str | None = None
-    ) -> None:
+    def __init__(self, store: Store, name: str, *, ttl: float = TTL, owner: str | None = None) -> None:
         self.store = store
         self.name = name
         self.ttl = ttl
@@ -55,10 +53,7 @@ class Lease:
             )
             lock = "" if self.store.sqlite else " FOR UPDATE"
             owner, epoch, left = tx.execute(
-                text(
-                    f"SELECT owner, epoch, expires_at - {self._now} FROM leases "  # noqa: S608 - constants
-                    f"WHERE name = :name{lock}"
-                ),
+                text(f"SELECT owner, epoch, expires_at - {self._now} FROM leases WHERE name = :name{lock}"),
                 {"name": self.name},
             ).one()
             if owner not in ("", self.owner) and left > 0 and not _is_dead(owner):
@@ -102,7 +97,7 @@ class Lease:
     def _renew(self, tx: Connection) -> None:
         renewed = tx.execute(
             text(
-                f"UPDATE leases SET expires_at = {self._now} + :ttl "  # noqa: S608 - constants
+                f"UPDATE leases SET expires_at = {self._now} + :ttl "
                 "WHERE name = :name AND owner = :owner AND epoch = :epoch"
             ),
             {"ttl": self.ttl, "name": self.name, "owner": self.owner, "epoch": self.epoch},

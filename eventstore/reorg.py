@@ -7,6 +7,7 @@ that lags (or is syncing), and is waited for; a head whose ancestors are the kno
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -51,7 +52,7 @@ def decide(known: Sequence[Header], branch: Sequence[Header]) -> Decision:
     header and ends at the newest header considered. `Older` may ask for headers below the lowest known
     one; `Rewind(-1)` says that not even block 0 is shared.
     """
-    for below, above in zip(branch, branch[1:], strict=False):
+    for below, above in pairwise(branch):
         if above.number != below.number + 1 or above.parent_hash != below.hash:
             return Halt(
                 f"block {above.number} names 0x{above.parent_hash.hex()} as its parent, but the same "

@@ -41,9 +41,9 @@ class Store:
     def write(self) -> Iterator[Connection]:
         """A transaction: BEGIN IMMEDIATE on SQLite, READ COMMITTED on PostgreSQL."""
         with self._translated(), self.engine.connect() as connection:
-            connection = connection.execution_options(chainfold_write=True)
-            with connection.begin():
-                yield connection
+            tx = connection.execution_options(chainfold_write=True)
+            with tx.begin():
+                yield tx
 
     def identity(self) -> str:
         """The id drawn when the store was made; sinks remember it. `SchemaOutdated` before that."""
@@ -73,7 +73,7 @@ class Store:
             raise StoreError(f"The event store {public(self.url)} failed: {error}.") from error
 
     def _ours(self, error: Exception, reason: str) -> StoreError:
-        """A driver's error as ours: a missing table is an old schema, a refusal is final, the rest may heal."""
+        """A driver's error as ours: no table is an old schema, a refusal is final, the rest may heal."""
         lines = reason.strip().splitlines()
         text = lines[0].rstrip(".") if lines else "no reason given"
         where = f"The event store {public(self.url)}"
@@ -82,8 +82,7 @@ class Store:
         if "password authentication failed" in text:
             return StoreError(f"{where} refuses the password.", hint="Mend store.url.")
         if any(
-            sign in text
-            for sign in ("no such table", "no such column", "has no column", "does not exist")
+            sign in text for sign in ("no such table", "no such column", "has no column", "does not exist")
         ):
             return SchemaOutdated(
                 f"{where} has an old or empty schema ({text}).", hint="Run `chainfold migrate`."

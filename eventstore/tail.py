@@ -80,8 +80,6 @@ class Tail:
             key,
         )
         self._tx.execute(text("DELETE FROM tail WHERE chain_id = :chain AND number < :number"), key)
-        first = self._tx.execute(
-            text("SELECT min(number) FROM tail WHERE chain_id = :chain"), key
-        ).scalar()
+        first = self._tx.execute(text("SELECT min(number) FROM tail WHERE chain_id = :chain"), key).scalar()
         if first is None:
             self.extend([header])

@@ -102,20 +102,23 @@ class Publisher:
         foreign = self._sink.marker()
         if foreign is None:
             return
-        held = {change.key for change in self._sink.scan() if change.fields is not None}
+        held: set[str] = set()
+        top = foreign.revision
+        for change in self._sink.scan():  # what was written after the marker is above it
+            top = max(top, change.revision)
+            if change.fields is not None:
+                held.add(change.key)
         with self._lease.commit() as tx:
             served = Generations(tx, self._projection).served()
             if served is None:
                 return
-            top = max(foreign.revision, served.revision)
+            top = max(top, served.revision)
             changes = Changes(tx, self._projection)
             state = GenerationState(tx, served.id)
             changes.mark_all(top + 1)
             changes.mark(sorted(held - state.load(sorted(held)).keys()), top + 1)
             Generations(tx, self._projection).advance(served, replace(served, revision=top + 1))
-            ours = Marker(
-                _store_id(tx), self._chain, self._projection, top, nonce=secrets.token_hex(8)
-            )
+            ours = Marker(_store_id(tx), self._chain, self._projection, top, nonce=secrets.token_hex(8))
         self._sink.mark(ours, old=foreign)
 
     def _claim(self, store: str, served: Generation) -> Published:

@@ -1,0 +1,243 @@
+"""One node's HTTP endpoint: calls in, outcomes out. web3's provider carries the bytes.
+
+Law: the key in the endpoint's address appears in no message and in no traceback.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from email.utils import parsedate_to_datetime
+from itertools import count
+from threading import Lock
+from time import time
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+from eth_typing import URI
+from msgspec import Raw, Struct
+from web3 import HTTPProvider
+from web3.exceptions import Web3Exception
+
+from eventstore import jsonrpc
+from eventstore.errors import (
+    AnswerRefused,
+    RangeTooLarge,
+    SourceError,
+    SourceUnavailable,
+    Throttled,
+)
+from eventstore.fetch import classify
+from eventstore.jsonrpc import Failure
+from eventstore.secret import public
+
+_NO_BATCHES_HERE = (400, 405, 413, 415, 422, 501)
+"""HTTP statuses that a gateway answers to a batch where it would take the same calls one by one."""
+
+
+class Call(Struct, frozen=True):
+    """A method and its parameters, as JSON-RPC wants them."""
+
+    method: str
+    params: tuple[object, ...] = ()
+
+
+class Refused(Struct, frozen=True):
+    """One call's failure, already in our terms; `code` is the node's own."""
+
+    error: SourceError
+    code: int | None
+
+
+class _BatchRefusedError(Exception):
+    """The node takes these calls, but not so many of them at once."""
+
+
+class _Provider(HTTPProvider):
+    """web3's provider below its formatters and without its retries: bytes in, a response out."""
+
+    def __init__(self, url: str, *, timeout: float) -> None:
+        self._url = URI(url)
+        super().__init__(self._url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
+
+    def post(self, body: bytes) -> requests.Response:
+        return self._request_session_manager.get_response_from_post_request(
+            self._url, data=body, **self.get_request_kwargs()
+        )
+
+    def close(self) -> None:
+        for _, session in self._request_session_manager.session_cache.items():
+            session.close()
+        self._request_session_manager.session_cache.clear()
+        self._request_session_manager.session_pool.shutdown(wait=False)
+
+
+class Endpoint:
+    """A node behind a URL. `requests` counts the calls made, by method; `name` may be shown.
+
+    `timeout` is in seconds and for one HTTP request, which carries at most `max_batch` calls: fewer
+    once the node has refused so many. Safe to use from several threads.
+    """
+
+    def __init__(self, url: str, *, timeout: float, max_batch: int) -> None:
+        self.requests: Counter[str] = Counter()
+        self.name = public(url)
+        self._secrets = _secrets(url)
+        self._timeout = timeout
+        self._batch = max_batch
+        self._ids = count(1)
+        self._lock = Lock()
+        self._provider = _Provider(url, timeout=timeout)
+
+    def close(self) -> None:
+        """Ends all connections. The endpoint cannot be used afterwards."""
+        self._provider.close()
+
+    def ask(self, calls: Sequence[Call]) -> list[Raw | Refused]:
+        """The outcomes of `calls`, in their order, in as few requests as the node bears.
+
+        Raises `SourceError` only for what befell a whole request; what the node answers to one call
+        comes back in its place.
+        """
+        answers: list[Raw | Refused] = []
+        while len(answers) < len(calls):
+            part = calls[len(answers) : len(answers) + self._batch]
+            if len(part) == 1:
+                answers.append(self._alone(part[0]))
+                continue
+            try:
+                answers += self._together(part)
+            except _BatchRefusedError:
+                self._batch = max(1, min(self._batch, len(part) // 2))
+        return answers
+
+    def _alone(self, call: Call) -> Raw | Refused:
+        number = next(self._ids)
+        response = self._post([call], jsonrpc.call(number, call.method, call.params))
+        said = self._read(response)
+        if isinstance(said, dict):
+            if str(number) not in said:
+                raise AnswerRefused(f"{self.name} answered something else than {call.method}.")
+            said = said[str(number)]
+        if isinstance(said, Failure):
+            return self._refusal(said, response, call.method)
+        return said
+
+    def _together(self, calls: Sequence[Call]) -> list[Raw | Refused]:
+        ids = [next(self._ids) for _ in calls]
+        response = self._post(
+            calls,
+            [jsonrpc.call(number, call.method, call.params) for number, call in zip(ids, calls, strict=True)],
+        )
+        try:
+            said = self._read(response)
+        except (SourceUnavailable, Throttled):
+            raise
+        except SourceError as error:
+            if response.status_code in _NO_BATCHES_HERE:
+                raise _BatchRefusedError from error
+            raise
+        if not isinstance(said, dict):
+            failure = said if isinstance(said, Failure) else Failure(None, "", None)
+            whole = self._error(failure, response)
+            if type(whole) is SourceError or not isinstance(said, Failure):
+                raise _BatchRefusedError
+            raise whole
+        answers: list[Raw | Refused] = []
+        for number, call in zip(ids, calls, strict=True):
+            outcome = said.get(str(number))
+            if outcome is None:
+                raise AnswerRefused(
+                    f"{self.name} left {call.method} out of its answer to a batch of {len(calls)}.",
+                    hint="It is asked again.",
+                )
+            if isinstance(outcome, Failure):
+                answers.append(self._refusal(outcome, response, call.method))
+            else:
+                answers.append(outcome)
+        return answers
+
+    def _post(self, calls: Sequence[Call], payload: object) -> requests.Response:
+        with self._lock:
+            self.requests.update(call.method for call in calls)
+        try:
+            return self._provider.post(msgspec.json.encode(payload))
+        except requests.Timeout as error:
+            raise SourceUnavailable(
+                f"{self.name} did not answer within {self._timeout:g} seconds.",
+                hint="A range of fewer blocks, or another endpoint, may be faster.",
+            ) from self._harmless(error)
+        except (requests.RequestException, Web3Exception, OSError, ValueError) as error:
+            raise SourceUnavailable(
+                f"{self.name} cannot be reached ({type(error).__name__}).",
+                hint="Check the address and the network; it is tried again.",
+            ) from self._harmless(error)
+
+    def _read(self, response: requests.Response) -> dict[str, Raw | Failure] | Raw | Failure:
+        try:
+            return jsonrpc.replies(response.content)
+        except msgspec.DecodeError as error:
+            if response.status_code != 200:
+                page = " ".join(response.text[:500].split())
+                said = f"{response.status_code} {response.reason} {page}".strip()
+                raise self._error(Failure(None, said, None), response) from error
+            raise SourceUnavailable(
+                f"{self.name} answered {len(response.content)} bytes that are not JSON-RPC.",
+                hint="The answer may have been cut short; it is asked for again.",
+            ) from error
+
+    # --- failures ---
+
+    def _refusal(self, failure: Failure, response: requests.Response, method: str) -> Refused:
+        error = self._error(failure, response)
+        if isinstance(error, RangeTooLarge) and method != "eth_getLogs":
+            error = SourceUnavailable(error.message, hint="It is asked again.")
+        return Refused(error, failure.code)
+
+    def _error(self, failure: Failure, response: requests.Response) -> SourceError:
+        error = classify(
+            failure.code,
+            self._scrubbed(failure.message),
+            data=failure.data,
+            http_status=response.status_code,
+            retry_after=_seconds(response.headers.get("Retry-After")),
+        )
+        error.message = f"{self.name}: {self._scrubbed(error.message)}"
+        return error
+
+    def _scrubbed(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "...")
+        return text
+
+    def _harmless(self, error: BaseException) -> BaseException:
+        """The vendor's exception as a cause, without the address that its text and its own causes
+        carry."""
+        error.args = (self._scrubbed(str(error)),)
+        error.__cause__ = error.__context__ = None
+        return error
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """A Retry-After header (RFC 9110, section 10.2.3), which holds seconds or a date."""
+    if retry_after is None:
+        return None
+    try:
+        return float(retry_after)
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time())
+    except ValueError:
+        return None
+
+
+def _secrets(url: str) -> list[str]:
+    """The parts of `url` that must not be shown, the longest first."""
+    parts = urlsplit(url)
+    rest = parts.path + (f"?{parts.query}" if parts.query else "")
+    values = [value for pair in parts.query.split("&") for value in pair.split("=")[1:]]
+    parts_of_path = [part for part in parts.path.split("/") if len(part) > 7]
+    secrets = {url, rest, parts.query, parts.password or "", *values, *parts_of_path}
+    return sorted((part for part in secrets if len(part) > 3), key=len, reverse=True)

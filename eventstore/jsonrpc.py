@@ -1,0 +1,218 @@
+"""What a node's JSON says, in our records: typed decoding, hexadecimal to bytes, nothing believed.
+
+Law: a field that we do not read may be anything or absent; a field that we read must be of its
+shape, or the answer is refused. Field by field, real nodes differ in all other ways.
+"""
+
+from __future__ import annotations
+
+from binascii import unhexlify
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from eventstore.errors import AnswerRefused
+from eventstore.records import Header, Log
+
+Quantity = str | int | None
+Address = Annotated[str, Meta(min_length=42, max_length=42)]
+Word = Annotated[str, Meta(min_length=66, max_length=66)]
+Bloom = Annotated[str, Meta(min_length=2, max_length=514)]
+
+
+class Failure(Struct, frozen=True):
+    """The error object of one reply, its fields as loose as nodes write them."""
+
+    code: int | None
+    message: str
+    data: object
+
+
+class _Reply(Struct, gc=False):
+    id: int | str | None = None
+    result: Raw | msgspec.UnsetType = msgspec.UNSET
+    error: Raw | None = None
+
+
+class _WireLog(Struct, gc=False):
+    address: Address
+    data: str | None = None
+    topics: list[Word] | None = None
+    blockNumber: Quantity = None
+    blockHash: Word | None = None
+    transactionHash: Word | None = None
+    transactionIndex: Quantity = None
+    logIndex: Quantity = None
+    removed: bool | None = None
+
+
+class _WireHeader(Struct, gc=False):
+    number: Quantity
+    hash: Word | None
+    parentHash: Word
+    timestamp: Quantity
+    logsBloom: Bloom | None = None
+
+
+class _WireReceipt(Struct, gc=False):
+    logs: list[_WireLog]
+
+
+_one = msgspec.json.Decoder(_Reply)
+_several = msgspec.json.Decoder(list[_Reply])
+_anything = msgspec.json.Decoder()
+_logs = msgspec.json.Decoder(list[_WireLog])
+_header = msgspec.json.Decoder(_WireHeader | None)
+_receipts = msgspec.json.Decoder(list[_WireReceipt] | None)
+_quantity = msgspec.json.Decoder(Quantity)
+
+
+def call(number: int, method: str, params: Iterable[object]) -> dict[str, object]:
+    """The request object of one call."""
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
+
+
+def replies(body: bytes) -> dict[str, Raw | Failure] | Raw | Failure:
+    """What a response body holds: one result or failure, or those of a batch by their id.
+
+    Raises `msgspec.DecodeError` where the body is not JSON-RPC (an error page, cut short), and
+    `AnswerRefused` where a batch answers one id twice.
+    """
+    if body.lstrip()[:1] != b"[":
+        return _outcome(_one.decode(body))
+    found: dict[str, Raw | Failure] = {}
+    for reply in _several.decode(body):
+        key = str(reply.id)
+        if key in found:
+            raise AnswerRefused(f"The node answered request {key} of a batch twice.")
+        found[key] = _outcome(reply)
+    return found
+
+
+def logs(raw: Raw) -> list[Log]:
+    """The logs of an eth_getLogs result, in the node's order.
+
+    Raises `AnswerRefused` for one that is pending or removed, or of another shape.
+    """
+    try:
+        return _converted(_logs.decode(raw))
+    except (msgspec.DecodeError, ValueError) as error:
+        raise AnswerRefused(f"The node's logs cannot be read: {error}.") from error
+
+
+def receipt_logs(raw: Raw) -> list[Log] | None:
+    """All logs of an eth_getBlockReceipts result, or None where the node has no such block."""
+    try:
+        receipts = _receipts.decode(raw)
+        if receipts is None:
+            return None
+        return _converted([log for receipt in receipts for log in receipt.logs])
+    except (msgspec.DecodeError, ValueError) as error:
+        raise AnswerRefused(f"The node's receipts cannot be read: {error}.") from error
+
+
+def header(raw: Raw) -> Header | None:
+    """The header in a block (with or without its transactions), or None where the node has none."""
+    try:
+        block = _header.decode(raw)
+        if block is None:
+            return None
+        bloom = block.logsBloom
+        return Header(
+            number=_integer(block.number),
+            hash=_word(block.hash),
+            parent_hash=_word(block.parentHash),
+            timestamp=_integer(block.timestamp),
+            bloom=_word(bloom) if bloom is not None and len(bloom) == 514 else None,
+        )
+    except (msgspec.DecodeError, ValueError) as error:
+        raise AnswerRefused(f"The node's block cannot be read: {error}.") from error
+
+
+def quantity(raw: Raw) -> int:
+    """A number on its own, such as eth_chainId's."""
+    try:
+        return _integer(_quantity.decode(raw))
+    except (msgspec.DecodeError, ValueError) as error:
+        raise AnswerRefused(f"The node's number cannot be read: {error}.") from error
+
+
+class _Words(dict[str | None, bytes]):
+    """Words that repeat (addresses, block hashes, first topics) to bytes, each parsed once."""
+
+    def __missing__(self, text: str | None) -> bytes:
+        word = self[text] = _word(text)
+        return word
+
+
+class _Numbers(dict[Quantity, int]):
+    """Quantities to integers, each parsed once."""
+
+    def __missing__(self, text: Quantity) -> int:
+        number = self[text] = _integer(text)
+        return number
+
+
+def _converted(found: list[_WireLog]) -> list[Log]:
+    """The hot path: what rarely repeats is parsed in place, lengths were checked by the decoder."""
+    words, numbers = _Words(), _Numbers()
+    parse, none = unhexlify, ()
+    converted = []
+    for log in found:
+        if log.removed:
+            raise AnswerRefused("The node answered with a log that it says was removed.")
+        topics, data, tx_hash = log.topics, log.data, log.transactionHash
+        converted.append(
+            Log(
+                numbers[log.blockNumber],
+                numbers[log.logIndex],
+                words[log.address],
+                (words[topics[0]], *[parse(topic[2:]) for topic in topics[1:]]) if topics else none,
+                _bytes(data) if data else b"",
+                parse(tx_hash[2:]) if tx_hash else _word(None),
+                numbers[log.transactionIndex],
+                words[log.blockHash],
+            )
+        )
+    return converted
+
+
+def _outcome(reply: _Reply) -> Raw | Failure:
+    if reply.error is not None:
+        return _failure(_anything.decode(reply.error))
+    if reply.result is msgspec.UNSET:
+        raise AnswerRefused("The node's reply holds neither a result nor an error.")
+    return reply.result
+
+
+def _failure(error: object) -> Failure:
+    if not isinstance(error, dict):
+        return Failure(None, str(error), None)
+    code, message = error.get("code"), error.get("message")
+    if isinstance(code, str) and code.lstrip("-").isdigit():
+        code = int(code)
+    return Failure(code if isinstance(code, int) else None, str(message or ""), error.get("data"))
+
+
+def _bytes(text: str) -> bytes:
+    if not text.startswith(("0x", "0X")):
+        raise ValueError(f"{text[:20]!r} is not hexadecimal with 0x")
+    return unhexlify(text[2:])
+
+
+def _word(text: str | None) -> bytes:
+    """The bytes of a field whose length the decoder has checked."""
+    if text is None:
+        raise ValueError("a field is null, as in what is still pending")
+    return _bytes(text)
+
+
+def _integer(text: Quantity) -> int:
+    if text is None:
+        raise ValueError("a number is null, as in what is still pending")
+    number = text if isinstance(text, int) else int(text, 16)
+    if number < 0:
+        raise ValueError(f"{text!r} is negative")
+    return number

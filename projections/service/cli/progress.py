@@ -1,0 +1,122 @@
+"""What long work shows: bars with rate and ETA on a terminal, plain log lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from eventstore.ingest import Ingested
+from projections.publisher import Published
+from projections.runner import Folded
+from projections.service.loops import Failed, Observer, Stepped
+
+QUIET = 5.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+
+class Summary:
+    """What all steps of a `sync` did together."""
+
+    def __init__(self) -> None:
+        self.appended = self.orphaned = self.events = self.changed = self.sent = self.written = 0
+        self.reorgs: list[str] = []
+        self.promoted: list[str] = []
+        self.started = time.monotonic()
+
+    def add(self, stage: str, record: Ingested | Folded | Published) -> None:
+        match record:
+            case Ingested():
+                self.appended += record.appended
+                self.orphaned += record.orphaned
+                if record.rewound_to is not None:
+                    below = ", BELOW FINALITY" if record.below_finality else ""
+                    self.reorgs.append(
+                        f"{stage}: reorg of depth {record.depth}{below}, block {record.rewound_to} stands, "
+                        f"{record.orphaned} logs orphaned"
+                    )
+            case Folded():
+                self.events += record.events
+                self.changed += record.changed
+                if record.promoted is not None:
+                    self.promoted.append(record.projection)
+            case Published():
+                self.sent += record.sent
+                self.written += record.written
+
+    def line(self) -> str:
+        seconds = time.monotonic() - self.started
+        return (
+            f"{self.appended:,} logs appended, {self.orphaned:,} orphaned; {self.events:,} events folded, "
+            f"{self.changed:,} documents changed; {self.written:,} documents written to sinks "
+            f"({seconds:.1f} s)"
+        )
+
+
+@contextmanager
+def showing(summary: Summary) -> Iterator[Observer]:
+    """An observer that shows the work as it goes, and adds it to `summary`."""
+    if sys.stderr.isatty():
+        with _bars() as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def observe(event: Stepped | Failed) -> None:
+                if isinstance(event, Failed):
+                    bars.console.print(_failure(event))
+                    return
+                summary.add(event.stage, event.record)
+                if event.stage not in tasks:
+                    tasks[event.stage] = bars.add_task(event.stage, total=None, start=True)
+                done, total = _position(event.record, summary)
+                bars.update(tasks[event.stage], completed=done, total=total)
+
+            yield observe
+        return
+    log = structlog.get_logger()
+    last = time.monotonic()
+
+    def plain(event: Stepped | Failed) -> None:
+        nonlocal last
+        if isinstance(event, Failed):
+            log.warning("retrying", stage=event.stage, error=str(event.error), pause=event.pause)
+            return
+        summary.add(event.stage, event.record)
+        if time.monotonic() - last >= QUIET:
+            last = time.monotonic()
+            done, total = _position(event.record, summary)
+            log.info("progress", stage=event.stage, done=done, of=total)
+
+    yield plain
+
+
+def _position(record: Ingested | Folded | Published, summary: Summary) -> tuple[int, int | None]:
+    match record:
+        case Ingested():
+            reached = record.fetched.last if record.fetched else record.head
+            return reached, record.head
+        case Folded():
+            return summary.events, None
+        case Published():
+            return record.revision, record.revision + record.lag
+
+
+def _failure(event: Failed) -> str:
+    again = f"again in {event.pause:.0f} s" if event.pause is not None else "not tried again"
+    return f"{event.stage}: {event.error} ({again})"
+
+
+def _bars() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.speed:,.0f}/s" if False else ""),
+        TimeRemainingColumn(),
+        console=Console(stderr=True, highlight=False, markup=False),
+        transient=True,
+    )
