@@ -133,6 +133,7 @@ class Ingestor:
             raise
 
     def _step(self) -> Ingested:
+        looked = self._view is None
         if self._view is None:
             head = self._source.head()
             with self._store.read() as tx:
@@ -157,8 +158,10 @@ class Ingestor:
         fresh = self._next_headers(view, known)
         if fresh:
             return self._fetch_blocks(view, fresh, entry=entry, extend=True)
-        self._note(view)
         self._view = None
+        if not looked:  # all that was seen some steps ago is done: what is there now?
+            return self._step()
+        self._note(view)
         return Ingested(view.head.number, view.finalized)
 
     # --- is the known end still canonical? ---

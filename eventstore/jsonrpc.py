@@ -32,8 +32,8 @@ class Failure(Struct, frozen=True):
 
 class _Reply(Struct, gc=False):
     id: int | str | None = None
-    result: Raw | msgspec.UnsetType = msgspec.UNSET
-    error: Raw | None = None
+    result: Raw = Raw()  # empty where absent; msgspec knows no union with Raw
+    error: Raw = Raw()
 
 
 class _WireLog(Struct, gc=False):
@@ -180,9 +180,9 @@ def _converted(found: list[_WireLog]) -> list[Log]:
 
 
 def _outcome(reply: _Reply) -> Raw | Failure:
-    if reply.error is not None:
+    if bytes(reply.error) not in (b"", b"null"):
         return _failure(_anything.decode(reply.error))
-    if reply.result is msgspec.UNSET:
+    if not bytes(memoryview(reply.result)[:1]):
         raise AnswerRefused("The node's reply holds neither a result nor an error.")
     return reply.result
 

@@ -1,0 +1,308 @@
+"""The composition root: the only place that turns a configuration into stores, stages and sinks."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+
+import projections
+from eventstore.ingest import Ingested, Ingestor
+from eventstore.lease import Lease
+from eventstore.records import Filter, Watch
+from eventstore.sources.rpc import RpcSource
+from eventstore.store import Store
+from projections.errors import ConfigurationError, ProjectorError
+from projections.projectors import Projector
+from projections.publisher import Published, Publisher
+from projections.routes import bind
+from projections.runner import Folded, Projection, Runner
+from projections.service import config as settings
+from projections.service.embedded import EmbeddedMongo, EmbeddedRedis
+from projections.service.migrate import ensure
+from projections.sinks import Sink
+from projections.sinks.memory import MemorySink
+from projections.sinks.mongo import MongoSink
+from projections.sinks.redis import RedisSink
+
+
+class IngestStage:
+    """The ingester of one chain, with its source opened late and closed after errors."""
+
+    def __init__(self, plan: Plan, chain: str) -> None:
+        self.name = f"ingest {chain}"
+        chosen = plan.config.chains[chain]
+        self.lease = Lease(plan.store, f"ingest:{chosen.chain_id}")
+        self._source = RpcSource(chosen.rpc[0], finality=chosen.finality)
+        self._ingestor = Ingestor(
+            plan.store,
+            self._source,
+            self.lease,
+            chain_id=chosen.chain_id,
+            watches=plan.watches(chain),
+        )
+
+    def open(self) -> None:
+        self._ingestor.open()
+
+    def step(self) -> Ingested:
+        return self._ingestor.step()
+
+    def close(self) -> None:
+        self._ingestor.close()
+        self._source.close()
+
+
+class FoldStage:
+    """The runner of one projection."""
+
+    def __init__(self, plan: Plan, projection: Projection) -> None:
+        self.name = f"project {projection.name}"
+        self.lease = Lease(plan.store, f"project:{projection.name}")
+        self.runner = Runner(plan.store, self.lease, projection)
+
+    def open(self) -> None:
+        """Nothing: the store is open."""
+
+    def step(self) -> Folded:
+        return self.runner.step()
+
+    def close(self) -> None:
+        """Nothing is held between steps."""
+
+
+class PublishStage:
+    """The publisher of one projection into one sink."""
+
+    def __init__(self, plan: Plan, projection: Projection, sink: Sink) -> None:
+        self.name = f"publish {projection.name}.{sink.name}"
+        self.lease = Lease(plan.store, f"publish:{projection.name}.{sink.name}")
+        self.publisher = Publisher(
+            plan.store,
+            self.lease,
+            sink,
+            projection=projection.name,
+            chain_id=projection.chain_id,
+        )
+        self.sink = sink
+
+    def open(self) -> None:
+        self.sink.open()
+
+    def step(self) -> Published:
+        return self.publisher.step()
+
+    def close(self) -> None:
+        self.sink.close()
+
+
+class Plan:
+    """A configuration made usable: its store, projections and sinks. Opens no connection by itself."""
+
+    def __init__(self, config: settings.Config) -> None:
+        self.config = config
+        self.store = Store(config.store.url)
+        self.projections = {
+            name: _projection(config, name, chosen) for name, chosen in config.projections.items()
+        }
+        self._open = ExitStack()
+        self._urls: dict[str, str] = {}
+
+    def close(self) -> None:
+        self._open.close()
+        self.store.close()
+
+    def watches(self, chain: str) -> list[Watch]:
+        """What the ingester of a chain fetches: all topics of every address configured on it."""
+        return [
+            Watch(Filter(address), contract.start_block, contract.end_block)
+            for contract in self.config.contracts.values()
+            if contract.chain == chain
+            for address in contract.addresses
+        ]
+
+    def chain_of(self, projection: str) -> str:
+        """The name of the chain that a projection reads."""
+        wanted = self.projections[projection].chain_id
+        return next(name for name, chain in self.config.chains.items() if chain.chain_id == wanted)
+
+    def ingest(self) -> list[IngestStage]:
+        return [IngestStage(self, chain) for chain in self.config.chains if self.watches(chain)]
+
+    def fold(self) -> list[FoldStage]:
+        return [FoldStage(self, projection) for projection in self.projections.values()]
+
+    def publish(self) -> list[PublishStage]:
+        return [
+            PublishStage(self, self.projections[name], sink)
+            for name in self.projections
+            for sink in self.sinks(name)
+        ]
+
+    def sinks(self, name: str) -> list[Sink]:
+        """The sinks of a projection; embedded servers are started the first time they are wanted."""
+        chosen = self.config.projections[name]
+        projector = self.projections[name].projector
+        fields = projector.document.__struct_fields__
+        made: list[Sink] = []
+        if chosen.mongo is not None:
+            made.append(
+                MongoSink(
+                    self._mongo(),
+                    database=self.config.mongo.database,
+                    collection=chosen.mongo.collection,
+                    key=projector.key,
+                    fields=fields,
+                    dates=frozenset(projector.dates),
+                    indexes=projector.mongo_indexes,
+                    rename=chosen.mongo.fields,
+                )
+            )
+        if chosen.redis is not None:
+            url = self._redis()
+            if url is None:
+                made.append(MemorySink(name="redis"))
+            else:
+                made.append(
+                    RedisSink(
+                        url,
+                        key=chosen.redis.key,
+                        key_field=projector.key,
+                        fields=projector.redis_fields or fields,
+                        ttl=chosen.redis.ttl,
+                        projection=name,
+                    )
+                )
+        return made
+
+    def _mongo(self) -> str:
+        if self.config.mongo.url != "embedded":
+            return self.config.mongo.url
+        if "mongo" not in self._urls:
+            server = self._open.enter_context(EmbeddedMongo(self.data / "mongo"))
+            self._urls["mongo"] = server.url
+        return self._urls["mongo"]
+
+    def _redis(self) -> str | None:
+        if self.config.redis.url != "embedded":
+            return self.config.redis.url
+        if "redis" not in self._urls:
+            server = self._open.enter_context(EmbeddedRedis(self.data / "redis"))
+            self._urls["redis"] = server.url
+        return self._urls["redis"]
+
+    @property
+    def data(self) -> Path:
+        """Where embedded servers keep their files: beside the configuration."""
+        return self.config.folder / "chainfold-data"
+
+
+@contextmanager
+def planned(config: settings.Config) -> Iterator[Plan]:
+    """The plan of a configuration over a store that is set up; everything it opened is closed after."""
+    plan = Plan(config)
+    try:
+        ensure(plan.store)
+        yield plan
+    finally:
+        plan.close()
+
+
+def _projection(config: settings.Config, name: str, chosen: settings.Projection) -> Projection:
+    where = f"projections.{name}"
+    projector_type = _projector(chosen.projector, f"{where}.projector")
+    projector_type.check()
+    projector = projector_type()
+    sources = chosen.sources
+    chain = config.contracts[sources[0].contract].chain
+    routes, watches = {}, {}
+    for source in sources:
+        contract = config.contracts[source.contract]
+        for route in bind(projector, contract, source, where=where):
+            routes.setdefault(route.kind, route)
+            item = Filter(route.kind.address, route.kind.topic0)
+            watches.setdefault(item, Watch(item, contract.start_block, contract.end_block))
+    if not routes:
+        raise ConfigurationError(
+            f"{where}: none of its contracts' events fits a handler of {projector_type.__name__}.",
+            hint="Map the contract's parameter names with roles = { ... }.",
+        )
+    return Projection(
+        name=name,
+        chain_id=config.chains[chain].chain_id,
+        projector=projector,
+        routes=routes,
+        watches=tuple(watches.values()),
+        fingerprint=_fingerprint(projector_type, config, chosen),
+        follow=chosen.follow,
+        poison=chosen.poison,
+        rebuild=chosen.rebuild,
+        undo=chosen.undo,
+    )
+
+
+def _fingerprint(
+    projector: type[Projector], config: settings.Config, chosen: settings.Projection
+) -> str:
+    """What the documents depend on: the projector's syntax, the events, contracts, roles and policy."""
+    contracts = [
+        (
+            source.contract,
+            config.contracts[source.contract].addresses,
+            config.contracts[source.contract].start_block,
+            config.contracts[source.contract].end_block,
+            [event.canonical for event in config.contracts[source.contract].declarations],
+            source.roles,
+        )
+        for source in chosen.sources
+    ]
+    parts = (
+        projector.syntax(),
+        projector.version,
+        str(msgspec.json.schema(projector.document)),
+        repr(contracts),
+        chosen.poison,
+    )
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
+
+
+def _projector(named: str, where: str) -> type[Projector]:
+    """The class behind `referrals` (a file of ours) or `shop.views:Orders` (an import path)."""
+    if ":" in named:
+        module_name, _, class_name = named.partition(":")
+        if "" not in sys.path[-1:] and str(Path.cwd()) not in sys.path:
+            sys.path.append(str(Path.cwd()))  # at the end: a folder `projections` there is not ours
+        module = _import(module_name, where)
+        found = getattr(module, class_name, None)
+        if not (isinstance(found, type) and issubclass(found, Projector)):
+            raise ConfigurationError(f"{where}: {module_name} has no projector {class_name}.")
+        return found
+    module = _import(f"projections.projectors.{named}", where)
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Projector) and value.__module__ == module.__name__:
+            return value
+    raise ProjectorError(f"{where}: projections/projectors/{named}.py defines no projector.")
+
+
+def _import(name: str, where: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and name.startswith(error.name):
+            known = sorted(
+                path.stem
+                for path in (Path(projections.__file__).parent / "projectors").glob("*.py")
+                if path.stem != "__init__"
+            )
+            raise ConfigurationError(
+                f"{where}: there is no projector {name.removeprefix('projections.projectors.')}.",
+                hint=f"Known are {', '.join(known)}; your own are named module:Class.",
+            ) from error
+        raise
