@@ -78,9 +78,7 @@ class Shape:
         if document is None:
             return []
         return [
-            (field, str(value))
-            for field in self.index
-            if (value := getattr(document, field)) is not None
+            (field, str(value)) for field in self.index if (value := getattr(document, field)) is not None
         ]
 
 
@@ -164,9 +162,7 @@ class TrackedDocuments:
                 hint=f'Declare it: index = ("{field}",) in the projector.',
             )
         # Of a complete cache the overlay is the whole index: it saw every put since there was nothing.
-        found = (
-            set() if self._complete or self._state is None else set(self._state.find(field, value))
-        )
+        found = set() if self._complete or self._state is None else set(self._state.find(field, value))
         for key, present in self._overlay.get((field, value), {}).items():
             (found.add if present else found.discard)(key)
         return sorted(found)
@@ -248,9 +244,7 @@ class TrackedDocuments:
             changed.append((key, old, body))
             was, now = indexed(before), indexed(after)
             if was != now:
-                gone.extend(
-                    (field, value, key) for field, value in was if (field, value) not in now
-                )
+                gone.extend((field, value, key) for field, value in was if (field, value) not in now)
                 new.extend((field, value, key) for field, value in now if (field, value) not in was)
         changed.sort(key=lambda item: item[0])
         return Delta(changed, sorted(gone), sorted(new), self._undo, total % 2**256, count)

@@ -120,9 +120,7 @@ class Generations:
             },
         )
         if moved.rowcount != 1:
-            raise Fenced(
-                f"The cursor of {self._projection} moved under this step; nothing was written."
-            )
+            raise Fenced(f"The cursor of {self._projection} moved under this step; nothing was written.")
 
     def promote(self, build: Generation, kinds: list[int]) -> Promoted:
         """Makes a finished build the served one and adds the keys that differ to `changes`.
@@ -165,7 +163,7 @@ class Generations:
     def _drop_retired(self, *, keep: int) -> None:
         rows = self._tx.execute(
             text(
-                f"SELECT {_COLUMNS} FROM generations "  # noqa: S608 - constants
+                f"SELECT {_COLUMNS} FROM generations "
                 "WHERE projection = :projection AND state = 'retired' AND id <> :keep"
             ),
             {"projection": self._projection, "keep": keep},
@@ -182,7 +180,7 @@ class Generations:
     def _one(self, condition: str, generation: int = 0) -> Generation | None:
         row = self._tx.execute(
             text(
-                f"SELECT {_COLUMNS} FROM generations "  # noqa: S608 - constants
+                f"SELECT {_COLUMNS} FROM generations "
                 f"WHERE projection = :projection AND {condition} ORDER BY id DESC LIMIT 1"
             ),
             {"projection": self._projection, "id": generation},

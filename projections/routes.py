@@ -1,27 +1,164 @@
-"""Which log goes to which handler: the road from a raw log to a method of the projector."""
+"""Which log goes to which handler: binds the events that contracts declare to a projector's handlers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import keyword
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from eventstore.journal import Kind, StoredBlock, StoredLog
+from projections.decoding import Decoder, wants
+from projections.errors import SignatureError
+from projections.event import Event, names, parse
+from projections.projectors import Projector
+
+_FACTS = ("block", "log_index", "tx_hash", "contract")
+"""What every event knows of its place, beside its own parameters."""
 
 
 class Route(Struct, frozen=True):
-    """One kind of log, how to decode it, and the handler it goes to."""
+    """One kind of log, how to decode it, and the handler it goes to.
+
+    The event that the handler gets has the handler's own parameter names as attributes (those that
+    are keywords or facts with a trailing underscore), and `block` (number, hash, timestamp in
+    seconds), `log_index`, `tx_hash`, `contract` (address, lower-case hex).
+    """
 
     kind: Kind
-    build: Callable[[tuple[bytes, ...], bytes, StoredLog, StoredBlock], Any]
+    decoder: Decoder
+    make: Callable[..., Any]
+    places: tuple[int | None, ...]  # per parameter of the handler: which value of the decoder, if any
     handle: Callable[[Any, Any], None]
+    contract: str
 
     def decode(self, log: StoredLog, block: StoredBlock) -> Any:
         """The typed event; raises `DecodingError` where the log is none."""
-        topics = tuple(
-            topic
-            for topic in (self.kind.topic0, log.topic1, log.topic2, log.topic3)
-            if topic is not None and topic != b""
+        topic1, topic2, topic3 = log.topic1, log.topic2, log.topic3
+        topics: tuple[bytes, ...] = (self.kind.topic0,)
+        if topic3 is not None:
+            topics = (self.kind.topic0, topic1, topic2, topic3)  # type: ignore[assignment]
+        elif topic2 is not None:
+            topics = (self.kind.topic0, topic1, topic2)  # type: ignore[assignment]
+        elif topic1 is not None:
+            topics = (self.kind.topic0, topic1)
+        values = self.decoder(topics, log.data)
+        return self.make(
+            *[None if place is None else values[place] for place in self.places],
+            block,
+            log.log_index,
+            log.tx_hash,
+            self.contract,
         )
-        return self.build(topics, log.data, log, block)
+
+
+def bind(
+    projector: Projector,
+    *,
+    addresses: Sequence[bytes],
+    events: Sequence[Event],
+    roles: Mapping[str, str],
+    where: str,
+) -> list[Route]:
+    """The routes of one contract. `roles` maps a handler's parameter to the contract's own name for it.
+
+    An event goes to a handler if it has the handler's topic or name, or if `roles` name parameters of
+    it; then every indexed parameter of the handler must be found in it, by role or by equal name and
+    fitting type. The handler for which most is found gets it; events that fit none are left alone.
+    Raises `SignatureError`, which starts with `where`, if something is named that is not there.
+    """
+    handlers = {method: parse(signature) for method, signature in type(projector).handlers().items()}
+    _check_roles(handlers, events, roles, where)
+    routes: list[Route] = []
+    for event in events:
+        if event.anonymous:
+            continue
+        found = _best(handlers, event, roles, where)
+        if found is not None:
+            method, places = found
+            make = _event_type(handlers[method])
+            decoder = Decoder(event)
+            routes.extend(
+                Route(
+                    Kind(address, event.topic0),
+                    decoder,
+                    make,
+                    places,
+                    getattr(projector, method),
+                    "0x" + address.hex(),
+                )
+                for address in addresses
+            )
+    return routes
+
+
+def _best(
+    handlers: Mapping[str, Event], event: Event, roles: Mapping[str, str], where: str
+) -> tuple[str, tuple[int | None, ...]] | None:
+    best: tuple[str, tuple[int | None, ...]] | None = None
+    missed: SignatureError | None = None
+    own = {item.name for item in event.parameters}
+    for method, wanted in handlers.items():
+        said = any(roles.get(item.name) in own for item in wanted.parameters)
+        if not (said or event.name == wanted.name or event.topic0 == wanted.topic0):
+            continue
+        places = tuple(_place(item.name, item.type, event, roles) for item in wanted.parameters)
+        absent = [
+            item.name
+            for item, place in zip(wanted.parameters, places, strict=True)
+            if item.indexed and place is None
+        ]
+        if absent:
+            missed = missed or SignatureError(
+                f"{where}: {event} has no parameter for {' and '.join(absent)} of {wanted}.",
+                hint=f'Map it: roles = {{ {absent[0]} = "..." }}; it has '
+                f"{', '.join(item.name for item in event.parameters) or 'none'}.",
+            )
+            continue
+        if best is None or _count(places) > _count(best[1]):
+            best = method, places
+    if best is None and missed is not None and not roles:
+        raise missed
+    return best
+
+
+def _place(name: str, kind: str, event: Event, roles: Mapping[str, str]) -> int | None:
+    wanted = roles.get(name, name)
+    if name not in roles and wanted in roles.values():
+        return None  # that parameter was given another role
+    for place, item in enumerate(event.parameters):
+        if item.name == wanted and wants(item, kind):
+            return place
+    return None
+
+
+def _count(places: Sequence[int | None]) -> int:
+    return sum(place is not None for place in places)
+
+
+def _check_roles(
+    handlers: Mapping[str, Event], events: Sequence[Event], roles: Mapping[str, str], where: str
+) -> None:
+    known = sorted({item.name for event in handlers.values() for item in event.parameters})
+    theirs = sorted({item.name for event in events for item in event.parameters})
+    for role, parameter in roles.items():
+        if role not in known:
+            raise SignatureError(
+                f"{where}: the projector knows no role {role}.", hint=f"Known are {', '.join(known)}."
+            )
+        if parameter not in theirs:
+            raise SignatureError(
+                f"{where}: roles.{role} = {parameter} is no parameter of the contract's events "
+                f"({names(events)}).",
+                hint=f"They have {', '.join(theirs) or 'none'}.",
+            )
+
+
+def _event_type(wanted: Event) -> Callable[..., Any]:
+    fields = [
+        item.name + "_" if keyword.iskeyword(item.name) or item.name in _FACTS else item.name
+        for item in wanted.parameters
+    ]
+    return msgspec.defstruct(wanted.name, [*fields, *_FACTS], frozen=True, gc=False)

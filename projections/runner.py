@@ -87,9 +87,7 @@ class _Batch(Struct, frozen=True):
 class Runner:
     """Brings the documents of one projection up to the journal, one bounded `step()` at a time."""
 
-    def __init__(
-        self, store: Store, lease: Lease, projection: Projection, *, batch: int = BATCH
-    ) -> None:
+    def __init__(self, store: Store, lease: Lease, projection: Projection, *, batch: int = BATCH) -> None:
         self._store = store
         self._lease = lease
         self._projection = projection
@@ -163,11 +161,7 @@ class Runner:
                 horizon = self._horizon(finalized, page.through)
                 batch = _Batch(entry, page.through, generation.timestamp, horizon, 0, [], None)
             ended = not page.logs and self._is_whole(tx, limit, finalized)
-        if (
-            batch.through > generation.block
-            or entry > generation.entry
-            or batch.error != generation.error
-        ):
+        if batch.through > generation.block or entry > generation.entry or batch.error != generation.error:
             return self._commit(generation, batch)
         if generation.state == "building" and ended and generation.error is None:
             return self._promote(generation, list(kinds))
@@ -343,12 +337,8 @@ class Runner:
                 Generations(tx, generation.projection).advance(
                     generation, replace(generation, error=str(refusal))
                 )
-            return Folded(
-                generation.projection, "building", block=generation.block, error=str(refusal)
-            )
-        return Folded(
-            generation.projection, "live", block=generation.block, moved=True, promoted=promoted
-        )
+            return Folded(generation.projection, "building", block=generation.block, error=str(refusal))
+        return Folded(generation.projection, "live", block=generation.block, moved=True, promoted=promoted)
 
     def _publish(self, tx: Connection, old: Generation, new: Generation, delta: Delta) -> None:
         if new.revision > old.revision:
@@ -428,9 +418,7 @@ def _where(log: StoredLog) -> str:
 
 def _dead_letter(log: StoredLog, error: Exception) -> DeadLetter:
     stack = "".join(traceback.format_exception(error))
-    return DeadLetter(
-        log.block_number, log.log_index, log.entry, f"{type(error).__name__}: {error}", stack
-    )
+    return DeadLetter(log.block_number, log.log_index, log.entry, f"{type(error).__name__}: {error}", stack)
 
 
 def _out_of_order(log: StoredLog, block: int, index: int) -> HistoryOutOfOrder:

@@ -76,8 +76,7 @@ class GenerationState:
                 ),
                 {"generation": self._generation, "after": after, "size": size},
             ).all()
-            for key, body in rows:
-                yield key, body
+            yield from ((key, body) for key, body in rows)
             if len(rows) < size:
                 return
             after = rows[-1].key
@@ -102,8 +101,7 @@ class GenerationState:
         before: dict[str, bytes | None] = {}
         for key, body in self._tx.execute(
             text(
-                "SELECT key, before FROM undo WHERE generation = :generation AND block > :to "
-                "ORDER BY block"
+                "SELECT key, before FROM undo WHERE generation = :generation AND block > :to ORDER BY block"
             ),
             {"generation": self._generation, "to": to},
         ):
@@ -131,7 +129,7 @@ class GenerationState:
         for condition, block in (("block > :block", above), ("block <= :block", through)):
             if block is not None:
                 self._tx.execute(
-                    text(f"DELETE FROM undo WHERE generation = :generation AND {condition}"),  # noqa: S608
+                    text(f"DELETE FROM undo WHERE generation = :generation AND {condition}"),
                     {"generation": self._generation, "block": block},
                 )
 
@@ -154,7 +152,7 @@ class GenerationState:
         """Removes every row of this generation."""
         for table in ("documents", "document_index", "undo", "dead_letters"):
             self._tx.execute(
-                text(f"DELETE FROM {table} WHERE generation = :generation"),  # noqa: S608
+                text(f"DELETE FROM {table} WHERE generation = :generation"),
                 {"generation": self._generation},
             )
 
@@ -175,9 +173,7 @@ class GenerationState:
             [(self._generation, key, body) for key, body in rows],
         )
 
-    def _insert(
-        self, table: str, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]
-    ) -> None:
+    def _insert(self, table: str, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
         bulk.insert(
             self._tx,
             table,
@@ -185,15 +181,13 @@ class GenerationState:
             [(self._generation, *row) for row in rows],
         )
 
-    def _delete(
-        self, table: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
-    ) -> None:
+    def _delete(self, table: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         if not rows:
             return
         mark = "%s" if self._tx.dialect.name == "postgresql" else "?"
         match = " AND ".join(f"{column} = {mark}" for column in ("generation", *columns))
         self._tx.exec_driver_sql(
-            f"DELETE FROM {table} WHERE {match}",  # noqa: S608 - table and columns are ours
+            f"DELETE FROM {table} WHERE {match}",
             [(self._generation, *row) for row in rows],
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct
+from sqlalchemy import text
 
 from eventstore.coverage import Covered
 from eventstore.journal import Journal, Kind, StoredBlock, StoredLog
@@ -15,7 +16,6 @@ from eventstore.tail import Tail
 from projections.projectors.referrals import Referrals
 from projections.routes import Route
 from projections.runner import Folded, Projection, Runner
-from sqlalchemy import text
 from tests.blocks import ALICE, hash_, header
 
 CHAIN = 1

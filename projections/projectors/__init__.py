@@ -57,7 +57,9 @@ class Projector:
     `index` names fields for `Documents.find`; `links` fields that hold keys of other documents that
     handlers will want (they are loaded together). `touched` names a field set to the block's time
     whenever an event changed anything else; `dates` the fields that are times in seconds.
-    Raise `version` when the meaning changes where the code does not show it.
+    `mongo_indexes` are indexes for the application's queries, `redis_fields` what of a document goes
+    into a Redis hash (empty: all of it). Raise `version` when the meaning changes where the code does
+    not show it.
     """
 
     document: ClassVar[type[msgspec.Struct]]
@@ -66,6 +68,8 @@ class Projector:
     links: ClassVar[tuple[str, ...]] = ()
     touched: ClassVar[str | None] = None
     dates: ClassVar[tuple[str, ...]] = ()
+    mongo_indexes: ClassVar[tuple[str, ...]] = ()
+    redis_fields: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
 
     def keys(self, event: Any) -> Iterable[str]:
@@ -96,7 +100,15 @@ class Projector:
                 hint="The before-images that a reorg restores would change under the fold otherwise.",
             )
         fields = document.__struct_fields__
-        named = [getattr(cls, "key", None), *cls.index, *cls.links, cls.touched, *cls.dates]
+        named = [
+            getattr(cls, "key", None),
+            *cls.index,
+            *cls.links,
+            cls.touched,
+            *cls.dates,
+            *cls.mongo_indexes,
+            *cls.redis_fields,
+        ]
         for field in named:
             if field is not None and field not in fields:
                 raise ProjectorError(
@@ -105,9 +117,7 @@ class Projector:
         if getattr(cls, "key", None) is None:
             raise ProjectorError(f"{name}.key must name the field that holds the document's key.")
         if not cls.handlers():
-            raise ProjectorError(
-                f"{name} handles no event.", hint="Decorate a method with @handles."
-            )
+            raise ProjectorError(f"{name} handles no event.", hint="Decorate a method with @handles.")
 
     @classmethod
     def syntax(cls) -> str:
@@ -116,9 +126,7 @@ class Projector:
         try:
             tree = ast.parse(inspect.getsource(module if module is not None else cls))
         except (OSError, TypeError) as error:
-            raise ProjectorError(
-                f"The source of {cls.__name__} cannot be read: {error}."
-            ) from error
+            raise ProjectorError(f"The source of {cls.__name__} cannot be read: {error}.") from error
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body:
                 first = node.body[0]

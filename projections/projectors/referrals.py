@@ -41,13 +41,13 @@ class Referrals(Projector):
     links = ("directReferrer",)
     touched = "updatedAt"
     dates = ("updatedAt",)
+    mongo_indexes = ("directReferrer", "indirectReferrer", "level1Count")
+    redis_fields = ("address", "level1Count", "level2Count", "directReferrer", "indirectReferrer")
 
     def keys(self, event: Any) -> Iterable[str]:
         return [key for key in (event.user, event.referrer) if key is not None and key != NOBODY]
 
-    @handles(
-        "ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)"
-    )
+    @handles("ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)")
     def registered(self, event: Any, users: Users) -> None:
         """The user's edge is now `referrer`; the zero address and oneself are no referrer."""
         user, referrer = event.user, event.referrer

@@ -8,13 +8,13 @@ resumes from its cursor.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
-from tenacity import wait_random_exponential
-from tenacity import RetryCallState, Retrying
+from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 from eventstore.errors import ChainfoldError, LeaseHeld
 from eventstore.ingest import Ingested
@@ -23,9 +23,10 @@ from projections.publisher import Published
 from projections.runner import Folded
 
 Record = Ingested | Folded | Published
+Done = TypeVar("Done")
 
-TRIES = 6
-"""How often `sync` tries what may heal before it gives up: about half a minute in all."""
+TRIES = 5
+"""How often `sync` tries what may heal before it gives up: half a minute in all, at most."""
 
 
 class Stage(Protocol):
@@ -61,29 +62,31 @@ Observer = Callable[[Stepped | Failed], None]
 
 def to_end(stage: Stage, observe: Observer, *, tries: int = TRIES) -> None:
     """Steps until the stage is idle. Raises what does not heal, or did not within `tries` attempts."""
-    pauses = _Pauses()
     while True:
-        try:
-            record = stage.step()
-        except ChainfoldError as error:
-            if not error.retry or pauses.count >= tries - 1:
-                raise
-            pause = pauses.next()
-            observe(Failed(stage.name, error, pause))
-            threading.Event().wait(pause)
-            continue
-        pauses.reset()
+        record = persist(stage, stage.step, observe, tries=tries)
         observe(Stepped(stage.name, record))
         if record.idle:
             return
 
 
+def persist(stage: Stage, act: Callable[[], Done], observe: Observer, *, tries: int = TRIES) -> Done:
+    """What `act` returns; tries again, after growing pauses, what may heal."""
+    pauses = _Pauses()
+    while True:
+        try:
+            return act()
+        except ChainfoldError as error:
+            if not error.retry or pauses.count >= tries - 1:
+                raise
+            pause = pauses.next()
+            observe(Failed(stage.name, error, pause))
+            time.sleep(pause)
+
+
 class Worker(threading.Thread):
     """Runs one stage for ever: takes its lease, steps, waits where it is idle, comes back after errors."""
 
-    def __init__(
-        self, stage: Stage, observe: Observer, stop: threading.Event, *, poll: float
-    ) -> None:
+    def __init__(self, stage: Stage, observe: Observer, stop: threading.Event, *, poll: float) -> None:
         super().__init__(name=stage.name, daemon=True)
         self._stage = stage
         self._observe = observe

@@ -87,8 +87,7 @@ def chain_status(store: Store, chain_id: int, watches: Iterable[Watch]) -> Chain
         through = [coverage.through(watch) for watch in watches]
         reorgs, last_reorg = tx.execute(
             text(
-                "SELECT count(*), max(recorded_at) FROM entries "
-                "WHERE chain_id = :chain AND kind = 'orphaned'"
+                "SELECT count(*), max(recorded_at) FROM entries WHERE chain_id = :chain AND kind = 'orphaned'"
             ),
             {"chain": chain_id},
         ).one()
@@ -113,9 +112,7 @@ def chain_status(store: Store, chain_id: int, watches: Iterable[Watch]) -> Chain
         )
 
 
-def projection_status(
-    store: Store, name: str, *, fingerprint: str, head: int | None
-) -> ProjectionStatus:
+def projection_status(store: Store, name: str, *, fingerprint: str, head: int | None) -> ProjectionStatus:
     """The state of one projection, in one snapshot; `head` is its chain's."""
     with store.read() as tx:
         generations = Generations(tx, name)

@@ -10,19 +10,22 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import msgspec
 
 import projections
 from eventstore.ingest import Ingested, Ingestor
+from eventstore.journal import Kind
 from eventstore.lease import Lease
-from eventstore.records import Filter, Watch
+from eventstore.records import Filter, Log, Watch
 from eventstore.sources.rpc import RpcSource
 from eventstore.store import Store
-from projections.errors import ConfigurationError, ProjectorError
+from projections.decoding import Decoder
+from projections.errors import ConfigurationError, DecodingError, ProjectorError
 from projections.projectors import Projector
 from projections.publisher import Published, Publisher
-from projections.routes import bind
+from projections.routes import Route, bind
 from projections.runner import Folded, Projection, Runner
 from projections.service import config as settings
 from projections.service.embedded import EmbeddedMongo, EmbeddedRedis
@@ -36,8 +39,9 @@ from projections.sinks.redis import RedisSink
 class IngestStage:
     """The ingester of one chain, with its source opened late and closed after errors."""
 
-    def __init__(self, plan: Plan, chain: str) -> None:
+    def __init__(self, plan: Plan, chain: str, *, first: int | None = None, last: int | None = None) -> None:
         self.name = f"ingest {chain}"
+        self.chain = chain
         chosen = plan.config.chains[chain]
         self.lease = Lease(plan.store, f"ingest:{chosen.chain_id}")
         self._source = RpcSource(chosen.rpc[0], finality=chosen.finality)
@@ -46,7 +50,11 @@ class IngestStage:
             self._source,
             self.lease,
             chain_id=chosen.chain_id,
-            watches=plan.watches(chain),
+            watches=[
+                narrowed
+                for watch in plan.watches(chain)
+                if (narrowed := _narrowed(watch, first, last)) is not None
+            ],
         )
 
     def open(self) -> None:
@@ -65,6 +73,7 @@ class FoldStage:
 
     def __init__(self, plan: Plan, projection: Projection) -> None:
         self.name = f"project {projection.name}"
+        self.projection = projection
         self.lease = Lease(plan.store, f"project:{projection.name}")
         self.runner = Runner(plan.store, self.lease, projection)
 
@@ -133,8 +142,41 @@ class Plan:
         wanted = self.projections[projection].chain_id
         return next(name for name, chain in self.config.chains.items() if chain.chain_id == wanted)
 
-    def ingest(self) -> list[IngestStage]:
-        return [IngestStage(self, chain) for chain in self.config.chains if self.watches(chain)]
+    def decoded(self, chain: str, log: Log) -> tuple[str | None, dict[str, Any]]:
+        """The name and arguments of a log by the contracts' declarations; (None, {}) where none fits."""
+        for contract in self.config.contracts.values():
+            if contract.chain != chain or log.address not in contract.addresses:
+                continue
+            for event in contract.events:
+                if not log.topics or event.topic0 != log.topics[0]:
+                    continue
+                try:
+                    values = Decoder(event)(log.topics, log.data)
+                except DecodingError:
+                    continue  # declared, but not of this shape: shown raw
+                return event.name, {
+                    item.name: "0x" + value.hex() if isinstance(value, bytes) else value
+                    for item, value in zip(event.parameters, values, strict=True)
+                }
+        return None, {}
+
+    def named(self, projection: str) -> Projection:
+        """The projection of that name; `ConfigurationError` where there is none."""
+        try:
+            return self.projections[projection]
+        except KeyError:
+            known = ", ".join(self.projections) or "none"
+            raise ConfigurationError(
+                f"There is no projection {projection}.", hint=f"Known are: {known}."
+            ) from None
+
+    def ingest(self, *, first: int | None = None, last: int | None = None) -> list[IngestStage]:
+        """One stage per chain; with `first` or `last` it fetches that range only."""
+        return [
+            IngestStage(self, chain, first=first, last=last)
+            for chain in self.config.chains
+            if self.watches(chain)
+        ]
 
     def fold(self) -> list[FoldStage]:
         return [FoldStage(self, projection) for projection in self.projections.values()]
@@ -204,6 +246,14 @@ class Plan:
         return self.config.folder / "chainfold-data"
 
 
+def _narrowed(watch: Watch, first: int | None, last: int | None) -> Watch | None:
+    """The part of a watch that lies within a range, None where nothing does."""
+    low = max(watch.first_block, first or 0)
+    ends = [end for end in (watch.last_block, last) if end is not None]
+    high = min(ends) if ends else None
+    return None if high is not None and low > high else Watch(watch.filter, low, high)
+
+
 @contextmanager
 def planned(config: settings.Config) -> Iterator[Plan]:
     """The plan of a configuration over a store that is set up; everything it opened is closed after."""
@@ -215,17 +265,25 @@ def planned(config: settings.Config) -> Iterator[Plan]:
         plan.close()
 
 
-def _projection(config: settings.Config, name: str, chosen: settings.Projection) -> Projection:
+def _projection(config: settings.Config, name: str, chosen: settings.ProjectionSettings) -> Projection:
     where = f"projections.{name}"
     projector_type = _projector(chosen.projector, f"{where}.projector")
     projector_type.check()
     projector = projector_type()
     sources = chosen.sources
     chain = config.contracts[sources[0].contract].chain
-    routes, watches = {}, {}
+    routes: dict[Kind, Route] = {}
+    watches: dict[Filter, Watch] = {}
     for source in sources:
         contract = config.contracts[source.contract]
-        for route in bind(projector, contract, source, where=where):
+        bound = bind(
+            projector,
+            addresses=contract.addresses,
+            events=contract.events,
+            roles=source.roles,
+            where=f"{where}.from.{source.contract}",
+        )
+        for route in bound:
             routes.setdefault(route.kind, route)
             item = Filter(route.kind.address, route.kind.topic0)
             watches.setdefault(item, Watch(item, contract.start_block, contract.end_block))
@@ -249,7 +307,7 @@ def _projection(config: settings.Config, name: str, chosen: settings.Projection)
 
 
 def _fingerprint(
-    projector: type[Projector], config: settings.Config, chosen: settings.Projection
+    projector: type[Projector], config: settings.Config, chosen: settings.ProjectionSettings
 ) -> str:
     """What the documents depend on: the projector's syntax, the events, contracts, roles and policy."""
     contracts = [
@@ -258,7 +316,7 @@ def _fingerprint(
             config.contracts[source.contract].addresses,
             config.contracts[source.contract].start_block,
             config.contracts[source.contract].end_block,
-            [event.canonical for event in config.contracts[source.contract].declarations],
+            [str(event) for event in config.contracts[source.contract].events],
             source.roles,
         )
         for source in chosen.sources

@@ -25,9 +25,10 @@ class Change(Struct, frozen=True, gc=False):
 
 
 class Marker(Struct, frozen=True, gc=False):
-    """The publisher's cursor, kept inside the sink: whose documents these are, up to which revision.
+    """The publisher's cursor, kept inside the sink: whose documents these are, and how far they go.
 
-    `store` is the event store's id, `nonce` is drawn anew at each claim.
+    Everything up to `revision` was sent, and of the next one the keys up to `key`. `store` is the
+    event store's id, `nonce` is drawn anew at each claim.
     """
 
     store: str
@@ -35,6 +36,7 @@ class Marker(Struct, frozen=True, gc=False):
     projection: str
     revision: int
     nonce: str
+    key: str = ""
 
 
 class Sink(Protocol):
@@ -74,4 +76,8 @@ class Sink(Protocol):
 
     def scan(self) -> Iterator[Change]:
         """Everything in the sink that carries our mark, in any order."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the connection; what was written stays."""
         ...

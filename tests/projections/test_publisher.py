@@ -63,7 +63,9 @@ def folded(store: Store) -> dict[str, dict[str, object]]:
 def bench(sqlite_store: Store) -> Bench:
     """Four users in a live generation; blocks above 1 can be undone."""
     made = Bench(sqlite_store)
-    made.append([registration(1, 0, 1, 2), registration(2, 0, 3, 1), registration(3, 0, 4, 1)], to=3, finalized=1)
+    made.append(
+        [registration(1, 0, 1, 2), registration(2, 0, 3, 1), registration(3, 0, 4, 1)], to=3, finalized=1
+    )
     made.fold()
     return made
 
@@ -162,7 +164,9 @@ def test_a_sink_of_another_lineage_is_refused_until_taken_over(
     sink = MemorySink()
     theirs = msgspec.structs.replace(marker, store=marker.store or bench.store.identity())
     sink.mark(theirs, old=None)
-    sink.write([Change("0xghost", 3, 1, {"address": "0xghost"}), Change(address(1), 500, 1, {"address": "x"})])
+    sink.write(
+        [Change("0xghost", 3, 1, {"address": "0xghost"}), Change(address(1), 500, 1, {"address": "x"})]
+    )
     stage = publisher(bench.store, sink)
     with pytest.raises(ForeignMarker, match=named):
         stage.step()

@@ -10,8 +10,8 @@ from typing import NoReturn
 
 from eventstore.errors import ChainfoldError, WrongChain
 from projections.errors import ConfigurationError, ProjectorError, SignatureError
+from projections.service.cli import demo, look, pipeline, setup  # noqa: F401 - each adds to `app`
 from projections.service.cli.app import app, options
-from projections.service.cli import look, pipeline, setup  # noqa: F401 - each adds its commands to `app`
 
 WRONG_USE = (ConfigurationError, SignatureError, ProjectorError, WrongChain)
 

@@ -9,9 +9,20 @@ from contextlib import contextmanager
 
 import structlog
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from eventstore.ingest import Ingested
+from eventstore.records import BlockRange
 from projections.publisher import Published
 from projections.runner import Folded
 from projections.service.loops import Failed, Observer, Stepped
@@ -26,7 +37,7 @@ class Summary:
     def __init__(self) -> None:
         self.appended = self.orphaned = self.events = self.changed = self.sent = self.written = 0
         self.reorgs: list[str] = []
-        self.promoted: list[str] = []
+        self.notes: list[str] = []
         self.started = time.monotonic()
 
     def add(self, stage: str, record: Ingested | Folded | Published) -> None:
@@ -44,10 +55,33 @@ class Summary:
                 self.events += record.events
                 self.changed += record.changed
                 if record.promoted is not None:
-                    self.promoted.append(record.projection)
+                    self.notes.append(
+                        f"{record.projection}: generation {record.promoted.generation} is live, "
+                        f"{record.promoted.differing:,} documents differ from what was served"
+                    )
+                if record.error is not None:
+                    self.notes.append(f"{record.projection} is halted: {record.error}")
+                if record.state == "outdated":
+                    self.notes.append(
+                        f"{record.projection} was built by other code or configuration and stands still; "
+                        f"run `chainfold rebuild {record.projection}`"
+                    )
             case Published():
                 self.sent += record.sent
                 self.written += record.written
+
+    def record(self) -> dict[str, int | list[str]]:
+        """The same as values, for `--json`."""
+        return {
+            "appended": self.appended,
+            "orphaned": self.orphaned,
+            "events": self.events,
+            "changed": self.changed,
+            "sent": self.sent,
+            "written": self.written,
+            "reorgs": self.reorgs,
+            "notes": self.notes,
+        }
 
     def line(self) -> str:
         seconds = time.monotonic() - self.started
@@ -110,12 +144,64 @@ def _failure(event: Failed) -> str:
     return f"{event.stage}: {event.error} ({again})"
 
 
+class _Rate(ProgressColumn):
+    """Units a second, as measured over the last moments."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+
+def logged() -> Observer:
+    """An observer for the service: one line for whatever moved, none for rest."""
+    log = structlog.get_logger()
+
+    def observe(event: Stepped | Failed) -> None:
+        if isinstance(event, Failed):
+            log.warning("retrying", stage=event.stage, error=str(event.error), pause=event.pause)
+            return
+        record = event.record
+        match record:
+            case Ingested(rewound_to=int()):
+                log.warning(
+                    "reorg",
+                    stage=event.stage,
+                    depth=record.depth,
+                    stands=record.rewound_to,
+                    orphaned=record.orphaned,
+                    below_finality=record.below_finality,
+                )
+            case Ingested(fetched=BlockRange(first, last)):
+                log.info(
+                    "ingested",
+                    stage=event.stage,
+                    first=first,
+                    last=last,
+                    appended=record.appended,
+                )
+            case Folded() if record.error is not None and record.moved:
+                log.error("halted", stage=event.stage, block=record.block, error=record.error)
+            case Folded() if record.events or record.rewound_to is not None or record.promoted:
+                log.info(
+                    "folded",
+                    stage=event.stage,
+                    block=record.block,
+                    events=record.events,
+                    changed=record.changed,
+                    rewound_to=record.rewound_to,
+                    promoted=record.promoted is not None,
+                )
+            case Published() if record.sent:
+                log.info("published", stage=event.stage, revision=record.revision, written=record.written)
+
+    return observe
+
+
 def _bars() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.speed:,.0f}/s" if False else ""),
+        _Rate(),
         TimeRemainingColumn(),
         console=Console(stderr=True, highlight=False, markup=False),
         transient=True,

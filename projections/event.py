@@ -1,0 +1,192 @@
+"""Declarations of events: read from human-readable signatures or ABI files, by name, type and topic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from eth_abi.grammar import parse as parse_type
+from eth_hash.auto import keccak
+from msgspec import Struct
+
+from projections.errors import SignatureError
+
+_ALIASES = {
+    "uint": "uint256",
+    "int": "int256",
+    "byte": "bytes1",
+    "fixed": "fixed128x18",
+    "ufixed": "ufixed128x18",
+}
+
+
+class Parameter(Struct, frozen=True):
+    """One parameter: `type` is canonical (uint256, (address,uint8)[])."""
+
+    name: str
+    type: str
+    indexed: bool = False
+
+
+class Event(Struct, frozen=True):
+    """An event as a contract declares it."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    anonymous: bool = False
+
+    @property
+    def canonical(self) -> str:
+        """What the topic is the hash of: Name(type,type)."""
+        return f"{self.name}({','.join(item.type for item in self.parameters)})"
+
+    @property
+    def topic0(self) -> bytes:
+        """keccak256 of the canonical signature; logs of an anonymous event do not carry it."""
+        return keccak(self.canonical.encode())
+
+    def __str__(self) -> str:
+        inner = ", ".join(
+            f"{item.type}{' indexed' if item.indexed else ''} {item.name}" for item in self.parameters
+        )
+        return f"{self.name}({inner})"
+
+
+def parse(signature: str) -> Event:
+    """The event of a declaration such as `Sent(address indexed to, uint256 amount)`.
+
+    `event`, a final `;` and `anonymous` may stand as in Solidity; parameters without a name are called
+    arg0, arg1 ... Raises `SignatureError` that names the text and what is wrong with it.
+    """
+    text = " ".join(signature.split()).removesuffix(";").strip().removeprefix("event ").strip()
+    anonymous = text.endswith((" anonymous", ")anonymous"))
+    if anonymous:
+        text = text.removesuffix("anonymous").strip()
+    found = re.fullmatch(r"([A-Za-z_$][\w$]*) ?\((.*)\)", text)
+    if not found:
+        raise SignatureError(
+            f"The event {signature!r} cannot be parsed.",
+            hint="Write it as Name(type indexed name, type name).",
+        )
+    name, inner = found.groups()
+    parameters = tuple(
+        _parameter(part, index, signature) for index, part in enumerate(_split(inner, signature))
+    )
+    return _checked(Event(name, parameters, anonymous), signature)
+
+
+def from_abi(abi: Any, where: str) -> list[Event]:
+    """The events of an ABI: a list of items, or an artifact that holds one under `abi`."""
+    items = abi.get("abi") if isinstance(abi, Mapping) else abi
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        raise SignatureError(f"{where} holds no ABI: neither a list nor an object with `abi`.")
+    return [
+        _checked(
+            Event(
+                item["name"],
+                tuple(
+                    Parameter(
+                        inner.get("name") or f"arg{index}", _abi_type(inner), inner.get("indexed", False)
+                    )
+                    for index, inner in enumerate(item.get("inputs", ()))
+                ),
+                item.get("anonymous", False),
+            ),
+            f"{where}: {item['name']}",
+        )
+        for item in items
+        if isinstance(item, Mapping) and item.get("type") == "event"
+    ]
+
+
+def _abi_type(item: Mapping[str, Any]) -> str:
+    kind = str(item["type"])
+    if kind.startswith("tuple"):
+        return f"({','.join(_abi_type(inner) for inner in item['components'])}){kind[5:]}"
+    return _canonical_type(kind)
+
+
+def _parameter(part: str, index: int, signature: str) -> Parameter:
+    if part.startswith(("(", "tuple(")):
+        end = _closing(part, part.index("("), signature)
+        suffix = re.match(r"(?:\[\d*\])*", part[end + 1 :])
+        assert suffix is not None
+        inner = _split(part[part.index("(") + 1 : end], signature)
+        members = [_parameter(item, place, signature).type for place, item in enumerate(inner)]
+        kind = f"({','.join(members)}){suffix.group()}"
+        words = part[end + 1 + suffix.end() :].split()
+    else:
+        words = part.split()
+        if not words:
+            raise SignatureError(f"The event {signature!r} has an empty parameter at place {index + 1}.")
+        kind = _canonical_type(words.pop(0))
+        if words[:1] == ["payable"] and kind == "address":
+            words.pop(0)
+    indexed = words[:1] == ["indexed"]
+    if indexed:
+        words.pop(0)
+    if len(words) > 1:
+        raise SignatureError(f"In the event {signature!r} the parameter {part!r} has too many words.")
+    return Parameter(words[0] if words else f"arg{index}", kind, indexed)
+
+
+def _canonical_type(kind: str) -> str:
+    base, bracket, rest = kind.partition("[")
+    return _ALIASES.get(base, base) + bracket + rest
+
+
+def _checked(event: Event, said: str) -> Event:
+    for item in event.parameters:
+        try:
+            parsed = parse_type(item.type)
+            parsed.validate()
+            known = _is_known(parsed)
+        except Exception as error:
+            raise _unknown_type(item, said) from error
+        if not known:
+            raise _unknown_type(item, said)
+    most = 4 if event.anonymous else 3
+    if sum(item.indexed for item in event.parameters) > most:
+        raise SignatureError(f"The event {said!r} has more than {most} indexed parameters.")
+    return event
+
+
+def _unknown_type(item: Parameter, said: str) -> SignatureError:
+    return SignatureError(f"In the event {said!r} the parameter {item.name} has no known type: {item.type}.")
+
+
+def _is_known(parsed: Any) -> bool:
+    if hasattr(parsed, "components"):
+        return all(_is_known(item) for item in parsed.components)
+    return parsed.base in ("address", "bool", "uint", "int", "bytes", "string", "fixed", "ufixed", "function")
+
+
+def _split(inner: str, signature: str) -> list[str]:
+    """The parts between the commas that stand outside all parentheses."""
+    parts, depth, start = [], 0, 0
+    for place, letter in enumerate(inner):
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0:
+            break
+        if letter == "," and depth == 0:
+            parts.append(inner[start:place].strip())
+            start = place + 1
+    if depth:
+        raise SignatureError(f"The parentheses of the event {signature!r} do not match.")
+    last = inner[start:].strip()
+    return [*parts, last] if last or parts else []
+
+
+def _closing(part: str, start: int, signature: str) -> int:
+    depth = 0
+    for place in range(start, len(part)):
+        depth += (part[place] == "(") - (part[place] == ")")
+        if depth == 0:
+            return place
+    raise SignatureError(f"The parentheses of the event {signature!r} do not match.")
+
+
+def names(events: Iterable[Event]) -> str:
+    """The events' names, for a sentence."""
+    return ", ".join(sorted({event.name for event in events})) or "none"

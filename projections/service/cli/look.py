@@ -1,0 +1,247 @@
+"""The commands that only look: status, show, stats, events."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from eventstore.errors import ChainfoldError
+from eventstore.journal import Recorded
+from projections.errors import ConfigurationError
+from projections.service import views
+from projections.service.cli.app import Json, app, configuration, out, print_json, table
+from projections.service.wiring import Plan, planned
+from projections.sinks.mongo import MongoSink
+
+
+@app.command()
+def status(
+    *,
+    as_json: Json = False,
+    check: Annotated[bool, typer.Option("--check", help="Exit 1 where anything is in error.")] = False,
+) -> None:
+    """Per chain, projection and sink: where it is, how far behind, in which state."""
+    with planned(configuration()) as plan:
+        found = whole_status(plan)
+    if as_json:
+        print_json(found)
+    else:
+        _show_status(found)
+    if check and not found.healthy:
+        raise typer.Exit(1)
+
+
+def whole_status(plan: Plan) -> views.Status:
+    """Everything `status` shows, each part in its own snapshot."""
+    chains = {
+        name: views.chain_status(plan.store, chain.chain_id, plan.watches(name))
+        for name, chain in plan.config.chains.items()
+    }
+    projections = {
+        name: views.projection_status(
+            plan.store, name, fingerprint=item.fingerprint, head=chains[plan.chain_of(name)].head
+        )
+        for name, item in plan.projections.items()
+    }
+    sinks = {}
+    for name, item in plan.projections.items():
+        for sink in plan.sinks(name):
+            with sink_open(sink):
+                sinks[f"{name}.{sink.name}"] = views.sink_status(plan.store, name, item.chain_id, sink)
+    return views.Status(chains, projections, sinks)
+
+
+class sink_open:  # noqa: N801 - reads as a state: with sink_open(sink)
+    """Closes a sink that was only looked at."""
+
+    def __init__(self, sink: Any) -> None:
+        self._sink = sink
+
+    def __enter__(self) -> None:
+        """The sink connects by itself when it is first asked."""
+
+    def __exit__(self, *_: object) -> None:
+        self._sink.close()
+
+
+def _show_status(found: views.Status) -> None:
+    console = out()
+    rows: list[list[Any]]
+    rows = [
+        [
+            name,
+            item.head,
+            item.finalized,
+            item.covered_to,
+            item.logs,
+            item.entries,
+            item.reorgs,
+            _when(item.last_sync_at),
+        ]
+        for name, item in found.chains.items()
+    ]
+    columns = ["chain", "head", "final", "covered to", "logs", "entries", "reorgs", "last synced"]
+    console.print(table("", columns, rows))
+    rows = [
+        [name, item.state, item.block, item.lag_blocks, item.documents, item.revision, _short(item.digest)]
+        for name, item in found.projections.items()
+    ]
+    columns = ["projection", "state", "block", "blocks behind", "documents", "revision", "digest"]
+    console.print(table("", columns, rows))
+    rows = [[name, item.state, item.revision, item.lag_revisions] for name, item in found.sinks.items()]
+    console.print(table("", ["sink", "state", "revision", "revisions behind"], rows))
+    for group in (found.chains, found.projections, found.sinks):
+        for name, any_item in group.items():
+            if any_item.error:
+                console.print(f"{name}: {any_item.error}")
+
+
+@app.command()
+def show(
+    projection: Annotated[str, typer.Argument(help="Which projection.")],
+    key: Annotated[str, typer.Argument(help="The document's key, e.g. an address in any case.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """One document, as the fold holds it now."""
+    with planned(configuration()) as plan:
+        plan.named(projection)
+        found = views.document(plan.store, projection, _key(key))
+    if found is None:
+        raise ChainfoldError(f"{projection} has no document {_key(key)}.")
+    if as_json:
+        print_json(found)
+        return
+    for field, value in found.items():
+        out().print(f"{field:20} {'-' if value is None else value}")
+
+
+@app.command()
+def stats(
+    projection: Annotated[str, typer.Argument(help="Which projection.")], *, as_json: Json = False
+) -> None:
+    """The totals: of the fold, and of MongoDB by its own aggregation beside it."""
+    with planned(configuration()) as plan:
+        document = plan.named(projection).projector.document
+        fields = [name for name, hint in document.__annotations__.items() if str(hint) == "int"]
+        fields = [name for name in fields if name not in plan.named(projection).projector.dates]
+        totals = {"fold": views.totals(plan.store, projection, fields)}
+        for sink in plan.sinks(projection):
+            if isinstance(sink, MongoSink):
+                totals["mongo"] = sink.totals(fields)
+            sink.close()
+    if as_json:
+        print_json(totals)
+        return
+    columns = ["", "documents", *fields]
+    rows = [[name, *(found or {}).values()] for name, found in totals.items() if found]
+    if not rows:
+        out().print(f"{projection} has not been built yet: run `chainfold sync`.")
+        return
+    out().print(table("", columns, rows))
+
+
+@app.command()
+def events(
+    *,
+    address: Annotated[str | None, typer.Option(help="Of this contract.")] = None,
+    user: Annotated[str | None, typer.Option(help="That name this address as an indexed parameter.")] = None,
+    tx: Annotated[str | None, typer.Option(help="Of this transaction.")] = None,
+    from_block: Annotated[int, typer.Option(min=0)] = 0,
+    to_block: Annotated[int | None, typer.Option(min=0)] = None,
+    orphaned: Annotated[bool, typer.Option("--orphaned", help="Those that left the chain.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Canonical and orphaned ones.")] = False,
+    limit: Annotated[int, typer.Option(min=1)] = 1000,
+    as_json: Json = False,
+) -> None:
+    """The raw history, as it was learned; nothing is ever removed from it."""
+    which = None if every else orphaned
+    found: list[dict[str, Any]] = []
+    with planned(configuration()) as plan:
+        for name, chain in plan.config.chains.items():
+            with plan.store.read() as snapshot:
+                rows = views.history(
+                    snapshot,
+                    chain.chain_id,
+                    first=from_block,
+                    last=to_block,
+                    address=_hex(address, 20, "--address"),
+                    topic=_topic(user),
+                    tx_hash=_hex(tx, 32, "--tx"),
+                    orphaned=which,
+                    limit=limit,
+                )
+            found.extend(_event(plan, name, row) for row in rows)
+    if as_json:
+        print_json(found)
+        return
+    columns = ["block", "index", "event", "transaction", "entry", "orphaned by"]
+    rows_shown = [
+        [
+            item["block"],
+            item["log_index"],
+            _said(item),
+            item["tx_hash"][:18] + "...",
+            item["entry"],
+            item["orphaned_by"],
+        ]
+        for item in found
+    ]
+    out().print(table("", columns, rows_shown))
+    if len(found) >= limit:
+        out().print(f"The first {limit:,}; see more with --limit or --from-block.")
+
+
+def _event(plan: Plan, chain: str, row: Recorded) -> dict[str, Any]:
+    log = row.log
+    name, args = plan.decoded(chain, log)
+    return {
+        "chain": chain,
+        "block": log.block_number,
+        "log_index": log.log_index,
+        "block_hash": "0x" + log.block_hash.hex(),
+        "timestamp": row.timestamp,
+        "address": "0x" + log.address.hex(),
+        "event": name,
+        "args": args,
+        "topics": ["0x" + topic.hex() for topic in log.topics],
+        "data": "0x" + log.data.hex(),
+        "tx_hash": "0x" + log.tx_hash.hex(),
+        "tx_index": log.tx_index,
+        "entry": row.entry,
+        "orphaned_by": row.orphaned_by,
+    }
+
+
+def _said(item: dict[str, Any]) -> str:
+    if item["event"] is None:
+        return item["topics"][0] if item["topics"] else "(no topics)"
+    return f"{item['event']}({', '.join(f'{name}={value}' for name, value in item['args'].items())})"
+
+
+def _key(text: str) -> str:
+    return text.lower() if re.fullmatch(r"0[xX][0-9a-fA-F]{40}", text) else text
+
+
+def _hex(text: str | None, width: int, option: str) -> bytes | None:
+    if text is None:
+        return None
+    if not re.fullmatch(rf"0[xX][0-9a-fA-F]{{{2 * width}}}", text):
+        raise ConfigurationError(f"{option} {text} is not 0x and {2 * width} hexadecimal digits.")
+    return bytes.fromhex(text[2:])
+
+
+def _topic(user: str | None) -> bytes | None:
+    address = _hex(user, 20, "--user")
+    return None if address is None else bytes(12) + address
+
+
+def _when(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _short(digest: str | None) -> str | None:
+    return None if digest is None else digest[:12]

@@ -1,0 +1,194 @@
+"""The commands that move data: migrate, sync, run, rebuild."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from sqlalchemy import text
+
+from eventstore.errors import ChainfoldError
+from eventstore.store import Store
+from projections.errors import ConfigurationError
+from projections.service import loops
+from projections.service.cli.app import Json, app, configuration, out, print_json
+from projections.service.cli.progress import Summary, logged, showing
+from projections.service.migrate import migrate as bring_up_to_date
+from projections.service.wiring import Plan, planned
+
+STAGES = ("ingest", "project", "publish")
+
+
+@app.command()
+def migrate(*, as_json: Json = False) -> None:
+    """Bring the event store's schema up to date."""
+    store = Store(configuration().store.url)
+    try:
+        done = bring_up_to_date(store)
+    finally:
+        store.close()
+    if as_json:
+        print_json(done)
+    elif done.before == done.after:
+        out().print(f"Nothing to do: the schema is {', '.join(done.after)}.")
+    else:
+        out().print(f"Migrated from {', '.join(done.before) or 'nothing'} to {', '.join(done.after)}.")
+
+
+@app.command()
+def sync(
+    *,
+    from_block: Annotated[int | None, typer.Option(min=0, help="First block of the range to fill.")] = None,
+    to_block: Annotated[int | None, typer.Option(min=0, help="Last block of the range to fill.")] = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Make sinks that hold another store's documents ours.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Catch up once: fetch what is missing, fold it, publish it, exit."""
+    if from_block is not None and to_block is not None and from_block > to_block:
+        raise ConfigurationError(f"--from-block {from_block} is above --to-block {to_block}.")
+    with planned(configuration()) as plan, recorded(plan.store, "sync") as note:
+        summary = synchronise(plan, first=from_block, last=to_block, take_over=take_over)
+        note(summary.line())
+    if as_json:
+        print_json(summary.record())
+        return
+    for line in (*summary.reorgs, *summary.notes):
+        out().print(line)
+    out().print(summary.line())
+
+
+def synchronise(
+    plan: Plan, *, first: int | None = None, last: int | None = None, take_over: bool = False
+) -> Summary:
+    """Turns every stage to its end, upstream first. A sink that is down does not stop the others: its
+    error is raised when all else is done."""
+    summary = Summary()
+    ingest, fold, publish = plan.ingest(first=first, last=last), plan.fold(), plan.publish()
+    stages: list[loops.Stage] = [*ingest, *fold, *publish]
+    failed: list[ChainfoldError] = []
+    try:
+        with loops.held([stage.lease for stage in stages]), showing(summary) as observe:
+            for stage in stages:
+                try:
+                    loops.persist(stage, stage.open, observe)
+                    if take_over and stage in publish:
+                        publish[publish.index(stage)].publisher.take_over()
+                    loops.to_end(stage, observe)
+                except ChainfoldError as error:
+                    failed.append(error)
+                    if stage not in publish:
+                        break
+    finally:
+        for stage in stages:
+            stage.close()
+    if failed:
+        raise failed[0]
+    return summary
+
+
+@app.command()
+def run(
+    *,
+    only: Annotated[
+        str, typer.Option(help="Stages to run here, of ingest,project,publish; default all.")
+    ] = ",".join(STAGES),
+) -> None:
+    """The service: follow the chain until told to stop (SIGTERM, Ctrl-C)."""
+    wanted = [part.strip() for part in only.split(",") if part.strip()]
+    for part in wanted:
+        if part not in STAGES:
+            raise ConfigurationError(f"--only {part} is no stage.", hint=f"Known are {', '.join(STAGES)}.")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with planned(configuration()) as plan, recorded(plan.store, "run"):
+        follow(plan, stop, wanted)
+
+
+def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> None:
+    """Runs a worker per stage until `stop`; each finishes its step and gives its lease back."""
+    observe = logged()
+    polls = {name: chain.poll for name, chain in plan.config.chains.items()}
+    slowest = min(polls.values(), default=2.0)
+    ingest = plan.ingest() if "ingest" in wanted else []
+    fold = plan.fold() if "project" in wanted else []
+    publish = plan.publish() if "publish" in wanted else []
+    first = [loops.Worker(stage, observe, stop, poll=polls[stage.chain]) for stage in ingest]
+    second = [loops.Worker(stage, observe, stop, poll=slowest) for stage in fold]
+    third = [loops.Worker(stage, observe, stop, poll=slowest) for stage in publish]
+    for upstream, downstream in ((first, second), (second, third)):
+        for worker in upstream:
+            for listener in downstream:
+                worker.feeds(listener)
+    workers = [*third, *second, *first]
+    for worker in workers:
+        worker.start()
+    while not stop.wait(0.5):
+        pass
+    for worker in workers:
+        worker.wake()
+    for worker in workers:
+        worker.join(timeout=30)
+
+
+@app.command()
+def rebuild(projection: Annotated[str, typer.Argument(help="Which projection.")]) -> None:
+    """Fold a projection anew from the first block, beside what is served; then replace it."""
+    with planned(configuration()) as plan, recorded(plan.store, f"rebuild {projection}"):
+        plan.named(projection)
+        stages = [stage for stage in plan.fold() if stage.projection.name == projection]
+        summary = Summary()
+        with loops.held([stages[0].lease]), showing(summary) as observe:
+            started = time.monotonic()
+            stages[0].runner.rebuild()
+            loops.to_end(stages[0], observe)
+        seconds = time.monotonic() - started
+    out().print(f"{summary.events:,} events folded in {seconds:.1f} s ({summary.events / seconds:,.0f}/s)")
+    for line in summary.notes:
+        out().print(line)
+
+
+class recorded:  # noqa: N801 - reads as a verb: with recorded(store, "sync") as note
+    """Writes the run down for `chainfold runs`: when it began and ended, and how."""
+
+    def __init__(self, store: Store, command: str) -> None:
+        self._store = store
+        self._command = command
+        self._detail = ""
+
+    def __enter__(self) -> Callable[[str], None]:
+        with self._store.write() as tx:
+            self._id = tx.execute(
+                text("INSERT INTO runs (command, started_at) VALUES (:command, :now) RETURNING id"),
+                {"command": self._command, "now": time.time_ns() // 1000},
+            ).scalar_one()
+        return self._note
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        detail = self._detail if error is None else str(error)
+        try:
+            with self._store.write() as tx:
+                tx.execute(
+                    text(
+                        "UPDATE runs SET finished_at = :now, outcome = :outcome, detail = :detail "
+                        "WHERE id = :id"
+                    ),
+                    {
+                        "id": self._id,
+                        "now": time.time_ns() // 1000,
+                        "outcome": 0 if error is None else 1,
+                        "detail": detail,
+                    },
+                )
+        except ChainfoldError:
+            if error is None:
+                raise  # else the first error is the one to tell; the run shows as never finished
+
+    def _note(self, detail: str) -> None:
+        self._detail = detail

@@ -1,0 +1,64 @@
+"""A sink in memory: the plain meaning of the port, for tests and where no server is at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from threading import Lock
+
+from projections.errors import MarkerLost
+from projections.sinks import Change, Marker
+
+
+class MemorySink:
+    """Keeps everything, tombstones included, until the process ends. Safe to share among threads."""
+
+    def __init__(self, name: str = "memory") -> None:
+        self.name = name
+        self._held: dict[str, Change] = {}
+        self._marker: Marker | None = None
+        self._lock = Lock()
+
+    def open(self) -> None:
+        """Nothing to connect to."""
+
+    def close(self) -> None:
+        """Nothing to let go of; what is held stays, as it would in a server."""
+
+    def marker(self) -> Marker | None:
+        with self._lock:
+            return self._marker
+
+    def mark(self, new: Marker, *, old: Marker | None) -> None:
+        with self._lock:
+            if self._marker != old:
+                raise MarkerLost(
+                    f"The marker in the sink {self.name} is not the one this publisher left there.",
+                    hint="It reads the sink's marker anew.",
+                )
+            self._marker = new
+
+    def write(self, changes: Sequence[Change]) -> int:
+        newest = {change.key: change for change in sorted(changes, key=lambda c: c.revision)}
+        with self._lock:
+            newer = {
+                key: deepcopy(change)
+                for key, change in newest.items()
+                if key not in self._held or self._held[key].revision < change.revision
+            }
+            self._held.update(newer)
+        return len(newer)
+
+    def read(self, keys: Sequence[str]) -> dict[str, Change]:
+        with self._lock:
+            return {key: deepcopy(self._held[key]) for key in keys if key in self._held}
+
+    def scan(self) -> Iterator[Change]:
+        with self._lock:
+            held = list(self._held.values())
+        for change in held:
+            yield deepcopy(change)
+
+    def as_held(self, change: Change) -> Change:
+        """`change` as `read` gives it back: here, as it is."""
+        return change

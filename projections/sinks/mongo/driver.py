@@ -1,0 +1,77 @@
+"""The driver's side: how to connect, how to index, and how its errors become ours."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from bson.errors import BSONError
+from pymongo import MongoClient
+from pymongo import errors as theirs
+from pymongo.collection import Collection
+
+from eventstore.secret import public
+from projections.errors import ConfigurationError, KeyConflict, SinkError, SinkUnavailable
+
+Document = dict[str, Any]
+
+DUPLICATE_KEY = 11000
+
+
+def connect(url: str) -> MongoClient[Document]:
+    """A client that gives up on an absent server after five seconds. It connects when first used."""
+    return MongoClient(
+        url,
+        appname="chainfold",
+        serverSelectionTimeoutMS=5_000,
+        connectTimeoutMS=5_000,
+        socketTimeoutMS=120_000,
+    )
+
+
+def ensure_index(
+    documents: Collection[Document], field: str, *, unique: bool = False, sparse: bool = False
+) -> None:
+    """Makes an index that begins with `field`, unless the application has one that serves."""
+    for index in documents.list_indexes():
+        fits = list(index["key"])[:1] == [field] and "partialFilterExpression" not in index
+        if fits and (not unique or (index.get("unique") and len(index["key"]) == 1)):
+            return
+    name = f"chainfold_{field}"
+    try:
+        documents.create_index([(field, 1)], unique=unique, sparse=sparse, name=name)
+    except theirs.OperationFailure as error:
+        if error.code != DUPLICATE_KEY:
+            raise
+        value = (error.details or {}).get("keyValue", {}).get(field, "?")
+        raise KeyConflict(
+            f"The collection {documents.name} holds several documents with {field} = {value}; "
+            "there may be one only.",
+            hint=f"Merge them, and unset the {field} of those that are no address of anyone.",
+        ) from error
+
+
+@contextlib.contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Turns the driver's errors into ours, with an address that shows neither user nor password."""
+    try:
+        yield
+    except theirs.ConfigurationError:
+        # The driver quotes what it could not read of the address, and that may be the password.
+        raise ConfigurationError(
+            f"The address of MongoDB, {public(url)}, cannot be used.",
+            hint="It has the form mongodb://user:password@host/, with %-escapes in user and password.",
+        ) from None
+    except theirs.PyMongoError as error:
+        raise SinkUnavailable(f"MongoDB at {public(url)} failed: {_reason(error)}") from error
+    except (BSONError, OverflowError) as error:
+        raise SinkError(f"A value cannot be stored in MongoDB: {error}") from error
+
+
+def _reason(error: theirs.PyMongoError) -> str:
+    """The first sentence of what the driver says; the description of the topology comes after it."""
+    if isinstance(error, theirs.BulkWriteError):
+        concerns = error.details.get("writeConcernErrors", [])
+        return "; ".join(str(concern.get("errmsg")) for concern in concerns) or str(error)
+    return str(error).split(", Timeout:")[0].split(", full error:")[0].strip()

@@ -1,0 +1,106 @@
+"""Our fields and the application's names for them; documents in the sink's form and in ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from bson import Int64
+from bson.datetime_ms import DatetimeMS
+
+from projections.errors import ConfigurationError
+from projections.sinks import Change, Value
+
+Document = dict[str, Any]
+
+
+class Names:
+    """Says what is written for a change, and reads a change out of a document."""
+
+    def __init__(
+        self, *, key: str, fields: tuple[str, ...], dates: frozenset[str], rename: Mapping[str, str]
+    ) -> None:
+        self.theirs = {name: rename.get(name, name) for name in fields}
+        self._ours = {theirs: name for name, theirs in self.theirs.items()}
+        for name in (key, *dates, *rename):
+            if name not in self.theirs:
+                raise ConfigurationError(f"{name} is no field of this projection ({', '.join(fields)}).")
+        for name in self._ours:
+            if name in {"", "_id", "chainfold"} or name.startswith("$") or "." in name:
+                raise ConfigurationError(f"A field of a document cannot be named {name!r} in MongoDB.")
+        if len(self._ours) != len(fields):
+            raise ConfigurationError(f"Two fields of this projection would share a name: {self.theirs}.")
+        self.key = self.theirs[key]
+        self.wanted = {"_id": 0, "chainfold": 1, **dict.fromkeys(self._ours, 1)}
+        self._dates = dates
+
+    def guard(self, change: Change) -> Document:
+        return {self.key: change.key, "chainfold.revision": {"$not": {"$gte": Int64(change.revision)}}}
+
+    def update(self, change: Change) -> Document:
+        """Sets what is given and unsets the rest; the key field is written by the insert alone."""
+        mark: Document = {"revision": Int64(change.revision), "block": Int64(change.block)}
+        if change.fields is None:
+            mark |= {"removed": True, "removedAt": datetime.now(UTC)}
+        given = change.fields or {}
+        ours = {name: theirs for name, theirs in self.theirs.items() if theirs != self.key}
+        to_set = {theirs: self._stored(name, given[name]) for name, theirs in ours.items() if name in given}
+        to_unset = {theirs: "" for name, theirs in ours.items() if name not in given}
+        return {
+            "$set": {**to_set, "chainfold": mark},
+            "$setOnInsert": {"_id": change.key},
+            **({"$unset": to_unset} if to_unset else {}),
+        }
+
+    def change(self, held: Document) -> Change:
+        mark = held["chainfold"]
+        fields = None
+        if not mark.get("removed"):
+            fields = {name: _plain(held[theirs]) for name, theirs in self.theirs.items() if theirs in held}
+        return Change(held[self.key], int(mark["revision"]), int(mark["block"]), fields)
+
+    def as_held(self, change: Change) -> Change:
+        if change.fields is None:
+            return change
+        given = {self._ours[self.key]: change.key, **change.fields}
+        fields = {name: _plain(self._stored(name, given[name])) for name in self.theirs if name in given}
+        return msgspec.structs.replace(change, fields=fields)
+
+    def _stored(self, name: str, value: Value) -> Any:
+        if name in self._dates and isinstance(value, int | float):
+            return DatetimeMS(round(value * 1000))
+        return _typed(value)
+
+
+def _typed(value: Value) -> Any:
+    """Integers as int64 whatever their size, bytes as hexadecimal; the table of types of all sinks."""
+    match value:
+        case bool():
+            return value
+        case int():
+            return Int64(value)
+        case bytes():
+            return f"0x{value.hex()}"
+        case list():
+            return [_typed(item) for item in value]
+        case dict():
+            return {name: _typed(item) for name, item in value.items()}
+        case _:
+            return value
+
+
+def _plain(value: Any) -> Value:
+    match value:
+        case DatetimeMS():
+            seconds, rest = divmod(int(value), 1000)
+            return seconds + rest / 1000 if rest else seconds
+        case Int64():
+            return int(value)
+        case list():
+            return [_plain(item) for item in value]
+        case dict():
+            return {name: _plain(item) for name, item in value.items()}
+        case _:
+            return value  # type: ignore[no-any-return]  # a foreign type in our field is shown as it is

@@ -1,0 +1,260 @@
+"""MongoDB: documents matched by their key field, in a collection that may be the application's own.
+
+The law: a write is one guarded upsert, `{key, "chainfold.revision": {$not: {$gte: revision}}}`. What
+it does not match (because the collection holds as new a document) it tries to insert, and the unique
+key refuses that; so every refusal is looked at again, and either it is done or it is a conflict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from bson.codec_options import CodecOptions, DatetimeConversion
+from msgspec import Struct
+from pymongo import MongoClient, UpdateOne, WriteConcern
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.read_concern import ReadConcern
+
+from projections.errors import KeyConflict, MarkerLost, SinkError
+from projections.sinks import Change, Marker
+from projections.sinks.mongo.driver import DUPLICATE_KEY, connect, ensure_index, translated
+from projections.sinks.mongo.names import Document, Names
+
+_MARKED = {"chainfold.revision": {"$exists": True}}
+_ROUNDS = 8
+_READ = 1_000
+
+
+class _Refused(Struct, frozen=True):
+    """A change that a unique index of the collection refused, and the server's words for it."""
+
+    change: Change
+    why: str
+
+
+class MongoSink:
+    """One projection's documents in one collection, and its marker in `chainfold_markers` beside it.
+
+    `fields` are ours, `key` among them; `dates` are those of them given in seconds and stored as Date;
+    `rename` gives the application's names for ours. Whatever else a document holds is never touched.
+    A document that we created, that was removed and holds nothing else is deleted after `grace`
+    seconds, which must be longer than any lease: until then its mark refuses older writes.
+    """
+
+    name = "mongo"
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        database: str,
+        collection: str,
+        key: str = "address",
+        fields: tuple[str, ...],
+        dates: frozenset[str] = frozenset(),
+        indexes: tuple[str, ...] = (),
+        rename: Mapping[str, str] | None = None,
+        grace: float = 3600,
+    ) -> None:
+        self._url = url
+        self._database = database
+        self._collection = collection
+        self._names = Names(key=key, fields=fields, dates=dates, rename=rename or {})
+        self._indexes = tuple(self._names.theirs[name] for name in indexes)
+        self._grace = grace
+        self._swept = 0.0
+        self._client: MongoClient[Document] | None = None
+
+    def open(self) -> None:
+        """Connects, makes the unique key and the indexes where they are missing, and sweeps.
+
+        Raises `KeyConflict` where several documents of the collection carry one key.
+        """
+        with translated(self._url):
+            documents = self._documents()
+            ensure_index(documents, self._names.key, unique=True, sparse=True)
+            for field in self._indexes:
+                ensure_index(documents, field)
+            ensure_index(documents, "chainfold.removedAt", sparse=True)
+        self.sweep()
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def marker(self) -> Marker | None:
+        with translated(self._url):
+            held = self._markers().find_one({"_id": self._collection})
+        if held is None:
+            return None
+        return msgspec.convert({**held, "_id": None}, Marker)
+
+    def mark(self, new: Marker, *, old: Marker | None) -> None:
+        fields = msgspec.structs.asdict(new)
+        with translated(self._url):
+            markers = self._markers()
+            if old is None:
+                with contextlib.suppress(DuplicateKeyError):
+                    markers.insert_one({"_id": self._collection, **fields})
+                    return
+            else:
+                known = {"_id": self._collection, **msgspec.structs.asdict(old)}
+                if markers.update_one(known, {"$set": fields}).matched_count:
+                    return
+        raise MarkerLost(
+            f"The marker of the collection {self._collection} is not the one this publisher left.",
+            hint="It reads the sink's marker anew.",
+        )
+
+    def write(self, changes: Sequence[Change]) -> int:
+        newest = {change.key: change for change in sorted(changes, key=lambda c: c.revision)}
+        pending, refused = list(newest.values()), list[_Refused]()
+        applied = 0
+        with translated(self._url):
+            if time.monotonic() - self._swept >= self._grace:
+                self.sweep()
+            for _ in range(_ROUNDS):
+                if not pending:
+                    return applied
+                count, refused = self._upsert(pending)
+                applied += count
+                pending = self._still_to_do(refused)
+        if not pending:
+            return applied
+        why = next(item.why for item in refused if item.change == pending[0])
+        raise KeyConflict(
+            f"The collection {self._collection} refuses {self._names.key} {pending[0].key} for another "
+            f"document's sake: {why}"
+        )
+
+    def read(self, keys: Sequence[str]) -> dict[str, Change]:
+        found: dict[str, Change] = {}
+        with translated(self._url):
+            for start in range(0, len(keys), _READ):
+                some = list(keys[start : start + _READ])
+                match = {self._names.key: {"$in": some}, **_MARKED}
+                for held in self._documents().find(match, self._names.wanted):
+                    change = self._names.change(held)
+                    found[change.key] = change
+        return found
+
+    def scan(self) -> Iterator[Change]:
+        with (
+            translated(self._url),
+            self._documents().find(_MARKED, self._names.wanted) as cursor,
+        ):
+            for held in cursor:
+                yield self._names.change(held)
+
+    def as_held(self, change: Change) -> Change:
+        """`change` as `read` gives it back: our fields only, in the types that the sink keeps."""
+        return self._names.as_held(change)
+
+    def totals(self, fields: Sequence[str]) -> dict[str, int]:
+        """How many documents there are (`count`), and the sum of each field, counted by the server.
+
+        Documents without our mark, and removed ones, do not count.
+        """
+        sums = {name: {"$sum": f"${self._names.theirs[name]}"} for name in fields}
+        match = {**_MARKED, "chainfold.removed": {"$ne": True}}
+        pipeline: list[dict[str, Any]] = [
+            {"$match": match},
+            {"$group": {"_id": None, "count": {"$sum": 1}, **sums}},
+        ]
+        with translated(self._url), self._documents().aggregate(pipeline) as cursor:
+            found = next(iter(cursor), {})
+        return {name: int(found.get(name, 0)) for name in ("count", *fields)}
+
+    def sweep(self) -> int:
+        """Deletes what was removed longer than the grace ago, and holds nothing but our mark.
+
+        Whether it does is asked in the very statement that deletes, document by document, so that a
+        field which the application adds at that moment is either seen or added to no document.
+        """
+        bare = {"$eq": [{"$size": {"$objectToArray": "$$ROOT"}}, 3]}  # _id, the key, our mark
+        created_by_us = {"$eq": ["$_id", f"${self._names.key}"]}
+        long_ago = datetime.now(UTC) - timedelta(seconds=self._grace)
+        match = {
+            "chainfold.removed": True,
+            "chainfold.removedAt": {"$lt": long_ago},
+            "$expr": {"$and": [created_by_us, bare]},
+        }
+        with translated(self._url):
+            deleted = self._documents().delete_many(match).deleted_count
+        self._swept = time.monotonic()
+        return deleted
+
+    def _upsert(self, changes: list[Change]) -> tuple[int, list[_Refused]]:
+        """Sends guarded upserts; how many applied, and what a unique index refused."""
+        operations = [
+            UpdateOne(self._names.guard(change), self._names.update(change), upsert=True)
+            for change in changes
+        ]
+        try:
+            done = self._documents().bulk_write(operations, ordered=False)
+        except BulkWriteError as error:
+            refused = []
+            for failure in error.details["writeErrors"]:
+                change = changes[failure["index"]]
+                if failure["code"] != DUPLICATE_KEY:
+                    raise SinkError(
+                        f"The collection {self._collection} does not take {self._names.key} "
+                        f"{change.key}: {failure['errmsg']}"
+                    ) from error
+                refused.append(_Refused(change, failure["errmsg"]))
+            if error.details["writeConcernErrors"] or not refused:
+                raise
+            return error.details["nUpserted"] + error.details["nMatched"], refused
+        return done.upserted_count + done.matched_count, []
+
+    def _still_to_do(self, refused: list[_Refused]) -> list[Change]:
+        """Those of the refused that are to be sent again: neither done by now nor in conflict."""
+        changes = [item.change for item in refused]
+        keys = [change.key for change in changes]
+        held = {
+            document[self._names.key]: document["chainfold"]["revision"]
+            for start in range(0, len(keys), _READ)
+            for document in self._documents().find(
+                {self._names.key: {"$in": keys[start : start + _READ]}, **_MARKED},
+                {self._names.key: 1, "chainfold.revision": 1},
+            )
+        }
+        unknown = [key for key in keys if key not in held]
+        if unknown:
+            self._refuse_conflict(unknown)
+        return [c for c in changes if c.key not in held or held[c.key] < c.revision]
+
+    def _refuse_conflict(self, keys: list[str]) -> None:
+        """Raises `KeyConflict` where a document has one of `keys` as its _id, yet not as its key."""
+        taken = self._documents().find_one(
+            {"_id": {"$in": keys}, "$expr": {"$ne": ["$_id", f"${self._names.key}"]}}, {"_id": 1}
+        )
+        if taken is not None:
+            raise KeyConflict(
+                f"The collection {self._collection} holds a document whose _id is {taken['_id']} "
+                f"and whose {self._names.key} is not.",
+                hint=f"Give it that {self._names.key} or another _id; chainfold does not touch it.",
+            )
+
+    def _documents(self) -> Collection[Document]:
+        return self._of(self._collection)
+
+    def _markers(self) -> Collection[Document]:
+        return self._of("chainfold_markers")
+
+    def _of(self, collection: str) -> Collection[Document]:
+        if self._client is None:
+            self._client = connect(self._url)
+        return self._client[self._database].get_collection(
+            collection,
+            codec_options=CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS),
+            write_concern=WriteConcern("majority", wtimeout=60_000),
+            read_concern=ReadConcern("majority"),
+        )

@@ -1,0 +1,290 @@
+"""Redis: one hash per document. No command spans keys, so a cluster serves as well as one server.
+
+The law: a small script per key compares revisions and writes in one step, so the newest wins. A
+hash may hold the application's fields beside ours; they stay, and such a hash gets no expiry of us.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import redis
+from redis.backoff import NoBackoff
+from redis.cluster import RedisCluster
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.retry import Retry
+
+from eventstore.secret import public
+from projections.errors import ConfigurationError, KeyConflict, MarkerLost, SinkError, SinkUnavailable
+from projections.sinks import Change, Marker, Value
+
+_BATCH = 1_000
+_SECONDS = 5.0
+_MARK = ("revision", "block", "removed")
+
+_WRITE = """
+-- KEYS[1] the hash; ARGV: revision, block, seconds to live (0: for ever), how many fields are set,
+-- their names and values, the names of those that go. Revisions are exact below 2^53.
+local held = tonumber(redis.call('HGET', KEYS[1], 'revision') or '-1')
+if not held then return redis.error_reply('WRONGTYPE its revision is no number') end
+if held >= tonumber(ARGV[1]) then return 0 end
+local expiring = redis.call('HEXISTS', KEYS[1], 'removed') == 1
+local count, ours = tonumber(ARGV[4]), {'revision', ARGV[1], 'block', ARGV[2]}
+for i = 5, 4 + 2 * count do ours[#ours + 1] = ARGV[i] end
+redis.call('HSET', KEYS[1], unpack(ours))
+if #ARGV > 4 + 2 * count then redis.call('HDEL', KEYS[1], unpack(ARGV, 5 + 2 * count)) end
+if redis.call('HLEN', KEYS[1]) > count + 2 then
+  if expiring then redis.call('PERSIST', KEYS[1]) end
+  return 1
+end
+if ARGV[3] == '0' then redis.call('PERSIST', KEYS[1]) else redis.call('EXPIRE', KEYS[1], ARGV[3]) end
+return 1
+"""
+
+_COMPARE_AND_SET = """
+-- KEYS[1] the marker; ARGV: how many fields and values the old one has (0: absent), old, new.
+local count = tonumber(ARGV[1])
+if count == 0 and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+for i = 2, count, 2 do
+  if redis.call('HGET', KEYS[1], ARGV[i]) ~= ARGV[i + 1] then return 0 end
+end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2 + count))
+return 1
+"""
+
+
+class RedisSink:
+    """One projection's documents as hashes under `key`, whose `{address}` stands for the key field.
+
+    Values are text: integers decimal, booleans 1 and 0, null the empty string, times in seconds,
+    anything deeper JSON. `ttl` is how many seconds a hash lives after its last write (None: for ever);
+    one that expired is no difference. Of a removed document the revision stays for `grace` seconds,
+    which must be longer than any lease. What was written is as durable as the server's persistence.
+    """
+
+    name = "redis"
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str = "user:{address}",
+        key_field: str = "address",
+        fields: tuple[str, ...],
+        ttl: int | None,
+        projection: str,
+        grace: float = 3600,
+    ) -> None:
+        self._url = url
+        self._pattern = key
+        self._before, found, self._after = key.partition(f"{{{key_field}}}")
+        if not found or "{" in self._before + self._after:
+            raise ConfigurationError(
+                f"The Redis key {key} of {projection} must name {{{key_field}}} once, and no other field."
+            )
+        if taken := sorted(set(fields) & set(_MARK)):
+            raise ConfigurationError(
+                f"{projection} has the field {taken[0]}, which in Redis carries chainfold's own mark.",
+                hint="Leave it out of redis.fields.",
+            )
+        if ttl is not None and ttl <= 0:
+            raise ConfigurationError(f"The Redis ttl of {projection} is {ttl}; it must be positive.")
+        self._key_field = key_field
+        self._fields = fields
+        self._ttl = ttl or 0
+        self._grace = max(1, math.ceil(grace))
+        self._projection = projection
+        self._client: redis.Redis | RedisCluster | None = None
+
+    def open(self) -> None:
+        with self._translated():
+            self._connected().ping()
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def marker(self) -> Marker | None:
+        with self._translated():
+            held: Any = self._connected().hgetall(self._marker_key)
+        return msgspec.convert(held, Marker, strict=False) if held else None
+
+    def mark(self, new: Marker, *, old: Marker | None) -> None:
+        known = _flat(old) if old else []
+        with self._translated():
+            [done] = self._run(_COMPARE_AND_SET, [(self._marker_key, [len(known), *known, *_flat(new)])])
+        if not done:
+            raise MarkerLost(
+                f"The marker of {self._pattern} in Redis is not the one this publisher left there.",
+                hint="It reads the sink's marker anew.",
+            )
+
+    def write(self, changes: Sequence[Change]) -> int:
+        newest = list({change.key: change for change in sorted(changes, key=lambda c: c.revision)}.values())
+        applied = 0
+        with self._translated():
+            for start in range(0, len(newest), _BATCH):
+                some = newest[start : start + _BATCH]
+                done = self._run(_WRITE, [(self._name(c.key), self._arguments(c)) for c in some])
+                applied += sum(done)
+        return applied
+
+    def read(self, keys: Sequence[str]) -> dict[str, Change]:
+        found: dict[str, Change] = {}
+        with self._translated():
+            for start in range(0, len(keys), _BATCH):
+                found |= {change.key: change for change in self._read(keys[start : start + _BATCH])}
+        return found
+
+    def scan(self) -> Iterator[Change]:
+        """Every hash under our key pattern that carries a revision.
+
+        A key may show twice while the server resizes its table: that is SCAN's own promise.
+        """
+        match = f"{_literal(self._before)}*{_literal(self._after)}"
+        some: list[str] = []
+        with self._translated():
+            for name in self._connected().scan_iter(match, count=_BATCH, _type="hash"):
+                some.append(str(name)[len(self._before) : len(str(name)) - len(self._after)])
+                if len(some) == _BATCH:
+                    yield from self._read(some)
+                    some = []
+            yield from self._read(some)
+
+    def as_held(self, change: Change) -> Change:
+        """`change` as `read` gives it back: our fields only, as text."""
+        if change.fields is None:
+            return change
+        given = {self._key_field: change.key, **change.fields}
+        fields: dict[str, Value] = {n: text(given[n]) for n in self._fields if n in given}
+        return msgspec.structs.replace(change, fields=fields)
+
+    def _arguments(self, change: Change) -> list[str | int]:
+        if change.fields is None:
+            pairs, life = ["removed", "1"], self._grace
+            gone = list(self._fields)
+        else:
+            given = self.as_held(change).fields or {}
+            pairs, life = [str(item) for pair in given.items() for item in pair], self._ttl
+            gone = [name for name in (*self._fields, "removed") if name not in given]
+        return [change.revision, change.block, life, len(pairs) // 2, *pairs, *gone]
+
+    def _read(self, keys: Sequence[str]) -> Iterator[Change]:
+        wanted = [*_MARK, *self._fields]
+        with self._connected().pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.hmget(self._name(key), wanted)
+            answers = pipe.execute(raise_on_error=False)
+        for key, answer in zip(keys, answers, strict=True):
+            _check(self._name(key), answer)
+            revision, block, removed, *values = answer
+            if revision is not None and revision.isdecimal():
+                held: dict[str, Value] = {
+                    name: value for name, value in zip(self._fields, values, strict=True) if value is not None
+                }
+                yield Change(key, int(revision), int(block or 0), None if removed else held)
+
+    def _run(self, script: str, calls: Sequence[tuple[str, list[str | int]]]) -> list[int]:
+        """Runs a script once per (name of a hash, arguments), pipelined; loads it where it is not."""
+        sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+        client = self._connected()
+        answers: dict[int, Any] = dict.fromkeys(range(len(calls)))
+        missing = list(answers)
+        for _ in range(3):
+            with client.pipeline(transaction=False) as pipe:
+                for index in missing:
+                    name, arguments = calls[index]
+                    pipe.execute_command("EVALSHA", sha, 1, name, *arguments)
+                answers |= zip(missing, pipe.execute(raise_on_error=False), strict=True)
+            missing = [index for index in missing if isinstance(answers[index], NoScriptError)]
+            if not missing:
+                break
+            client.script_load(script)
+        for index, answer in answers.items():
+            _check(calls[index][0], answer)
+        return [int(answer) for answer in answers.values()]
+
+    def _name(self, key: str) -> str:
+        return f"{self._before}{key}{self._after}"
+
+    @property
+    def _marker_key(self) -> str:
+        return f"chainfold:marker:{self._pattern}"
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            try:
+                self._client = _client(self._url)
+            except ValueError:  # it quotes the address
+                raise ConfigurationError(
+                    f"The address of Redis, {public(self._url)}, cannot be used.",
+                    hint="It has the form redis://user:password@host:port/0.",
+                ) from None
+        return self._client
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (RedisError, RedisClusterException, OSError) as error:
+            raise SinkUnavailable(f"Redis at {public(self._url)} failed: {error}") from error
+        except UnicodeError as error:
+            raise SinkError(f"A value cannot be stored in Redis: {error}") from error
+
+
+def _check(name: str, answer: Any) -> None:
+    """Raises what a server answered for one key, if that is an error."""
+    if isinstance(answer, ResponseError) and "WRONGTYPE" in str(answer):
+        raise KeyConflict(
+            f"The Redis key {name} is not one that chainfold wrote, and cannot be shared: {answer}",
+            hint="Choose another redis.key, or move that key out of the way.",
+        ) from answer
+    if isinstance(answer, Exception):
+        raise answer
+
+
+def text(value: Value) -> str:
+    """A value as Redis holds it."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "1" if value else "0"
+        case str():
+            return value
+        case int() | float():
+            return str(value)
+        case bytes():
+            return f"0x{value.hex()}"
+        case _:
+            return msgspec.json.encode(value).decode()
+
+
+def _flat(marker: Marker) -> list[str]:
+    return [str(item) for pair in msgspec.structs.asdict(marker).items() for item in pair]
+
+
+def _literal(part: str) -> str:
+    """`part` with the glob characters of SCAN MATCH taken literally."""
+    return re.sub(r"([\\*?\[\]^])", r"\\\1", part)
+
+
+def _client(url: str) -> redis.Redis | RedisCluster:
+    """A client for `redis://`, `rediss://`, `unix://`, `redis+cluster://` or `rediss+cluster://`."""
+    scheme, _, rest = url.partition("://")
+    settings: dict[str, Any] = {
+        "decode_responses": True,
+        "encoding_errors": "surrogateescape",  # other people's keys may be any bytes
+        "socket_connect_timeout": _SECONDS,
+        "socket_timeout": 12 * _SECONDS,
+    }
+    if scheme.endswith("+cluster"):
+        return RedisCluster.from_url(f"{scheme.removesuffix('+cluster')}://{rest}", **settings)
+    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 1), **settings)

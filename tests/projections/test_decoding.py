@@ -1,0 +1,144 @@
+"""Decoding against vectors made by the Solidity compiler, real declarations, and the general road."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_abi import encode
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projections.decoding import Decoder
+from projections.errors import DecodingError, SignatureError
+from projections.event import Event, Parameter, from_abi, parse
+
+DATA = Path(__file__).parent.parent / "data"
+VECTORS = json.loads(gzip.decompress((DATA / "abi-event-vectors.json.gz").read_bytes()))
+DECLARATIONS = json.loads((DATA / "referral-events.json").read_text())
+FLAGSHIP = parse("ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)")
+
+
+def raw(text: str) -> bytes:
+    return bytes.fromhex(text.removeprefix("0x"))
+
+
+def same(found: Any, wanted: Any, kind: str) -> bool:
+    """Is the decoded value the vector's, which writes numbers and bytes as it likes?"""
+    if isinstance(found, tuple):
+        return len(found) == len(wanted) and all(
+            same(mine, theirs, kind) for mine, theirs in zip(found, wanted, strict=True)
+        )
+    if isinstance(found, bool):
+        return found == wanted
+    if isinstance(found, int):
+        return found == int(str(wanted), 0)
+    if isinstance(found, bytes):
+        return found == raw(wanted)
+    if isinstance(found, Decimal):
+        return found == Decimal(str(wanted))
+    if str(found).startswith("0x"):
+        return bool(found == str(wanted).lower())
+    return bool(found == wanted)
+
+
+@pytest.mark.parametrize("chunk", range(8))
+def test_every_vector_of_the_compiler_decodes_to_its_values(chunk: int) -> None:
+    count = 0
+    for vector in VECTORS[chunk::8]:
+        (event,) = [
+            item for item in from_abi(json.loads(vector["interface"]), "x") if item.name == "testEvent"
+        ]
+        topics = tuple(raw(topic) for topic in vector["topics"])
+        if not event.anonymous:
+            assert topics[0] == event.topic0, vector["name"]
+        values = Decoder(event)(topics, raw(vector["data"]))
+        expected = vector["normalizedValues"]
+        for item, value, wanted, hashed in zip(
+            event.parameters, values, expected, vector["hashed"], strict=True
+        ):
+            if hashed:
+                assert isinstance(value, bytes), vector["name"]
+                continue
+            assert same(value, wanted, item.type), (vector["name"], item, value, wanted)
+        count += 1
+    assert count == 126
+
+
+@pytest.mark.parametrize("given_", DECLARATIONS, ids=lambda item: item["canonical"])
+def test_every_real_declaration_parses_to_its_topic(given_: dict[str, Any]) -> None:
+    event = parse(given_["declaration"])
+    assert event.canonical == given_["canonical"]
+    assert event.topic0 == raw(given_["topic0"])
+    assert [from_abi([given_["abi"]], "x")[0].topic0] == [event.topic0]
+
+
+WORDS: dict[str, st.SearchStrategy[Any]] = {
+    "address": st.binary(min_size=20, max_size=20).map(lambda value: "0x" + value.hex()),
+    "bool": st.booleans(),
+    "uint256": st.integers(0, 2**256 - 1),
+    "uint8": st.integers(0, 255),
+    "int64": st.integers(-(2**63), 2**63 - 1),
+    "int256": st.integers(-(2**255), 2**255 - 1),
+    "bytes32": st.binary(min_size=32, max_size=32),
+    "bytes4": st.binary(min_size=4, max_size=4),
+}
+
+
+@given(
+    st.lists(st.sampled_from(sorted(WORDS)), max_size=6).flatmap(
+        lambda kinds: st.tuples(st.just(kinds), st.tuples(*(WORDS[kind] for kind in kinds)))
+    )
+)
+def test_slices_give_what_the_general_road_gives(case: tuple[list[str], tuple[Any, ...]]) -> None:
+    kinds, values = case
+    event = Event("E", tuple(Parameter(f"p{i}", kind) for i, kind in enumerate(kinds)))
+    assert Decoder(event)((event.topic0,), encode(kinds, values)) == values
+
+
+def test_a_dynamic_event_decodes_by_the_general_road() -> None:
+    event = parse("Said(address indexed who, string what, uint256[] many, (uint8,bytes) pair)")
+    data = encode(["string", "uint256[]", "(uint8,bytes)"], ["hi", [1, 2], (3, b"x")])
+    found = Decoder(event)((event.topic0, bytes(12) + b"\x01" * 20), data)
+    assert found == ("0x" + "01" * 20, "hi", (1, 2), (3, b"x"))
+
+
+@pytest.mark.parametrize(
+    ("topics", "data", "said"),
+    [
+        ((FLAGSHIP.topic0, bytes(32)), bytes(32), "2 topics"),
+        ((FLAGSHIP.topic0, bytes(32), bytes(32)), bytes(31), "31 bytes of data"),
+        ((FLAGSHIP.topic0, b"\x01" + bytes(31), bytes(32)), bytes(32), "user.*is no address"),
+    ],
+)
+def test_a_log_of_another_shape_is_refused_by_name(topics: Any, data: bytes, said: str) -> None:
+    with pytest.raises(DecodingError, match=said):
+        Decoder(FLAGSHIP)(topics, data)
+
+
+def test_dynamic_data_that_points_outside_itself_is_refused() -> None:
+    event = parse("Said(string what)")
+    with pytest.raises(DecodingError, match=r"Said\.data"):
+        Decoder(event)((event.topic0,), (2**200).to_bytes(32, "big"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "cannot be parsed"),
+        ("Sent", "cannot be parsed"),
+        ("Sent(addres to)", "to has no known type: addres"),
+        ("Sent(uint7 n)", "n has no known type: uint7"),
+        ("Sent((address,uint256 to)", "parentheses"),
+        ("Sent(address to, )", "empty parameter at place 2"),
+        ("Sent(address a b c)", "too many words"),
+        ("Sent(uint8 indexed a,uint8 indexed b,uint8 indexed c,uint8 indexed d)", "more than 3 indexed"),
+    ],
+)
+def test_a_signature_that_cannot_be_parsed_is_refused_by_name(text: str, said: str) -> None:
+    with pytest.raises(SignatureError, match=said):
+        parse(text)
