@@ -1,4 +1,7 @@
-"""The composition root: the only place that turns a configuration into stores, stages and sinks."""
+"""The composition root: the only place that turns a configuration into stores, stages and sinks.
+
+The libraries of nodes and servers take a second to import: they are, where the first of their kind is made.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,6 @@ from eventstore.ingest import Ingested, Ingestor
 from eventstore.journal import Kind
 from eventstore.lease import Lease
 from eventstore.records import Filter, Log, Watch
-from eventstore.sources.rpc import RpcSource
 from eventstore.store import Store
 from projections.decoding import Decoder
 from projections.errors import ConfigurationError, DecodingError, ProjectorError
@@ -28,12 +30,8 @@ from projections.publisher import Published, Publisher
 from projections.routes import Route, bind
 from projections.runner import Folded, Projection, Runner
 from projections.service import config as settings
-from projections.service.embedded import EmbeddedMongo, EmbeddedRedis
-from projections.service.migrate import ensure
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
-from projections.sinks.mongo import MongoSink
-from projections.sinks.redis import RedisSink
 
 
 class IngestStage:
@@ -42,6 +40,8 @@ class IngestStage:
     def __init__(self, plan: Plan, chain: str, *, first: int | None = None, last: int | None = None) -> None:
         self.name = f"ingest {chain}"
         self.chain = chain
+        from eventstore.sources.rpc import RpcSource
+
         chosen = plan.config.chains[chain]
         self.lease = Lease(plan.store, f"ingest:{chosen.chain_id}")
         self._source = RpcSource(chosen.rpc[0], finality=chosen.finality)
@@ -195,6 +195,8 @@ class Plan:
         fields = projector.document.__struct_fields__
         made: list[Sink] = []
         if chosen.mongo is not None:
+            from projections.sinks.mongo import MongoSink
+
             made.append(
                 MongoSink(
                     self._mongo(),
@@ -212,6 +214,8 @@ class Plan:
             if url is None:
                 made.append(MemorySink(name="redis"))
             else:
+                from projections.sinks.redis import RedisSink
+
                 made.append(
                     RedisSink(
                         url,
@@ -228,6 +232,8 @@ class Plan:
         if self.config.mongo.url != "embedded":
             return self.config.mongo.url
         if "mongo" not in self._urls:
+            from projections.service.embedded import EmbeddedMongo
+
             server = self._open.enter_context(EmbeddedMongo(self.data / "mongo"))
             self._urls["mongo"] = server.url
         return self._urls["mongo"]
@@ -236,6 +242,8 @@ class Plan:
         if self.config.redis.url != "embedded":
             return self.config.redis.url
         if "redis" not in self._urls:
+            from projections.service.embedded import EmbeddedRedis
+
             server = self._open.enter_context(EmbeddedRedis(self.data / "redis"))
             self._urls["redis"] = server.url
         return self._urls["redis"]
@@ -257,6 +265,8 @@ def _narrowed(watch: Watch, first: int | None, last: int | None) -> Watch | None
 @contextmanager
 def planned(config: settings.Config) -> Iterator[Plan]:
     """The plan of a configuration over a store that is set up; everything it opened is closed after."""
+    from projections.service.migrate import ensure
+
     plan = Plan(config)
     try:
         ensure(plan.store)

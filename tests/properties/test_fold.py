@@ -97,5 +97,3 @@ def fresh(folder: Path) -> Iterator[Store]:
     migrate(store)
     yield store
     store.close()
-
-

@@ -14,7 +14,6 @@ from projections.errors import ConfigurationError
 from projections.service import views
 from projections.service.cli.app import Json, app, configuration, out, print_json, table
 from projections.service.wiring import Plan, planned
-from projections.sinks.mongo import MongoSink
 
 
 @app.command()
@@ -124,6 +123,8 @@ def stats(
     projection: Annotated[str, typer.Argument(help="Which projection.")], *, as_json: Json = False
 ) -> None:
     """The totals: of the fold, and of MongoDB by its own aggregation beside it."""
+    from projections.sinks.mongo import MongoSink
+
     with planned(configuration()) as plan:
         document = plan.named(projection).projector.document
         fields = [name for name, hint in document.__annotations__.items() if str(hint) == "int"]

@@ -17,7 +17,6 @@ from projections.errors import ConfigurationError
 from projections.service import loops
 from projections.service.cli.app import Json, app, configuration, out, print_json
 from projections.service.cli.progress import Summary, logged, showing
-from projections.service.migrate import migrate as bring_up_to_date
 from projections.service.wiring import Plan, planned
 
 STAGES = ("ingest", "project", "publish")
@@ -26,6 +25,8 @@ STAGES = ("ingest", "project", "publish")
 @app.command()
 def migrate(*, as_json: Json = False) -> None:
     """Bring the event store's schema up to date."""
+    from projections.service.migrate import migrate as bring_up_to_date
+
     store = Store(configuration().store.url)
     try:
         done = bring_up_to_date(store)

@@ -9,11 +9,9 @@ import typer
 
 from eventstore.errors import ChainfoldError
 from eventstore.secret import public
-from eventstore.sources.rpc import RpcSource
 from projections.errors import ConfigurationError
 from projections.service import config as settings
 from projections.service.cli.app import Json, app, configuration, options, out, print_json
-from projections.service.migrate import ensure
 from projections.service.wiring import Plan
 
 NOWHERE = "0x" + "0" * 40
@@ -33,6 +31,8 @@ def init(
     settings.address(address, "--address")
     note = ""
     if chain_id is None:
+        from eventstore.sources.rpc import RpcSource
+
         source = RpcSource(rpc, timeout=5.0)
         try:
             chain_id = source.identity().chain_id
@@ -53,6 +53,8 @@ def init(
 @app.command()
 def check(*, as_json: Json = False) -> None:
     """Configuration, events, nodes, stores, sinks: what would fail, before it does."""
+    from projections.service.migrate import ensure
+
     config = configuration()
     plan = Plan(config)
     results: list[tuple[str, ChainfoldError | None]] = [("configuration", None)]
@@ -85,6 +87,8 @@ def _tried(name: str, act: Callable[[], None]) -> tuple[str, ChainfoldError | No
 
 
 def _node(url: str, chain: settings.Chain) -> None:
+    from eventstore.sources.rpc import RpcSource
+
     source = RpcSource(url, finality=chain.finality)
     try:
         served = source.identity().chain_id
