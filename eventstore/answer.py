@@ -38,9 +38,7 @@ def check(query: Query, where: BlockRange | Header, answer: Answer) -> list[Log]
             raise _refused(log, "has another topic0 than those asked for")
         known = hashes.setdefault(number, log.block_hash)
         if known != log.block_hash:
-            raise _refused(
-                log, f"carries the block hash 0x{log.block_hash.hex()}, others 0x{known.hex()}"
-            )
+            raise _refused(log, f"carries the block hash 0x{log.block_hash.hex()}, others 0x{known.hex()}")
         if previous is not None and _in_chain_order(previous) == _in_chain_order(log):
             how = "twice" if previous == log else "twice, with two different payloads"
             raise _refused(log, f"was given {how}")
@@ -48,9 +46,7 @@ def check(query: Query, where: BlockRange | Header, answer: Answer) -> list[Log]
     return logs
 
 
-def check_headers(
-    numbers: Sequence[int], headers: Sequence[Header | None], logs: Iterable[Log]
-) -> None:
+def check_headers(numbers: Sequence[int], headers: Sequence[Header | None], logs: Iterable[Log]) -> None:
     """Do `headers`, asked for by `numbers`, carry the hashes of all blocks that hold `logs`?
 
     Raises `AnswerRefused` where a header answers another number than was asked, or has another
@@ -63,9 +59,7 @@ def check_headers(
         if header is None:
             continue
         if header.number != number:
-            raise AnswerRefused(
-                f"The header of block {number} was asked for, that of {header.number} came."
-            )
+            raise AnswerRefused(f"The header of block {number} was asked for, that of {header.number} came.")
         hashes[number] = header.hash
     for log in logs:
         known = hashes.get(log.block_number)

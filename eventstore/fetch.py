@@ -144,10 +144,8 @@ class Window(Struct, frozen=True):
         if len(asked) < self.size or logs >= self.enough:
             return replace(self, failing=False)
         threshold = self._most if self.threshold is None else self.threshold
-        if self.size < threshold:
-            size = min(self.size * 2, threshold)
-        else:
-            size = self.size + max(1, threshold // 8)
+        doubled, added = min(self.size * 2, threshold), self.size + max(1, threshold // 8)
+        size = doubled if self.size < threshold else added
         return replace(self, size=min(size, self._most), failing=False)
 
     def refused(self, asked: BlockRange, error: SourceError) -> Window:

