@@ -45,7 +45,8 @@ class Referrals(Projector):
     redis_fields = ("address", "level1Count", "level2Count", "directReferrer", "indirectReferrer")
 
     def keys(self, event: Any) -> Iterable[str]:
-        return [key for key in (event.user, event.referrer) if key is not None and key != NOBODY]
+        named = (event.user, getattr(event, "referrer", None))
+        return [key for key in named if key is not None and key != NOBODY]
 
     @handles("ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)")
     def registered(self, event: Any, users: Users) -> None:

@@ -125,7 +125,7 @@ class EmbeddedServer:
                 if attempts == _ATTEMPTS:
                     break
                 attempts += self._launch()
-            running = self._running()
+            running = self.running()
             if running and self.answers(running.url):
                 return running.url
             time.sleep(_TICK)
@@ -136,7 +136,7 @@ class EmbeddedServer:
 
     def _launch(self) -> bool:
         """Starts a keeper, which holds `server.lock` on return; False where another holds it."""
-        port = _free_port()
+        port = free_port()
         with (self.directory / "server.log").open("ab") as log:
             done = subprocess.run(
                 [
@@ -160,7 +160,8 @@ class EmbeddedServer:
         finally:
             os.close(lock)
 
-    def _running(self) -> Running | None:
+    def running(self) -> Running | None:
+        """What the living server wrote of itself; of a dead one this may say what was."""
         try:
             return msgspec.json.decode((self.directory / "server.json").read_bytes(), type=Running)
         except (FileNotFoundError, msgspec.DecodeError):
@@ -278,7 +279,7 @@ class EmbeddedRedis(EmbeddedServer):
                 return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that is free now. Should another take it first, the start is tried again."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

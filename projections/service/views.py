@@ -169,6 +169,15 @@ def document(store: Store, projection: str, key: str) -> dict[str, Any] | None:
     return found
 
 
+def documents(store: Store, projection: str) -> list[dict[str, Any]]:
+    """All served documents, ascending by key; none before the first build."""
+    with store.read() as tx:
+        served = Generations(tx, projection).served()
+        if served is None:
+            return []
+        return [msgspec.json.decode(body) for _, body in GenerationState(tx, served.id).scan()]
+
+
 def totals(store: Store, projection: str, fields: Iterable[str]) -> dict[str, int] | None:
     """How many documents the fold holds, and the sums of these fields; None before the first build."""
     wanted = list(fields)

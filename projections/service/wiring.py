@@ -22,6 +22,7 @@ from eventstore.ingest import Ingested, Ingestor
 from eventstore.journal import Kind
 from eventstore.lease import Lease
 from eventstore.records import Filter, Log, Watch
+from eventstore.secret import public
 from eventstore.store import Store
 from projections.decoding import Decoder
 from projections.errors import ConfigurationError, DecodingError, ProjectorError
@@ -228,6 +229,25 @@ class Plan:
                 )
         return made
 
+    def described(self, sink: str) -> str:
+        """Where a kind of sink is, without its secrets."""
+        settings_ = {"mongo": self.config.mongo.url, "redis": self.config.redis.url}
+        url = settings_.get(sink, "")
+        if url != "embedded":
+            return public(url)
+        own = self._urls.get(sink)
+        return f"embedded, {public(own)}" if own else "in memory: no redis-server is at hand"
+
+    def collection(self, projection: str) -> Any:
+        """The MongoDB collection of a projection, to read from."""
+        from pymongo import MongoClient
+
+        target = self.config.projections[projection].mongo
+        if target is None:
+            raise ConfigurationError(f"projections.{projection} has no mongo sink.")
+        client: MongoClient[dict[str, Any]] = self._open.enter_context(MongoClient(self._mongo()))
+        return client[self.config.mongo.database][target.collection]
+
     def _mongo(self) -> str:
         if self.config.mongo.url != "embedded":
             return self.config.mongo.url
@@ -244,8 +264,11 @@ class Plan:
         if "redis" not in self._urls:
             from projections.service.embedded import EmbeddedRedis
 
-            server = self._open.enter_context(EmbeddedRedis(self.data / "redis"))
-            self._urls["redis"] = server.url
+            try:
+                server = EmbeddedRedis(self.data / "redis")
+            except ConfigurationError:
+                return None  # no redis-server is at hand: the memory sink, and `described` says so
+            self._urls["redis"] = self._open.enter_context(server).url
         return self._urls["redis"]
 
     @property

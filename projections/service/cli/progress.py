@@ -23,6 +23,7 @@ from rich.text import Text
 
 from eventstore.ingest import Ingested
 from eventstore.records import BlockRange
+from projections.generation import Promoted
 from projections.publisher import Published
 from projections.runner import Folded
 from projections.service.loops import Failed, Observer, Stepped
@@ -55,10 +56,7 @@ class Summary:
                 self.events += record.events
                 self.changed += record.changed
                 if record.promoted is not None:
-                    self.notes.append(
-                        f"{record.projection}: generation {record.promoted.generation} is live, "
-                        f"{record.promoted.differing:,} documents differ from what was served"
-                    )
+                    self.notes.append(_promotion(record.projection, record.promoted))
                 if record.error is not None:
                     self.notes.append(f"{record.projection} is halted: {record.error}")
                 if record.state == "outdated":
@@ -126,6 +124,12 @@ def showing(summary: Summary) -> Iterator[Observer]:
             log.info("progress", stage=event.stage, done=done, of=total)
 
     yield plain
+
+
+def _promotion(projection: str, done: Promoted) -> str:
+    if done.replaced is None:
+        return f"{projection} is built and live: {done.differing:,} documents"
+    return f"{projection}: generation {done.generation} replaces {done.replaced}; {done.differing:,} documents differ"
 
 
 def _position(record: Ingested | Folded | Published, summary: Summary) -> tuple[int, int | None]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import requests
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
@@ -34,7 +35,10 @@ class DevelopmentNode:
     def rpc(self, method: str, *params: object) -> Any:
         """The result of one call; `SourceUnavailable` with the node's words where it refuses."""
         body = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
-        answer = self._session.post(self.url, json=body, timeout=60).json()
+        headers = {"Content-Type": "application/json"}
+        answer = self._session.post(
+            self.url, data=msgspec.json.encode(body), headers=headers, timeout=60
+        ).json()
         if "error" in answer:
             raise SourceUnavailable(f"{method}: {answer['error'].get('message')}.")
         return answer["result"]

