@@ -19,7 +19,7 @@ WRONG_USE = (ConfigurationError, SignatureError, ProjectorError, WrongChain)
 def main() -> NoReturn:
     """Runs the command line; turns our errors into a sentence on stderr and an exit code."""
     try:
-        app()
+        app(prog_name="chainfold")
     except ChainfoldError as error:
         if options.debug:
             raise

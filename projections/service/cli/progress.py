@@ -129,7 +129,8 @@ def showing(summary: Summary) -> Iterator[Observer]:
 def _promotion(projection: str, done: Promoted) -> str:
     if done.replaced is None:
         return f"{projection} is built and live: {done.differing:,} documents"
-    return f"{projection}: generation {done.generation} replaces {done.replaced}; {done.differing:,} documents differ"
+    swap = f"generation {done.generation} replaces {done.replaced}"
+    return f"{projection}: {swap}; {done.differing:,} documents differ"
 
 
 def _position(record: Ingested | Folded | Published, summary: Summary) -> tuple[int, int | None]:

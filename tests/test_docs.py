@@ -1,0 +1,56 @@
+"""What the documents say is so: commands exist, configurations load, tests and files are there."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+from projections.service.cli import app
+from projections.service.config import load
+
+PAGES = [Path("README.md"), Path("README.zh.md"), *sorted(Path("docs").glob("*.md"))]
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_command_and_option_that_a_page_names_exists(page: Path) -> None:
+    for name, rest in re.findall(r"chainfold ((?!-)[a-z]+)((?: [^`\n|]*)?)", page.read_text()):
+        if name not in COMMANDS:
+            assert not re.search(rf"(`|\$ |bin/)chainfold {name}", page.read_text()), (page, name)
+            continue
+        known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+        for option in re.findall(r"(--[a-z-]+)", rest):
+            assert option in known, (page, name, option)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_test_that_a_page_names_is_there(page: Path) -> None:
+    for path, name in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", page.read_text()):
+        assert Path(path).exists(), (page, path)
+        assert not name or f"def {name}(" in Path(path).read_text(), (page, path, name)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_page_that_a_page_links_to_is_there(page: Path) -> None:
+    for target in re.findall(r"\]\(((?!http)[^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), (page, target)
+
+
+def test_the_configuration_in_the_readme_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    (whole,) = [block for block in blocks if "[chains.main]" in block]
+    (tmp_path / "chainfold.toml").write_text(whole)
+    monkeypatch.setenv("RPC_URL", "http://127.0.0.1:8545")
+    config = load(tmp_path / "chainfold.toml")
+    assert config.projections["referrals"].projector == "referrals"
+    assert all(tomllib.loads(block) for block in blocks)
+
+
+def test_no_page_names_a_path_of_a_machine() -> None:
+    for page in PAGES:
+        assert not re.search(rf"/(root|home)/|{re.escape(os.path.expanduser('~'))}/", page.read_text()), page
