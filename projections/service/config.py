@@ -11,98 +11,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 from eth_hash.auto import keccak
-from msgspec import Struct, field
+from msgspec import Struct
 from sqlalchemy.engine import make_url
 
 from projections.errors import ConfigurationError, SignatureError
 from projections.event import Event, from_abi, parse
+from projections.service.placeholders import Placeholders
+from projections.service.tables import (
+    ChainTable,
+    ContractTable,
+    File,
+    From,
+    MongoSettings,
+    MongoTarget,
+    ProjectionTable,
+    RedisSettings,
+    StoreSettings,
+    decoded,
+)
 
 DEFAULT = Path("chainfold.toml")
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+LONGEST = 36_525 * 86_400  # seconds: what timers and databases still take
 SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An unknown key is an error."""
-
-
-class StoreSettings(_Strict, frozen=True):
-    """`[store]`"""
-
-    url: str = "sqlite:///chainfold.db"
-
-
-class MongoSettings(_Strict, frozen=True):
-    """`[mongo]`"""
-
-    url: str = "embedded"
-    database: str = "chainfold"
-
-
-class RedisSettings(_Strict, frozen=True):
-    """`[redis]`"""
-
-    url: str = "embedded"
-
-
-class _ChainTable(_Strict, frozen=True):
-    rpc: list[str] | str
-    chain_id: int
-    finality: str | int = "finalized"
-    poll: str = "2s"
-    websocket: str | None = None
-
-
-class _ContractTable(_Strict, frozen=True):
-    chain: str
-    address: str | list[str]
-    start_block: int = 0
-    end_block: int | None = None
-    events: list[str] = []
-    abi: str | None = None
-
-
-class From(_Strict, frozen=True):
-    """One entry of a projection's `from`."""
-
-    contract: str
-    roles: dict[str, str] = {}
-
-
-class MongoTarget(_Strict, frozen=True):
-    """A projection's `mongo`; `fields` renames ours to the application's."""
-
-    collection: str
-    fields: dict[str, str] = {}
-
-
-class _RedisTable(_Strict, frozen=True):
-    key: str
-    ttl: str | None = None
-
-
-class _ProjectionTable(_Strict, frozen=True):
-    projector: str
-    contract: str | None = None
-    sources: list[From] = field(name="from", default_factory=list)
-    follow: Literal["latest", "finalized"] = "latest"
-    poison: Literal["halt", "quarantine"] = "halt"
-    rebuild: Literal["ask", "auto"] = "ask"
-    undo: int | Literal["finality", "forever"] = "finality"
-    mongo: MongoTarget | None = None
-    redis: _RedisTable | None = None
-
-
-class _File(_Strict, frozen=True):
-    store: StoreSettings = StoreSettings()
-    mongo: MongoSettings = MongoSettings()
-    redis: RedisSettings = RedisSettings()
-    chains: dict[str, _ChainTable] = {}
-    contracts: dict[str, _ContractTable] = {}
-    projections: dict[str, _ProjectionTable] = {}
 
 
 class Chain(Struct, frozen=True):
@@ -160,99 +92,24 @@ def load(path: Path | None = None) -> Config:
     """The configuration at `path`, else CHAINFOLD_CONFIG, else ./chainfold.toml."""
     chosen = path or Path(os.environ.get("CHAINFOLD_CONFIG") or DEFAULT)
     try:
-        text = chosen.read_text()
+        raw = tomllib.loads(chosen.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(
             f"The configuration {chosen} cannot be read: {error.strerror}.",
             hint="Run `chainfold init` to write one, or name it with --config.",
         ) from error
-    try:
-        raw = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"The configuration {chosen} is no UTF-8 text.") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{chosen} is not valid TOML: {error}.") from error
     folder = chosen.resolve().parent
-    return _checked(_decoded(_expanded(raw, "", folder)), folder)
+    placeholders = Placeholders(folder)
+    filled = placeholders.fill(raw)
+    with placeholders.hidden():
+        return _checked(decoded(filled), folder)
 
 
-def _decoded(raw: Any) -> _File:
-    try:
-        return msgspec.convert(raw, _File)
-    except msgspec.ValidationError as error:
-        message = str(error)
-        what, _, at = message.partition(" - at `$")
-        where = re.sub(r"\[\.\.\.\]", ".*", at.removesuffix("`")).lstrip(".")
-        unknown = re.search(r"unknown field `(.+)`", what)
-        if unknown:
-            raise _unknown_key(raw, where, unknown.group(1)) from error
-        raise ConfigurationError(f"{where or 'The configuration'}: {what[0].lower()}{what[1:]}.") from error
-
-
-def _unknown_key(raw: Any, where: str, key: str) -> ConfigurationError:
-    """Names the whole path of the key, and the known key it is nearest to."""
-    path = f"{where}.{key}" if where else key
-    if ".*" in path:  # msgspec hides the name of a table of tables: look it up
-        group = path.split(".")[0]
-        found = [name for name, table in raw.get(group, {}).items() if _holds(table, key)]
-        path = path.replace(".*", f".{found[0]}" if found else ".*", 1)
-    tables: dict[str, type[Struct]] = {
-        "": _File,
-        "store": StoreSettings,
-        "mongo": MongoSettings,
-        "redis": RedisSettings,
-        "chains": _ChainTable,
-        "contracts": _ContractTable,
-        "projections": _ProjectionTable,
-    }
-    table = tables.get(where.split(".", maxsplit=1)[0], _File)
-    nested: dict[str, type[Struct]] = {"mongo": MongoTarget, "redis": _RedisTable, "from": From}
-    last = where.rpartition(".")[2].partition("[")[0]
-    if where.startswith("projections") and last in nested:
-        table = nested[last]
-    known = [item.encode_name for item in msgspec.structs.fields(table)]
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"Known here are {', '.join(known)}."
-    return ConfigurationError(f"{path} is no key of the configuration.", hint=hint)
-
-
-def _holds(table: Any, key: str) -> bool:
-    if isinstance(table, Mapping):
-        return key in table or any(_holds(item, key) for item in table.values())
-    return isinstance(table, list) and any(_holds(item, key) for item in table)
-
-
-def _expanded(value: Any, where: str, folder: Path) -> Any:
-    """`${NAME}` and `${file:/path}` in any string, replaced; nothing of them is ever shown."""
-    match value:
-        case dict():
-            return {
-                key: _expanded(item, f"{where}.{key}" if where else key, folder)
-                for key, item in value.items()
-            }
-        case list():
-            return [_expanded(item, f"{where}[{place}]", folder) for place, item in enumerate(value)]
-        case str():
-            return re.sub(r"\$\{([^}]+)\}", lambda found: _secret(found.group(1), where, folder), value)
-        case _:
-            return value
-
-
-def _secret(name: str, where: str, folder: Path) -> str:
-    if name.startswith("file:"):
-        path = folder / name.removeprefix("file:")
-        try:
-            return path.read_text().strip()
-        except OSError as error:
-            raise ConfigurationError(f"{where}: the file {path} cannot be read: {error.strerror}.") from error
-    if name not in os.environ:
-        raise ConfigurationError(f"{where}: the environment variable {name} is not set.")
-    return os.environ[name]
-
-
-def _checked(raw: _File, folder: Path) -> Config:
-    for group in ("chains", "contracts", "projections"):
-        for name in getattr(raw, group):
-            if not NAME.fullmatch(name):
-                raise ConfigurationError(f"{group}.{name}: names are lower-case letters, digits, - and _.")
+def _checked(raw: File, folder: Path) -> Config:
     chains = {name: _chain(table, f"chains.{name}") for name, table in raw.chains.items()}
     ids = [chain.chain_id for chain in chains.values()]
     for name, chain in chains.items():
@@ -264,22 +121,28 @@ def _checked(raw: _File, folder: Path) -> Config:
     projections = {
         name: _projection(table, f"projections.{name}", contracts) for name, table in raw.projections.items()
     }
+    _distinct(projections)
     store = StoreSettings(url=_store_url(raw.store.url, folder))
     return Config(folder, store, raw.mongo, raw.redis, chains, contracts, projections)
 
 
 def _store_url(url: str, folder: Path) -> str:
     """A relative SQLite file stands beside the configuration, wherever the command is run."""
-    if url.startswith("sqlite:///") and not url.startswith(("sqlite:////", "sqlite:///:memory:")):
-        return f"sqlite:///{folder / url.removeprefix('sqlite:///')}"
     try:
-        make_url(url)
-    except Exception as error:
-        raise ConfigurationError("store.url cannot be parsed.") from error
-    return url
+        parsed = make_url(url)
+    except Exception:
+        # without its cause, which quotes the password
+        raise ConfigurationError(
+            "store.url cannot be parsed.", hint="Write sqlite:///file or postgresql+psycopg://host/database."
+        ) from None
+    file = parsed.database
+    if parsed.get_backend_name() != "sqlite" or not file or file == ":memory:":
+        return url
+    return parsed.set(database=str(folder / file)).render_as_string(hide_password=False)
 
 
-def _chain(table: _ChainTable, where: str) -> Chain:
+def _chain(table: ChainTable, where: str) -> Chain:
+    _whole(table.chain_id, f"{where}.chain_id", least=1)
     urls = [table.rpc] if isinstance(table.rpc, str) else table.rpc
     if not urls:
         raise ConfigurationError(f"{where}.rpc names no endpoint.")
@@ -287,8 +150,8 @@ def _chain(table: _ChainTable, where: str) -> Chain:
         if not url.startswith(("http://", "https://")):
             raise ConfigurationError(f"{where}.rpc[{place}] must begin with http:// or https://.")
     finality: Any = table.finality
-    if isinstance(finality, int) and finality < 0:
-        raise ConfigurationError(f"{where}.finality: a depth of {finality} blocks is negative.")
+    if isinstance(finality, int):
+        _whole(finality, f"{where}.finality")
     if isinstance(finality, str) and finality not in ("finalized", "safe"):
         raise ConfigurationError(
             f"{where}.finality: {finality} is neither finalized, nor safe, nor a depth in blocks."
@@ -296,14 +159,22 @@ def _chain(table: _ChainTable, where: str) -> Chain:
     return Chain(tuple(urls), table.chain_id, finality, _duration(table.poll, f"{where}.poll"))
 
 
-def _contract(table: _ContractTable, where: str, chains: Mapping[str, Chain], folder: Path) -> Contract:
+def _contract(table: ContractTable, where: str, chains: Mapping[str, Chain], folder: Path) -> Contract:
     _known(table.chain, chains, f"{where}.chain", "chain")
     given = [table.address] if isinstance(table.address, str) else table.address
     if not given:
         raise ConfigurationError(f"{where}.address names no address.")
-    addresses = tuple(address(text, f"{where}.address") for text in given)
-    if table.start_block < 0:
-        raise ConfigurationError(f"{where}.start_block: {table.start_block} is negative.")
+    at = f"{where}.address"
+    addresses = tuple(
+        address(text, at if isinstance(table.address, str) else f"{at}[{place}]")
+        for place, text in enumerate(given)
+    )
+    for place, found in enumerate(addresses):
+        if found in addresses[:place]:
+            raise ConfigurationError(f"{at}[{place}]: 0x{found.hex()} is there twice.")
+    _whole(table.start_block, f"{where}.start_block")
+    if table.end_block is not None:
+        _whole(table.end_block, f"{where}.end_block")
     if table.end_block is not None and table.end_block < table.start_block:
         raise ConfigurationError(
             f"{where}.end_block: {table.end_block} is below start_block {table.start_block}."
@@ -322,29 +193,32 @@ def _contract(table: _ContractTable, where: str, chains: Mapping[str, Chain], fo
 
 def _abi(path: Path, where: str) -> Any:
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(f"{where}: {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise ConfigurationError(f"{where}: {path} is not valid JSON: {error}.") from error
 
 
-def _projection(table: _ProjectionTable, where: str, contracts: Mapping[str, Contract]) -> ProjectionSettings:
+def _projection(table: ProjectionTable, where: str, contracts: Mapping[str, Contract]) -> ProjectionSettings:
     sources = [From(contract=table.contract)] if table.contract is not None else list(table.sources)
     if table.contract is not None and table.sources:
         raise ConfigurationError(f"{where} has both contract and from; one of them is enough.")
     if not sources:
         raise ConfigurationError(f"{where} reads no contract.", hint="Give contract = ... or from = [...].")
-    for source in sources:
-        _known(source.contract, contracts, f"{where}.contract", "contract")
+    for place, source in enumerate(sources):
+        key = f"{where}.contract" if table.contract is not None else f"{where}.from[{place}].contract"
+        _known(source.contract, contracts, key, "contract")
     chains = sorted({contracts[source.contract].chain for source in sources})
     if len(chains) > 1:
         raise ConfigurationError(
             f"{where} reads contracts of several chains ({', '.join(chains)}).",
             hint="A projection follows the order of one chain: make one per chain.",
         )
-    if isinstance(table.undo, int) and table.undo < 0:
-        raise ConfigurationError(f"{where}.undo: {table.undo} blocks is negative.")
+    if isinstance(table.undo, int):
+        _whole(table.undo, f"{where}.undo")
+    if table.mongo is not None and not table.mongo.collection:
+        raise ConfigurationError(f"{where}.mongo.collection is empty.")
     redis = None
     if table.redis is not None:
         if len(re.findall(r"\{[A-Za-z_]\w*\}", table.redis.key)) != 1:
@@ -353,8 +227,10 @@ def _projection(table: _ProjectionTable, where: str, contracts: Mapping[str, Con
                 "in user:{address}."
             )
         ttl = table.redis.ttl
-        seconds = None if ttl is None else int(_duration(ttl, f"{where}.redis.ttl"))
-        redis = RedisTarget(table.redis.key, seconds)
+        life = None if ttl is None else _duration(ttl, f"{where}.redis.ttl")
+        if life is not None and life != int(life):
+            raise ConfigurationError(f"{where}.redis.ttl: {ttl} is no whole number of seconds.")
+        redis = RedisTarget(table.redis.key, None if life is None else int(life))
     return ProjectionSettings(
         table.projector,
         tuple(sources),
@@ -374,17 +250,49 @@ def _known(name: str, known: Mapping[str, object], where: str, what: str) -> Non
         raise ConfigurationError(f"{where}: there is no {what} {name}.", hint=hint)
 
 
+def _distinct(projections: Mapping[str, ProjectionSettings]) -> None:
+    """Two projections that publish to one place would take each other's documents for foreign ones."""
+    taken: dict[tuple[str, str], str] = {}
+    for name, chosen in projections.items():
+        places = []
+        if chosen.mongo is not None:
+            places.append(("mongo.collection", chosen.mongo.collection))
+        if chosen.redis is not None:
+            places.append(("redis.key", re.sub(r"\{\w+\}", "{}", chosen.redis.key)))
+        for key, place in places:
+            other = taken.setdefault((key, place), name)
+            if other != name:
+                raise ConfigurationError(
+                    f"projections.{name}.{key}: {place} is what projections.{other} publishes to."
+                )
+
+
+def _whole(number: int, where: str, *, least: int = 0) -> None:
+    """Chain ids and block numbers must fit the store's 64-bit integers."""
+    if not least <= number < 2**63:
+        raise ConfigurationError(f"{where}: {number} is not between {least} and 2^63 - 1.")
+
+
 def _duration(text: str, where: str) -> float:
     found = DURATION.fullmatch(text)
-    if not found or float(found.group(1)) <= 0:
-        raise ConfigurationError(f"{where}: {text} is no duration.", hint="Write 500ms, 2s, 5m, 24h or 7d.")
-    return float(found.group(1)) * SECONDS[found.group(2)]
+    seconds = float(found.group(1)) * SECONDS[found.group(2)] if found else 0.0
+    if seconds <= 0:
+        raise ConfigurationError(
+            f"{where}: {text!r} is no duration above zero.", hint="Write 500ms, 2s, 5m, 24h or 7d."
+        )
+    if seconds > LONGEST:
+        raise ConfigurationError(f"{where}: {text} is longer than a hundred years.")
+    return seconds
 
 
 def address(text: str, where: str) -> bytes:
     """The 20 bytes of an address in any case; mixed case must be its checksum (EIP-55)."""
-    if not re.fullmatch(r"0[xX][0-9a-fA-F]{40}", text):
-        raise ConfigurationError(f"{where}: {text} is no address: 0x and 40 hexadecimal digits.")
+    if not re.fullmatch(r"0[xX][0-9a-fA-F]*", text):
+        raise ConfigurationError(f"{where}: {text!r} is no address: 0x and 40 hexadecimal digits.")
+    if len(text) != 42:
+        raise ConfigurationError(
+            f"{where}: {text} has {len(text) - 2} hexadecimal digits, an address has 40."
+        )
     digits = text[2:]
     if digits not in (digits.lower(), digits.upper()) and digits != _checksummed(digits):
         raise ConfigurationError(

@@ -46,13 +46,18 @@ def demo(
     console = Console(soft_wrap=True, highlight=False, markup=False)
     with _folder(keep) as folder, network() as net:
         story = _Story(console, folder, seed)
-        story.begin(net.what, net.url, net.contract)
-        story.registrations(net)
-        story.leaders()
-        story.reorg(net)
-        story.kill(net)
-        story.rebuild()
-        story.end(kept=keep is not None)
+        story.configure(net.url, net.contract)
+        with story.servers(net.what):
+            _tell(story, net, kept=keep is not None)
+
+
+def _tell(story: _Story, net: Any, *, kept: bool) -> None:
+    story.registrations(net)
+    story.leaders()
+    story.reorg(net)
+    story.kill(net)
+    story.rebuild()
+    story.end(kept=kept)
 
 
 class _Story:
@@ -68,16 +73,22 @@ class _Story:
     def say(self, text: str = "") -> None:
         self._console.print(text)
 
-    def begin(self, what: str, url: str, contract: str) -> None:
+    def configure(self, url: str, contract: str) -> None:
         self._path.write_text(template(rpc=url, chain_id=31_337, contract=contract))
-        self.say(f"chain      {what} at {url}")
+        self._url = url
+
+    @contextlib.contextmanager
+    def servers(self, chain: str) -> Iterator[None]:
+        """Keeps the embedded servers up from the first scene to the last."""
         with self._plan() as plan:
+            self.say(f"chain      {chain} at {self._url}")
             for sink in plan.sinks("referrals"):
                 self.say(f"{sink.name:10} {plan.described(sink.name)}")
                 sink.close()
             self.say(
                 f"events     {plan.store.engine.dialect.name}, {plan.config.store.url.rpartition('/')[2]}"
             )
+            yield
 
     def registrations(self, net: Any) -> None:
         self.say(f"\n1. {USERS // 2} users register, {PER_BLOCK} to a block; `chainfold sync`")

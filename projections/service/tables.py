@@ -1,0 +1,182 @@
+"""What the configuration file may hold: its tables as they are written, and what is wrong with one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
+
+import msgspec
+from msgspec import Struct, field
+
+from projections.errors import ConfigurationError
+
+Table = TypeVar("Table", bound=Struct)
+
+
+class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An unknown key is an error."""
+
+
+class StoreSettings(_Strict, frozen=True):
+    """`[store]`"""
+
+    url: str = "sqlite:///chainfold.db"
+
+
+class MongoSettings(_Strict, frozen=True):
+    """`[mongo]`"""
+
+    url: str = "embedded"
+    database: str = "chainfold"
+
+
+class RedisSettings(_Strict, frozen=True):
+    """`[redis]`"""
+
+    url: str = "embedded"
+
+
+class ChainTable(_Strict, frozen=True):
+    """`[chains.NAME]`"""
+
+    rpc: list[str] | str
+    chain_id: int
+    finality: str | int = "finalized"
+    poll: str = "2s"
+    websocket: str | None = None
+
+
+class ContractTable(_Strict, frozen=True):
+    """`[contracts.NAME]`"""
+
+    chain: str
+    address: str | list[str]
+    start_block: int = 0
+    end_block: int | None = None
+    events: list[str] = []
+    abi: str | None = None
+
+
+class From(_Strict, frozen=True):
+    """One entry of a projection's `from`."""
+
+    contract: str
+    roles: dict[str, str] = {}
+
+
+class MongoTarget(_Strict, frozen=True):
+    """A projection's `mongo`; `fields` renames ours to the application's."""
+
+    collection: str
+    fields: dict[str, str] = {}
+
+
+class RedisTable(_Strict, frozen=True):
+    """A projection's `redis`."""
+
+    key: str
+    ttl: str | None = None
+
+
+class ProjectionTable(_Strict, frozen=True):
+    """`[projections.NAME]`"""
+
+    projector: str
+    contract: str | None = None
+    sources: list[From] = field(name="from", default_factory=list)
+    follow: Literal["latest", "finalized"] = "latest"
+    poison: Literal["halt", "quarantine"] = "halt"
+    rebuild: Literal["ask", "auto"] = "ask"
+    undo: int | Literal["finality", "forever"] = "finality"
+    mongo: MongoTarget | None = None
+    redis: RedisTable | None = None
+
+
+class File(Struct, frozen=True):
+    """The whole file. Its keys are the names of its tables."""
+
+    store: StoreSettings
+    mongo: MongoSettings
+    redis: RedisSettings
+    chains: dict[str, ChainTable]
+    contracts: dict[str, ContractTable]
+    projections: dict[str, ProjectionTable]
+
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_NESTED: dict[str, type[Struct]] = {"mongo": MongoTarget, "redis": RedisTable, "from": From}
+_WORDS = {"str": "a string", "int": "an integer", "float": "a number", "object": "a table", "array": "a list"}
+
+
+def decoded(raw: Mapping[str, Any]) -> File:
+    """The tables of a parsed file; raises `ConfigurationError` with the whole path of what is wrong."""
+    for key in raw:
+        if key not in File.__struct_fields__:
+            raise _unknown_key(key, key, File)
+    return File(
+        _table(raw.get("store", {}), StoreSettings, "store"),
+        _table(raw.get("mongo", {}), MongoSettings, "mongo"),
+        _table(raw.get("redis", {}), RedisSettings, "redis"),
+        _tables(raw, "chains", ChainTable),
+        _tables(raw, "contracts", ContractTable),
+        _tables(raw, "projections", ProjectionTable),
+    )
+
+
+def _tables(raw: Mapping[str, Any], group: str, kind: type[Table]) -> dict[str, Table]:
+    tables = raw.get(group, {})
+    if not isinstance(tables, dict):
+        raise ConfigurationError(f"{group} must be tables.", hint=f"Write [{group}.name].")
+    for name in tables:
+        if not _NAME.fullmatch(name):
+            raise ConfigurationError(f"{group}.{name}: names are lower-case letters, digits, - and _.")
+    return {name: _table(table, kind, f"{group}.{name}") for name, table in tables.items()}
+
+
+def _table(raw: Any, kind: type[Table], where: str) -> Table:
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        raise _complaint(str(error), kind, where) from error
+
+
+def _complaint(said: str, kind: type[Struct], where: str) -> ConfigurationError:
+    """msgspec's words, turned: the path in front, types as TOML calls them, keys with their neighbours."""
+    what, _, at = said.partition(" - at `$")
+    inner = at.removesuffix("`").replace("[...]", ".*")
+    path = where + inner
+    holder = _NESTED.get(re.split(r"[.\[]", inner.lstrip("."))[0], kind)
+    if unknown := re.search(r"unknown field `(.+)`", what):
+        return _unknown_key(f"{path}.{unknown.group(1)}", unknown.group(1), holder)
+    if missing := re.search(r"missing required field `(.+)`", what):
+        return ConfigurationError(f"{path}.{missing.group(1)} is missing.")
+    if what.startswith("Invalid enum value"):
+        known = _choices(get_type_hints(kind)[inner.lstrip(".")])
+        return ConfigurationError(
+            f"{path}: {what.removeprefix('Invalid enum value ')} is not known here.",
+            hint=f"Known are {', '.join(known)}.",
+        )
+    words = re.sub(r"`([^`]+)`", lambda found: _in_words(found.group(1)), what)
+    return ConfigurationError(f"{path}: {words[0].lower()}{words[1:]}.")
+
+
+def _unknown_key(path: str, key: str, table: type[Struct]) -> ConfigurationError:
+    known = [item.encode_name for item in msgspec.structs.fields(table)]
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"Known here are {', '.join(known)}."
+    return ConfigurationError(f"{path} is no key of the configuration.", hint=hint)
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The strings that an annotation names, `an integer` where it takes one."""
+    if isinstance(annotation, str):
+        return [annotation]
+    if annotation is int:
+        return ["an integer"]
+    return [choice for inner in get_args(annotation) for choice in _choices(inner)]
+
+
+def _in_words(kinds: str) -> str:
+    return " or ".join(_WORDS.get(kind, kind) for kind in kinds.split(" | ") if kind != "null")
