@@ -7,10 +7,10 @@ still served, but can only be replaced: a reorg went below what it can undo.
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from eventstore.errors import Fenced
 from eventstore.journal import Journal
@@ -21,7 +21,7 @@ Standing = Literal["building", "live", "stale", "retired"]
 
 _COLUMNS = (
     "id, projection, chain_id, state, fingerprint, entry, block, timestamp, documents, digest, "
-    "floor, revision, error"
+    "floor, revision, error, promote, hold"
 )
 
 
@@ -41,6 +41,18 @@ class Generation(Struct, frozen=True):
     floor: int
     revision: int
     error: str | None
+    promote: bool  # a build that is finished replaces what is served by itself
+    hold: int | None  # folding waits at this block
+
+
+class Comparison(Struct, frozen=True):
+    """How two generations differ: counts, and the first few keys of each sort."""
+
+    equal: bool
+    only_old: int
+    only_new: int
+    different: int
+    examples: list[str]
 
 
 class Promoted(Struct, frozen=True):
@@ -69,7 +81,15 @@ class Generations:
     def get(self, generation: int) -> Generation | None:
         return self._one("id = :id", generation)
 
-    def create(self, *, chain_id: int, fingerprint: str, before: int) -> Generation:
+    def create(
+        self,
+        *,
+        chain_id: int,
+        fingerprint: str,
+        before: int,
+        promote: bool = True,
+        hold: int | None = None,
+    ) -> Generation:
         """Starts a build whose first block is `before` + 1. An unfinished older build is dropped."""
         unfinished = self.building()
         if unfinished is not None:
@@ -77,8 +97,9 @@ class Generations:
         self._tx.execute(
             text(
                 "INSERT INTO generations (projection, chain_id, state, fingerprint, entry, block, "
-                "timestamp, documents, digest, floor, revision, created_at) VALUES (:projection, "
-                ":chain, 'building', :fingerprint, 0, :before, 0, 0, :digest, :before, 0, :now)"
+                "timestamp, documents, digest, floor, revision, created_at, promote, hold) "
+                "VALUES (:projection, :chain, 'building', :fingerprint, 0, :before, 0, 0, :digest, "
+                ":before, 0, :now, :promote, :hold)"
             ),
             {
                 "projection": self._projection,
@@ -87,6 +108,8 @@ class Generations:
                 "before": before,
                 "digest": bytes(32),
                 "now": time.time_ns() // 1000,
+                "promote": int(promote),
+                "hold": hold,
             },
         )
         made = self.building()
@@ -99,7 +122,8 @@ class Generations:
             text(
                 "UPDATE generations SET state = :state, entry = :entry, block = :block, "
                 "timestamp = :timestamp, documents = :documents, digest = :digest, floor = :floor, "
-                "revision = :revision, error = :error WHERE id = :id AND state = :old_state "
+                "revision = :revision, error = :error, promote = :promote, hold = :hold "
+                "WHERE id = :id AND state = :old_state "
                 "AND entry = :old_entry AND block = :old_block AND revision = :old_revision"
             ),
             {
@@ -113,6 +137,8 @@ class Generations:
                 "floor": new.floor,
                 "revision": new.revision,
                 "error": new.error,
+                "promote": int(new.promote),
+                "hold": new.hold,
                 "old_state": old.state,
                 "old_entry": old.entry,
                 "old_block": old.block,
@@ -136,12 +162,17 @@ class Generations:
                     hint="The live documents stay. Check the projector and its roles.",
                 )
         served = self.served()
-        revision = (served.revision if served else 0) + 1
+        revision = 1
+        if served is not None:
+            # First: whoever advances it under other code waits for this row, then finds it retired.
+            retired = self._tx.execute(
+                text("UPDATE generations SET state = 'retired' WHERE id = :id RETURNING revision"),
+                {"id": served.id},
+            )
+            revision = int(retired.scalar_one()) + 1
         differing = Changes(self._tx, self._projection).mark_differing(
             served.id if served else -1, build.id, revision
         )
-        if served is not None:
-            self._set_state(served, "retired")
         self._tx.execute(
             text(
                 "UPDATE generations SET state = 'live', revision = :revision, promoted_at = :now "
@@ -151,6 +182,29 @@ class Generations:
         )
         self._drop_retired(keep=served.id if served else -1)
         return Promoted(build.id, served.id if served else None, differing, revision)
+
+    def compare(self, old: Generation, new: Generation, *, examples: int = 20) -> Comparison:
+        """What differs between two generations, by count and by the first keys."""
+        keys = {"old": old.id, "new": new.id, "limit": examples}
+        join = "FROM documents a LEFT JOIN documents b ON b.key = a.key AND b.generation = "
+        only_new = f"{join} :old WHERE a.generation = :new AND b.key IS NULL"
+        only_old = f"{join} :new WHERE a.generation = :old AND b.key IS NULL"
+        different = f"{join} :new WHERE a.generation = :old AND b.body <> a.body"
+        counts = [
+            int(self._tx.execute(text(f"SELECT count(*) {which}"), keys).scalar_one())
+            for which in (only_old, only_new, different)
+        ]
+        found: list[str] = []
+        for which in (only_old, only_new, different):
+            rows = self._tx.execute(text(f"SELECT a.key {which} ORDER BY a.key LIMIT :limit"), keys)
+            found.extend(key for (key,) in rows)
+        return Comparison(
+            equal=not any(counts),
+            only_old=counts[0],
+            only_new=counts[1],
+            different=counts[2],
+            examples=found[:examples],
+        )
 
     def mark_stale(self, generation: Generation) -> None:
         """It cannot be rewound as far as it must: it stays served until a build replaces it."""
@@ -169,7 +223,7 @@ class Generations:
             {"projection": self._projection, "keep": keep},
         ).all()
         for row in rows:
-            self.discard(Generation(*row))
+            self.discard(_of(row))
 
     def _set_state(self, generation: Generation, state: Standing) -> None:
         self._tx.execute(
@@ -185,4 +239,9 @@ class Generations:
             ),
             {"projection": self._projection, "id": generation},
         ).first()
-        return None if row is None else Generation(*row)
+        return None if row is None else _of(row)
+
+
+def _of(row: Row[Any]) -> Generation:
+    values = row._asdict()
+    return Generation(**{**values, "promote": bool(values["promote"])})

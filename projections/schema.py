@@ -9,6 +9,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -37,6 +38,8 @@ generations = Table(
     Column("created_at", BigInteger, nullable=False),  # microseconds since 1970
     Column("promoted_at", BigInteger),
     Column("error", Text),
+    Column("promote", SmallInteger, nullable=False),
+    Column("hold", BigInteger),
     Index("generations_by_projection", "projection", "state"),
 )
 
@@ -92,4 +95,15 @@ dead_letters = Table(
     Column("entry", BigInteger, nullable=False),
     Column("reason", Text, nullable=False),
     Column("stack", Text, nullable=False),
+)
+
+# Decisions to pass an event over, by what it is and not where it lies: every rebuild honours them.
+skips = Table(
+    "skips",
+    metadata,
+    Column("projection", String(100), primary_key=True),
+    Column("block_hash", LargeBinary, primary_key=True),
+    Column("log_index", Integer, primary_key=True, autoincrement=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
 )

@@ -8,18 +8,21 @@ from msgspec import Struct
 from sqlalchemy import text
 
 from eventstore.coverage import Covered
-from eventstore.journal import Journal, Kind, StoredBlock, StoredLog
+from eventstore.journal import Journal, StoredBlock
 from eventstore.lease import Lease
 from eventstore.records import BlockRange, Filter, Header, Log, Watch
 from eventstore.store import Store
 from eventstore.tail import Tail
+from projections.event import parse
+from projections.fold import Projection
 from projections.projectors.referrals import Referrals
-from projections.routes import Route
-from projections.runner import Folded, Projection, Runner
+from projections.routes import bind
+from projections.runner import Folded, Runner
 from tests.blocks import ALICE, hash_, header
 
 CHAIN = 1
-TOPIC = b"\x90" * 32
+FLAGSHIP = parse("ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)")
+TOPIC = FLAGSHIP.topic0
 
 
 class Registered(Struct, frozen=True):
@@ -42,21 +45,15 @@ def registration(block: int, index: int, user: int, referrer: int, *, branch: st
     return Log(block, index, ALICE, topics, (7).to_bytes(32, "big"), b"\x01" * 32, 0, hash_(block, branch))
 
 
-def _build(topics: tuple[bytes, ...], data: bytes, log: StoredLog, block: StoredBlock) -> Any:
-    return Registered(
-        f"0x{topics[1][12:].hex()}", f"0x{topics[2][12:].hex()}", int.from_bytes(data, "big"), block
-    )
-
-
 def referrals(**options: Any) -> Projection:
     """The referral projection over the one contract of these tests."""
     projector = Referrals()
-    kind = Kind(ALICE, TOPIC)
+    routes = bind(projector, addresses=[ALICE], events=[FLAGSHIP], roles={}, where="tests")
     return Projection(
         "referrals",
         CHAIN,
         projector,
-        {kind: Route(kind, _build, projector.registered)},
+        {route.kind: route for route in routes},
         (Watch(Filter(ALICE, TOPIC)),),
         **{"fingerprint": "f1"} | options,
     )

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from eth_hash.auto import keccak
 from msgspec import Struct
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from projections.errors import ConfigurationError, SignatureError
 from projections.event import Event, from_abi, parse
@@ -130,7 +131,7 @@ def _store_url(url: str, folder: Path) -> str:
     """A relative SQLite file stands beside the configuration, wherever the command is run."""
     try:
         parsed = make_url(url)
-    except Exception:
+    except (ArgumentError, ValueError):
         # without its cause, which quotes the password
         raise ConfigurationError(
             "store.url cannot be parsed.", hint="Write sqlite:///file or postgresql+psycopg://host/database."
@@ -179,8 +180,6 @@ def _contract(table: ContractTable, where: str, chains: Mapping[str, Chain], fol
         raise ConfigurationError(
             f"{where}.end_block: {table.end_block} is below start_block {table.start_block}."
         )
-    if not table.events and table.abi is None:
-        raise ConfigurationError(f"{where} declares no event.", hint="Give events = [...] or abi = ...")
     declared: list[Event] = []
     try:
         declared += [parse(text) for text in table.events]
@@ -188,6 +187,8 @@ def _contract(table: ContractTable, where: str, chains: Mapping[str, Chain], fol
             declared += from_abi(_abi(folder / table.abi, f"{where}.abi"), table.abi)
     except SignatureError as error:
         raise SignatureError(f"{where}: {error.message}", hint=error.hint) from error
+    if not declared:
+        raise ConfigurationError(f"{where} declares no event.", hint="Give events = [...] or abi = ...")
     return Contract(table.chain, addresses, table.start_block, table.end_block, tuple(declared))
 
 

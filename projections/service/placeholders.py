@@ -82,8 +82,7 @@ class Placeholders:
             pattern = re.escape(value)
             if len(value) < _SHORT:
                 pattern = rf"(?<!\w){pattern}(?!\w)"
-            shown = self._values[value]
-            text = re.sub(pattern, lambda _, shown=shown: shown, text)
+            text = re.sub(pattern, self._values[value].replace("\\", r"\\"), text)
         return text
 
 

@@ -26,10 +26,11 @@ from eventstore.secret import public
 from eventstore.store import Store
 from projections.decoding import Decoder
 from projections.errors import ConfigurationError, DecodingError, ProjectorError
+from projections.fold import Projection
 from projections.projectors import Projector
 from projections.publisher import Published, Publisher
 from projections.routes import Route, bind
-from projections.runner import Folded, Projection, Runner
+from projections.runner import Folded, Runner
 from projections.service import config as settings
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
@@ -75,7 +76,7 @@ class FoldStage:
     def __init__(self, plan: Plan, projection: Projection) -> None:
         self.name = f"project {projection.name}"
         self.projection = projection
-        self.lease = Lease(plan.store, f"project:{projection.name}")
+        self.lease = Lease(plan.store, f"project:{projection.name}:{projection.fingerprint[:12]}")
         self.runner = Runner(plan.store, self.lease, projection)
 
     def open(self) -> None:

@@ -13,7 +13,8 @@ CREATE TABLE generations (
     state VARCHAR(8) NOT NULL, fingerprint VARCHAR(64) NOT NULL, entry BIGINT NOT NULL,
     block BIGINT NOT NULL, timestamp BIGINT NOT NULL, documents BIGINT NOT NULL,
     digest {blob} NOT NULL, floor BIGINT NOT NULL, revision BIGINT NOT NULL,
-    created_at BIGINT NOT NULL, promoted_at BIGINT, error TEXT, PRIMARY KEY (id));
+    created_at BIGINT NOT NULL, promoted_at BIGINT, error TEXT,
+    promote SMALLINT NOT NULL, hold BIGINT, PRIMARY KEY (id));
 CREATE INDEX generations_by_projection ON generations (projection, state);
 CREATE UNIQUE INDEX generations_one_live ON generations (projection) WHERE state IN ('live', 'stale');
 CREATE TABLE documents (
@@ -28,6 +29,10 @@ CREATE TABLE undo (
 CREATE TABLE changes (
     projection VARCHAR(100) NOT NULL, key TEXT {bytewise} NOT NULL, revision BIGINT NOT NULL,
     PRIMARY KEY (projection, key)) {norowid};
+CREATE TABLE skips (
+    projection VARCHAR(100) NOT NULL, block_hash {blob} NOT NULL, log_index INTEGER NOT NULL,
+    reason TEXT NOT NULL, created_at BIGINT NOT NULL,
+    PRIMARY KEY (projection, block_hash, log_index));
 CREATE TABLE dead_letters (
     generation INTEGER NOT NULL, block BIGINT NOT NULL, log_index INTEGER NOT NULL,
     entry BIGINT NOT NULL, reason TEXT NOT NULL, stack TEXT NOT NULL,

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or configuration, 3 `verify` found a d
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import NoReturn
 
 from eventstore.errors import ChainfoldError, WrongChain
@@ -13,6 +14,10 @@ from projections.errors import ConfigurationError, ProjectorError, SignatureErro
 from projections.service.cli import demo, look, pipeline, setup  # noqa: F401 - each adds to `app`
 from projections.service.cli.app import app, options
 
+HINT = (
+    "This is a fault of chainfold; nothing that was committed is lost. "
+    "Run it again with --debug and report what it prints."
+)
 WRONG_USE = (ConfigurationError, SignatureError, ProjectorError, WrongChain)
 
 
@@ -21,13 +26,18 @@ def main() -> NoReturn:
     try:
         app(prog_name="chainfold")
     except ChainfoldError as error:
-        if options.debug:
-            raise
-        from rich.console import Console
-
-        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-        console.print(f"chainfold: {error}")
+        _tell(str(error))
         sys.exit(2 if isinstance(error, WRONG_USE) else 1)
+    except Exception as error:  # noqa: BLE001 - the last door: its text may quote a secret, its type does not
+        _tell(f"An unexpected {type(error).__name__} stopped the command. {HINT}")
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
+
+
+def _tell(sentence: str) -> None:
+    """One line on stderr; with --debug the traceback of what is being handled before it."""
+    if options.debug:
+        traceback.print_exc()
+    print(f"chainfold: {' '.join(sentence.split())}", file=sys.stderr)

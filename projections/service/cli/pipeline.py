@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import text
 
-from eventstore.errors import ChainfoldError
+from eventstore.errors import ChainfoldError, StoreError
 from eventstore.store import Store
 from projections.errors import ConfigurationError
 from projections.service import loops
@@ -48,13 +48,16 @@ def sync(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Make sinks that hold another store's documents ours.")
     ] = False,
+    tries: Annotated[
+        int, typer.Option(min=1, help="How often to try what may heal, with growing pauses.")
+    ] = loops.TRIES,
     as_json: Json = False,
 ) -> None:
     """Catch up once: fetch what is missing, fold it, publish it, exit."""
     if from_block is not None and to_block is not None and from_block > to_block:
         raise ConfigurationError(f"--from-block {from_block} is above --to-block {to_block}.")
     with planned(configuration()) as plan, recorded(plan.store, "sync") as note:
-        summary = synchronise(plan, first=from_block, last=to_block, take_over=take_over)
+        summary = synchronise(plan, first=from_block, last=to_block, take_over=take_over, tries=tries)
         note(summary.line())
     if as_json:
         print_json(summary.record())
@@ -65,10 +68,15 @@ def sync(
 
 
 def synchronise(
-    plan: Plan, *, first: int | None = None, last: int | None = None, take_over: bool = False
+    plan: Plan,
+    *,
+    first: int | None = None,
+    last: int | None = None,
+    take_over: bool = False,
+    tries: int = loops.TRIES,
 ) -> Summary:
-    """Turns every stage to its end, upstream first. A sink that is down does not stop the others: its
-    error is raised when all else is done."""
+    """Turns every stage to its end, upstream first. A node or a sink that is down does not stop the
+    others: the first error is raised when all else is done. Without the store nothing goes on."""
     summary = Summary()
     ingest, fold, publish = plan.ingest(first=first, last=last), plan.fold(), plan.publish()
     stages: list[loops.Stage] = [*ingest, *fold, *publish]
@@ -77,13 +85,15 @@ def synchronise(
         with loops.held([stage.lease for stage in stages]), showing(summary) as observe:
             for stage in stages:
                 try:
-                    loops.persist(stage, stage.open, observe)
+                    loops.persist(stage, stage.open, observe, tries=tries)
                     if take_over and stage in publish:
                         publish[publish.index(stage)].publisher.take_over()
-                    loops.to_end(stage, observe)
+                    loops.to_end(stage, observe, tries=tries)
                 except ChainfoldError as error:
+                    if failed:  # the first is raised, and told then
+                        observe(loops.Failed(stage.name, error, None))
                     failed.append(error)
-                    if stage not in publish:
+                    if isinstance(error, StoreError):
                         break
     finally:
         for stage in stages:
@@ -102,6 +112,8 @@ def run(
 ) -> None:
     """The service: follow the chain until told to stop (SIGTERM, Ctrl-C)."""
     wanted = [part.strip() for part in only.split(",") if part.strip()]
+    if not wanted:
+        raise ConfigurationError("--only names no stage.", hint=f"Known are {', '.join(STAGES)}.")
     for part in wanted:
         if part not in STAGES:
             raise ConfigurationError(f"--only {part} is no stage.", hint=f"Known are {', '.join(STAGES)}.")

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 from rich.console import Console
@@ -109,13 +110,13 @@ def showing(summary: Summary) -> Iterator[Observer]:
 
             yield observe
         return
-    log = structlog.get_logger()
+    log = _logger()
     last = time.monotonic()
 
     def plain(event: Stepped | Failed) -> None:
         nonlocal last
         if isinstance(event, Failed):
-            log.warning("retrying", stage=event.stage, error=str(event.error), pause=event.pause)
+            _warn(log, event)
             return
         summary.add(event.stage, event.record)
         if time.monotonic() - last >= QUIET:
@@ -144,6 +145,26 @@ def _position(record: Ingested | Folded | Published, summary: Summary) -> tuple[
             return record.revision, record.revision + record.lag
 
 
+def _logger() -> Any:
+    """Lines on stderr: stdout is for what was asked for."""
+    return structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%SZ", utc=True),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False),
+        ],
+    )
+
+
+def _warn(log: Any, event: Failed) -> None:
+    """The error, and in how many seconds it is tried again."""
+    if event.pause is None:
+        log.error("failed", stage=event.stage, error=str(event.error))
+    else:
+        log.warning("retrying", stage=event.stage, pause=round(event.pause, 1), error=str(event.error))
+
+
 def _failure(event: Failed) -> str:
     again = f"again in {event.pause:.0f} s" if event.pause is not None else "not tried again"
     return f"{event.stage}: {event.error} ({again})"
@@ -158,11 +179,11 @@ class _Rate(ProgressColumn):
 
 def logged() -> Observer:
     """An observer for the service: one line for whatever moved, none for rest."""
-    log = structlog.get_logger()
+    log = _logger()
 
     def observe(event: Stepped | Failed) -> None:
         if isinstance(event, Failed):
-            log.warning("retrying", stage=event.stage, error=str(event.error), pause=event.pause)
+            _warn(log, event)
             return
         record = event.record
         match record:

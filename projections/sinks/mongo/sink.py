@@ -31,7 +31,7 @@ _ROUNDS = 8
 _READ = 1_000
 
 
-class _Refused(Struct, frozen=True):
+class Refused(Struct, frozen=True):
     """A change that a unique index of the collection refused, and the server's words for it."""
 
     change: Change
@@ -115,7 +115,7 @@ class MongoSink:
 
     def write(self, changes: Sequence[Change]) -> int:
         newest = {change.key: change for change in sorted(changes, key=lambda c: c.revision)}
-        pending, refused = list(newest.values()), list[_Refused]()
+        pending, refused = list(newest.values()), list[Refused]()
         applied = 0
         with translated(self._url):
             if time.monotonic() - self._swept >= self._grace:
@@ -131,7 +131,8 @@ class MongoSink:
         why = next(item.why for item in refused if item.change == pending[0])
         raise KeyConflict(
             f"The collection {self._collection} refuses {self._names.key} {pending[0].key} for another "
-            f"document's sake: {why}"
+            f"document's sake: {why}",
+            hint=f"Give that document its right {self._names.key}, or another value where it is in the way.",
         )
 
     def read(self, keys: Sequence[str]) -> dict[str, Change]:
@@ -191,7 +192,7 @@ class MongoSink:
         self._swept = time.monotonic()
         return deleted
 
-    def _upsert(self, changes: list[Change]) -> tuple[int, list[_Refused]]:
+    def _upsert(self, changes: list[Change]) -> tuple[int, list[Refused]]:
         """Sends guarded upserts; how many applied, and what a unique index refused."""
         operations = [
             UpdateOne(self._names.guard(change), self._names.update(change), upsert=True)
@@ -208,14 +209,14 @@ class MongoSink:
                         f"The collection {self._collection} does not take {self._names.key} "
                         f"{change.key}: {failure['errmsg']}"
                     ) from error
-                refused.append(_Refused(change, failure["errmsg"]))
+                refused.append(Refused(change, failure["errmsg"]))
             if error.details["writeConcernErrors"] or not refused:
                 raise
             return error.details["nUpserted"] + error.details["nMatched"], refused
         return done.upserted_count + done.matched_count, []
 
-    def _still_to_do(self, refused: list[_Refused]) -> list[Change]:
-        """Those of the refused that are to be sent again: neither done by now nor in conflict."""
+    def _still_to_do(self, refused: list[Refused]) -> list[Change]:
+        """Those of the refused that the collection does not hold as new: sent again, or in conflict."""
         changes = [item.change for item in refused]
         keys = [change.key for change in changes]
         held = {
@@ -226,22 +227,7 @@ class MongoSink:
                 {self._names.key: 1, "chainfold.revision": 1},
             )
         }
-        unknown = [key for key in keys if key not in held]
-        if unknown:
-            self._refuse_conflict(unknown)
         return [c for c in changes if c.key not in held or held[c.key] < c.revision]
-
-    def _refuse_conflict(self, keys: list[str]) -> None:
-        """Raises `KeyConflict` where a document has one of `keys` as its _id, yet not as its key."""
-        taken = self._documents().find_one(
-            {"_id": {"$in": keys}, "$expr": {"$ne": ["$_id", f"${self._names.key}"]}}, {"_id": 1}
-        )
-        if taken is not None:
-            raise KeyConflict(
-                f"The collection {self._collection} holds a document whose _id is {taken['_id']} "
-                f"and whose {self._names.key} is not.",
-                hint=f"Give it that {self._names.key} or another _id; chainfold does not touch it.",
-            )
 
     def _documents(self) -> Collection[Document]:
         return self._of(self._collection)

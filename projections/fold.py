@@ -1,0 +1,162 @@
+"""The fold itself: a page of canonical logs, through decoding and a projector, into tracked documents.
+
+Law: pure. Same logs, same documents, whoever asks: the runner, a replay to some past block, a test.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from eventstore.errors import ChainfoldError
+from eventstore.journal import Kind, Page, StoredLog
+from eventstore.records import Watch
+from projections.documents import TrackedDocuments
+from projections.errors import HistoryOutOfOrder
+from projections.projectors import Projector
+from projections.routes import Route
+from projections.state import DeadLetter
+
+Skips = Mapping[tuple[bytes, int], str]
+"""Events that somebody decided to pass over: (block hash, log index) to the reason."""
+
+
+class Projection(Struct, frozen=True):
+    """A projector bound to contracts, as the configuration says. `routes` by (address, topic0)."""
+
+    name: str
+    chain_id: int
+    projector: Projector
+    routes: dict[Kind, Route]
+    watches: tuple[Watch, ...]
+    fingerprint: str
+    follow: Literal["latest", "finalized"] = "latest"
+    poison: Literal["halt", "quarantine"] = "halt"
+    rebuild: Literal["ask", "auto"] = "ask"
+    undo: int | Literal["finality", "forever"] = "finality"
+
+    def routed(self, kinds: Mapping[int, Kind]) -> dict[int, Route]:
+        """The routes of those interned kinds that this projection handles."""
+        return {kind: self.routes[named] for kind, named in kinds.items() if named in self.routes}
+
+
+class Batch(Struct, frozen=True):
+    """What a page came to: folded through block `through`, whose last event was at `timestamp`.
+
+    `error` says why it ended before the page did; `dead` are the events that a quarantine passed over.
+    """
+
+    through: int
+    timestamp: int
+    events: int
+    dead: list[DeadLetter]
+    error: str | None
+
+
+class Fold:
+    """Applies pages to documents by one projection's rules."""
+
+    def __init__(self, projection: Projection) -> None:
+        self._projection = projection
+
+    def page(
+        self,
+        documents: TrackedDocuments,
+        page: Page,
+        routes: Mapping[int, Route],
+        *,
+        after: int,
+        timestamp: int,
+        keep_undo_above: int,
+        skips: Skips,
+        observe: Callable[[StoredLog], None] | None = None,
+    ) -> Batch:
+        """Folds a page that begins above block `after`; `documents` hold a begun batch.
+
+        Events that fail follow the projection's policy. `observe` is called with each log whose event
+        was applied, before its changes are closed. Raises `HistoryOutOfOrder` where logs do not rise.
+        """
+        events = [_decoded(routes[log.kind], log, page) for log in page.logs]
+        documents.prefetch(self._wanted(events))
+        at, last = after, -1
+        dead: list[DeadLetter] = []
+        for count, (log, event) in enumerate(zip(page.logs, events, strict=True)):
+            if log.block_number != at:
+                if log.block_number < at:
+                    raise _out_of_order(log, at, last)
+                documents.end_block(at, keep_undo=at > keep_undo_above)
+                at, last = log.block_number, -1
+            if log.log_index <= last:
+                raise _out_of_order(log, at, last)
+            last = log.log_index
+            block = page.blocks[log.block_number, log.entry]
+            if skips and (block.hash, log.log_index) in skips:
+                continue
+            error = _apply(routes[log.kind], event, documents)
+            if error is None:
+                if observe is not None:
+                    observe(log)
+                documents.end_event(block.timestamp)
+                timestamp = block.timestamp
+            elif self._projection.poison == "quarantine":
+                documents.discard_event()
+                dead.append(_dead_letter(log, error))
+            else:
+                documents.discard_block()
+                reason = f"{where(log)}: {_dead_letter(log, error).reason}"
+                dead = [letter for letter in dead if letter.block < at]
+                return Batch(at - 1, timestamp, count, dead, reason)
+        documents.end_block(at, keep_undo=at > keep_undo_above)
+        return Batch(page.through, timestamp, len(events), dead, None)
+
+    def _wanted(self, events: Iterable[Any]) -> Iterable[str]:
+        keys = self._projection.projector.keys
+        for event in events:
+            if not isinstance(event, Exception):
+                yield from keys(event)
+
+
+def _apply(route: Route, event: Any, documents: TrackedDocuments) -> Exception | None:
+    """Runs the handler; whatever it raises is the event's own fault, and is returned.
+
+    But a store that failed under a handler is not: it goes up to the loop.
+    """
+    if isinstance(event, Exception):
+        return event
+    try:
+        route.handle(event, documents)
+    except ChainfoldError as error:
+        if error.retry:
+            raise
+        return error
+    except Exception as error:  # noqa: BLE001 - a projector may raise anything; the policy decides
+        return error
+    return None
+
+
+def _decoded(route: Route, log: StoredLog, page: Page) -> Any:
+    """The event, or the `ChainfoldError` that says why the log is none."""
+    try:
+        return route.decode(log, page.blocks[log.block_number, log.entry])
+    except ChainfoldError as error:
+        return error
+
+
+def where(log: StoredLog) -> str:
+    """A log's place, for a sentence."""
+    return f"block {log.block_number}, log {log.log_index}, transaction 0x{log.tx_hash.hex()}"
+
+
+def _dead_letter(log: StoredLog, error: Exception) -> DeadLetter:
+    stack = "".join(traceback.format_exception(error))
+    return DeadLetter(log.block_number, log.log_index, log.entry, f"{type(error).__name__}: {error}", stack)
+
+
+def _out_of_order(log: StoredLog, block: int, index: int) -> HistoryOutOfOrder:
+    return HistoryOutOfOrder(
+        f"After block {block}, log {index} the journal gave {where(log)}: history does not rise.",
+        hint="The projection stands where it was; the journal must be looked at.",
+    )
