@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pymongo import MongoClient
+from pymongo.collection import Collection
 
 from eventstore.sources.simulated import Emission, SimulatedChain
 from eventstore.sources.simulated_node import SimulatedNode
@@ -17,6 +19,7 @@ from projections.service.config import load
 from projections.service.network import FLAGSHIP
 from projections.service.views import Status
 from projections.service.wiring import planned
+from tests.folding import address
 from tests.servers.mongo import Mongo
 
 CONTRACT = bytes([0x5E]) * 20
@@ -148,6 +151,61 @@ def test_another_store_is_refused_by_the_sink_until_it_takes_over(
         assert site.published() == 38
         with pytest.raises(ForeignMarker):
             site.sync()
+
+
+def scripted(users: Collection[dict[str, Any]], user: int, referrer: int) -> None:
+    """What the cron script did for one event: upserts, and counts that add up twice when it runs twice."""
+    users.update_one(
+        {"address": address(user)},
+        {"$set": {"directReferrer": address(referrer), "referralTimestamp": 7}},
+        upsert=True,
+    )
+    for field in ("level1Count", "level2Count"):
+        users.update_one({"address": address(referrer)}, {"$inc": {field: 1}})
+
+
+def test_a_collection_that_the_cron_script_filled_ends_right_with_nothing_of_the_application_lost(
+    tmp_path: Path, mongo: Mongo, node: SimulatedNode, chain: SimulatedChain
+) -> None:
+    """Also after a reorg that removes users: their foreign fields, and their documents, stay."""
+    client: MongoClient[dict[str, Any]]
+    with node, MongoClient(mongo.url) as client:
+        users = client[mongo.database]["users"]
+        for number in range(1, 41):
+            for _ in range(2):
+                scripted(users, number + 1, number)
+        users.update_many({}, {"$set": {"email": "somebody@example.org"}})
+        users.insert_one({"address": address(999), "email": "nobody@example.org", "level1Count": 5})
+        before = {document["address"]: document["_id"] for document in users.find()}
+        site = Site(tmp_path, mongo, node.url)
+        site.sync()
+        chain.reorg(5, logs=[[], [], [], [], [], []])
+        site.sync()
+        found = {document["address"]: document for document in users.find()}
+        assert {key: found[key]["_id"] for key in before} == before
+        assert all(found[key]["email"].endswith("@example.org") for key in before)
+        assert found[address(999)] == {
+            "_id": before[address(999)],
+            "address": address(999),
+            "email": "nobody@example.org",
+            "level1Count": 5,
+        }
+        removed = found[address(41)]
+        assert removed["chainfold"]["removed"] is True
+        assert "level1Count" not in removed
+        shown = {
+            key: (document["directReferrer"], document["level1Count"], document["level2Count"])
+            for key, document in found.items()
+            if "level1Count" in document and key != address(999)
+        }
+        assert shown == {
+            address(n): (
+                None if n == 1 else address(n - 1),
+                int(n < 36),
+                int(n < 35),
+            )
+            for n in range(1, 37)
+        }
 
 
 def test_a_projection_that_other_settings_built_stands_still_and_says_so(
