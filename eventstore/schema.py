@@ -165,6 +165,21 @@ progress = Table(
     Column("error", Text),
 )
 
+# What commands ask of whoever holds a lease.
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("lease", String(200), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("arguments", Text, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Index("requests_pending", "lease", "state"),
+)
+
 runs = Table(
     "runs",
     metadata,

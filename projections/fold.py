@@ -77,7 +77,7 @@ class Fold:
         """Folds a page that begins above block `after`; `documents` hold a begun batch.
 
         Events that fail follow the projection's policy. `observe` is called with each log whose event
-        was applied, before its changes are closed. Raises `HistoryOutOfOrder` where logs do not rise.
+        was applied. Raises `HistoryOutOfOrder` where logs do not rise.
         """
         events = [_decoded(routes[log.kind], log, page) for log in page.logs]
         documents.prefetch(self._wanted(events))
@@ -97,10 +97,10 @@ class Fold:
                 continue
             error = _apply(routes[log.kind], event, documents)
             if error is None:
-                if observe is not None:
-                    observe(log)
                 documents.end_event(block.timestamp)
                 timestamp = block.timestamp
+                if observe is not None:
+                    observe(log)
             elif self._projection.poison == "quarantine":
                 documents.discard_event()
                 dead.append(_dead_letter(log, error))

@@ -10,6 +10,7 @@ import time
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, Row, text
 
 from eventstore.errors import Fenced
@@ -115,6 +116,22 @@ class Generations:
         made = self.building()
         assert made is not None
         return made
+
+    def revive(self, fingerprint: str) -> Generation | None:
+        """Takes the last retired build of this fingerprint up again, None where there is none.
+
+        It catches up from where it stood: going back to old code costs what has changed since.
+        """
+        retired = self._one("state = 'retired' AND fingerprint = :fingerprint", fingerprint=fingerprint)
+        if retired is None:
+            return None
+        unfinished = self.building()
+        if unfinished is not None:
+            self.discard(unfinished)
+        self._set_state(retired, "building")
+        revived = replace(retired, state="building", promote=True, hold=None, error=None)
+        self.advance(replace(retired, state="building"), revived)
+        return revived
 
     def advance(self, old: Generation, new: Generation) -> None:
         """Compares and sets the row: `Fenced` if it is no longer exactly where `old` saw it."""
@@ -231,13 +248,13 @@ class Generations:
             {"state": state, "id": generation.id},
         )
 
-    def _one(self, condition: str, generation: int = 0) -> Generation | None:
+    def _one(self, condition: str, generation: int = 0, fingerprint: str = "") -> Generation | None:
         row = self._tx.execute(
             text(
                 f"SELECT {_COLUMNS} FROM generations "
                 f"WHERE projection = :projection AND {condition} ORDER BY id DESC LIMIT 1"
             ),
-            {"projection": self._projection, "id": generation},
+            {"projection": self._projection, "id": generation, "fingerprint": fingerprint},
         ).first()
         return None if row is None else _of(row)
 

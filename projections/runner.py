@@ -8,6 +8,8 @@ rewound to just below it, and replays. Only `rollback` does the same by hand.
 
 from __future__ import annotations
 
+import time
+
 from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, text
@@ -91,6 +93,17 @@ class Runner:
                 return replace(waiting, promote=True)
             return self._create(generations, promote=promote)
 
+    def back(self) -> Generation:
+        """Takes the generation that this code built last up again, to replace what other code built."""
+        with self._lease.commit() as tx:
+            revived = Generations(tx, self._projection.name).revive(self._projection.fingerprint)
+        if revived is None:
+            raise ProjectorError(
+                f"No retired generation of {self._projection.name} was built by this code.",
+                hint=f"Run `chainfold rebuild {self._projection.name}`.",
+            )
+        return revived
+
     def rollback(self, to: int, *, hold: bool) -> Folded:
         """Rewinds what is served to its state after block `to`; it replays from there, or with `hold`
         waits there until `resume`. Below what can be undone that is a build from the first block."""
@@ -120,6 +133,44 @@ class Runner:
                 if held is not None and held.hold is not None:
                     generations.advance(held, replace(held, hold=None))
 
+    def retry(self) -> str:
+        """Folds again, from the lowest of them on, the blocks whose events were passed over or halted."""
+        with self._store.read() as tx:
+            served = Generations(tx, self._projection.name).served()
+            letters = GenerationState(tx, served.id).dead_letters() if served else []
+        if not letters:
+            return "nothing was passed over; an event that halts is tried at every step"
+        done = self.rollback(letters[0].block - 1, hold=False)
+        return f"{len(letters):,} events are folded again, from block {done.block + 1} on"
+
+    def skip(self, *, block: int, log_index: int, reason: str) -> str:
+        """Passes one event over, for ever: every rebuild honours it. Undone by nothing but the store."""
+        with self._lease.commit() as tx:
+            rows = [
+                item
+                for item in Journal(tx, self._projection.chain_id).history(first=block, last=block)
+                if item.log.log_index == log_index
+            ]
+            if not rows:
+                raise ProjectorError(f"The journal holds no log {log_index} in block {block}.")
+            tx.execute(
+                text(
+                    "INSERT INTO skips VALUES (:projection, :hash, :index, :reason, :now) "
+                    "ON CONFLICT (projection, block_hash, log_index) DO UPDATE SET reason = excluded.reason"
+                ),
+                {
+                    "projection": self._projection.name,
+                    "hash": rows[0].log.block_hash,
+                    "index": log_index,
+                    "reason": reason,
+                    "now": time.time_ns() // 1000,
+                },
+            )
+            served = Generations(tx, self._projection.name).served()
+        if served is not None and served.block >= block:
+            self.rollback(block - 1, hold=False)
+        return f"log {log_index} of block {block} is passed over from now on"
+
     # --- one step ---
 
     def _step(self) -> Folded:
@@ -137,7 +188,8 @@ class Runner:
             stale = served is not None and served.state == "stale"
             if served is None or stale or (outdated and own.rebuild == "auto"):
                 with self._lease.commit() as tx:
-                    made = self._create(Generations(tx, own.name))
+                    again = Generations(tx, own.name)
+                    made = (again.revive(own.fingerprint) if outdated else None) or self._create(again)
                 return Folded(own.name, "building", block=made.block, moved=True)
             if outdated:
                 return Folded(own.name, "outdated", block=served.block, error=served.error)

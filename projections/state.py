@@ -65,6 +65,20 @@ class GenerationState:
         )
         return [key for (key,) in rows]
 
+    def at(self, key: str, block: int) -> bytes | None:
+        """The body after `block`, which must not be below the floor: its earliest before-image above,
+        else the body as it is."""
+        row = self._tx.execute(
+            text(
+                "SELECT before FROM undo WHERE generation = :generation AND key = :key "
+                "AND block > :block ORDER BY block LIMIT 1"
+            ),
+            {"generation": self._generation, "key": key, "block": block},
+        ).first()
+        if row is not None:
+            return None if row.before is None else bytes(row.before)
+        return self.load([key]).get(key)
+
     def scan(self, size: int = 5000) -> Iterator[tuple[str, bytes]]:
         """Every (key, body), ascending by key."""
         after = ""
@@ -140,6 +154,17 @@ class GenerationState:
             ("block", "log_index", "entry", "reason", "stack"),
             [(item.block, item.log_index, item.entry, item.reason, item.stack) for item in letters],
         )
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Every event that a quarantine passed over, ascending."""
+        rows = self._tx.execute(
+            text(
+                "SELECT block, log_index, entry, reason, stack FROM dead_letters "
+                "WHERE generation = :generation ORDER BY block, log_index"
+            ),
+            {"generation": self._generation},
+        )
+        return [DeadLetter(*row) for row in rows]
 
     def exhume(self, above: int) -> None:
         """Forgets the dead letters above a block: its events are folded again."""

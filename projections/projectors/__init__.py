@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -113,6 +113,12 @@ class Projector:
             if field is not None and field not in fields:
                 raise ProjectorError(
                     f"{name} names the field {field}, which {document.__name__} does not have."
+                )
+        for field, hint in get_type_hints(document).items():
+            if hint is bytes or bytes in get_args(hint):
+                raise ProjectorError(
+                    f"{document.__name__}.{field} is bytes; documents carry them as text.",
+                    hint='Declare it str, and put "0x" + value.hex().',
                 )
         if getattr(cls, "key", None) is None:
             raise ProjectorError(f"{name}.key must name the field that holds the document's key.")

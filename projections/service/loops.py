@@ -11,14 +11,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
-from eventstore.errors import ChainfoldError, LeaseHeld
+from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, StoreError
 from eventstore.ingest import Ingested
 from eventstore.lease import Lease
+from eventstore.request import Request, Requests
 from projections.publisher import Published
 from projections.runner import Folded
 
@@ -38,6 +39,8 @@ class Stage(Protocol):
     def open(self) -> None: ...
 
     def step(self) -> Record: ...
+
+    def execute(self, request: Request) -> str: ...
 
     def close(self) -> None: ...
 
@@ -69,6 +72,40 @@ def to_end(stage: Stage, observe: Observer, *, tries: int = TRIES) -> None:
             return
 
 
+def attend(stage: Stage, requests: Requests) -> bool:
+    """Executes what commands asked of this stage's lease; its errors are the command's answer.
+
+    Raises `Fenced` where the lease is lost: the request stays pending for the next holder.
+    """
+    waiting = requests.pending(stage.lease.name)
+    for request in waiting:
+        try:
+            answer = stage.execute(request)
+        except Fenced:
+            raise
+        except ChainfoldError as error:
+            requests.finish(request, ok=False, detail=str(error))
+        else:
+            requests.finish(request, ok=True, detail=answer)
+    return bool(waiting)
+
+
+def ask(stage: Stage, requests: Requests, kind: str, **arguments: Any) -> str:
+    """What `execute` answers: of whoever holds the stage's lease, or, with no holder, of ourselves."""
+    number = requests.submit(stage.lease.name, kind, **arguments)
+    while True:
+        request = requests.get(number)
+        if request.state == "done":
+            return request.detail
+        if request.state == "failed":
+            raise StoreError(request.detail)
+        try:
+            with held([stage.lease]):
+                attend(stage, requests)
+        except LeaseHeld:
+            time.sleep(0.1)
+
+
 def persist(stage: Stage, act: Callable[[], Done], observe: Observer, *, tries: int = TRIES) -> Done:
     """What `act` returns; tries again, after growing pauses, what may heal."""
     pauses = _Pauses()
@@ -86,11 +123,15 @@ def persist(stage: Stage, act: Callable[[], Done], observe: Observer, *, tries: 
 class Worker(threading.Thread):
     """Runs one stage for ever: takes its lease, steps, waits where it is idle, comes back after errors."""
 
-    def __init__(self, stage: Stage, observe: Observer, stop: threading.Event, *, poll: float) -> None:
+    def __init__(
+        self, stage: Stage, requests: Requests, observe: Observer, stop: threading.Event, *, poll: float
+    ) -> None:
         super().__init__(name=stage.name, daemon=True)
+        self.crash: Exception | None = None
         self._stage = stage
+        self._requests = requests
         self._observe = observe
-        self._stop = stop
+        self._halt = stop
         self._poll = poll
         self._wake = threading.Event()
         self._listeners: list[Worker] = []
@@ -104,11 +145,12 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         pauses = _Pauses()
-        while not self._stop.is_set():
+        while not self._halt.is_set():
             try:
                 with held([self._stage.lease]):
                     self._stage.open()
-                    while not self._stop.is_set():
+                    while not self._halt.is_set():
+                        attend(self._stage, self._requests)
                         record = self._stage.step()
                         pauses.reset()
                         self._observe(Stepped(self._stage.name, record))
@@ -123,6 +165,9 @@ class Worker(threading.Thread):
                 pause = pauses.next()
                 self._observe(Failed(self._stage.name, error, pause))
                 self._sleep(pause)
+            except Exception as error:  # noqa: BLE001 - a fault of ours: the whole service ends with it
+                self.crash = error
+                self._halt.set()
         self._stage.close()
 
     def _rest(self, record: Record) -> None:

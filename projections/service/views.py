@@ -16,7 +16,7 @@ from eventstore.journal import Journal, Recorded
 from eventstore.records import Watch
 from eventstore.store import Store
 from eventstore.tail import Tail
-from projections.generation import Generations
+from projections.generation import Generation, Generations
 from projections.publisher import refusal
 from projections.sinks import Sink
 from projections.state import GenerationState
@@ -38,7 +38,7 @@ class ChainStatus(Struct, frozen=True):
 
 
 class ProjectionStatus(Struct, frozen=True):
-    """Where one projection stands. `state` is live, building, stale, outdated, halted or none yet."""
+    """Where one projection stands. `state` is live, held, building, stale, outdated, halted or empty."""
 
     state: str
     block: int | None
@@ -123,6 +123,8 @@ def projection_status(store: Store, name: str, *, fingerprint: str, head: int | 
     state: str = shown.state
     if shown.error:
         state = "halted"
+    elif shown.hold is not None:
+        state = "held"
     elif state == "live" and shown.fingerprint != fingerprint:
         state = "outdated"
     return ProjectionStatus(
@@ -158,15 +160,10 @@ def sink_status(store: Store, name: str, chain_id: int, sink: Sink) -> SinkStatu
     return SinkStatus(marker.revision, lag, "behind" if lag else "current", None)
 
 
-def document(store: Store, projection: str, key: str) -> dict[str, Any] | None:
-    """The served document under `key`, or None."""
+def served(store: Store, projection: str) -> Generation | None:
+    """The generation that readers see, None before the first build."""
     with store.read() as tx:
-        served = Generations(tx, projection).served()
-        if served is None:
-            return None
-        body = GenerationState(tx, served.id).load([key]).get(key)
-    found: dict[str, Any] | None = None if body is None else msgspec.json.decode(body)
-    return found
+        return Generations(tx, projection).served()
 
 
 def documents(store: Store, projection: str) -> list[dict[str, Any]]:

@@ -18,10 +18,12 @@ from typing import Any
 import msgspec
 
 import projections
+from eventstore.errors import StoreError
 from eventstore.ingest import Ingested, Ingestor
 from eventstore.journal import Kind
 from eventstore.lease import Lease
 from eventstore.records import Filter, Log, Watch
+from eventstore.request import Request
 from eventstore.secret import public
 from eventstore.store import Store
 from projections.decoding import Decoder
@@ -65,6 +67,10 @@ class IngestStage:
     def step(self) -> Ingested:
         return self._ingestor.step()
 
+    def execute(self, request: Request) -> str:
+        """No command asks anything of an ingester."""
+        raise StoreError(f"{request.kind} is no request that {self.name} knows.")
+
     def close(self) -> None:
         self._ingestor.close()
         self._source.close()
@@ -84,6 +90,31 @@ class FoldStage:
 
     def step(self) -> Folded:
         return self.runner.step()
+
+    def execute(self, request: Request) -> str:
+        """Does what a command asked for, and says what that was."""
+        match request.kind:
+            case "rollback":
+                to, hold = request.arguments["to"], request.arguments["hold"]
+                done = self.runner.rollback(to, hold=hold)
+                if done.state == "building":
+                    return f"block {to} is below what can be undone: a build from the first block began"
+                waits = "and waits there" if hold else "and goes on from there"
+                return f"rewound to block {done.block}, {done.changed:,} documents changed, {waits}"
+            case "resume":
+                self.runner.resume()
+                return "goes on"
+            case "rebuild":
+                if request.arguments["back"]:
+                    return f"generation {self.runner.back().id} is taken up again"
+                made = self.runner.rebuild(promote=request.arguments["promote"])
+                return f"generation {made.id} is being built"
+            case "retry":
+                return self.runner.retry()
+            case "skip":
+                return self.runner.skip(**request.arguments)
+            case kind:
+                raise StoreError(f"{kind} is no request that {self.name} knows.")
 
     def close(self) -> None:
         """Nothing is held between steps."""
@@ -109,6 +140,10 @@ class PublishStage:
 
     def step(self) -> Published:
         return self.publisher.step()
+
+    def execute(self, request: Request) -> str:
+        """No command asks anything of a publisher."""
+        raise StoreError(f"{request.kind} is no request that {self.name} knows.")
 
     def close(self) -> None:
         self.sink.close()

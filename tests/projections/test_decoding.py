@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_abi import encode
+from eth_abi.abi import encode
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +34,7 @@ def same(found: Any, wanted: Any, kind: str) -> bool:
             same(mine, theirs, kind) for mine, theirs in zip(found, wanted, strict=True)
         )
     if isinstance(found, bool):
-        return found == wanted
+        return bool(found == wanted)
     if isinstance(found, int):
         return found == int(str(wanted), 0)
     if isinstance(found, bytes):
@@ -118,6 +118,93 @@ def test_a_dynamic_event_decodes_by_the_general_road() -> None:
 def test_a_log_of_another_shape_is_refused_by_name(topics: Any, data: bytes, said: str) -> None:
     with pytest.raises(DecodingError, match=said):
         Decoder(FLAGSHIP)(topics, data)
+
+
+def word(number: int) -> bytes:
+    return (number % 2**256).to_bytes(32, "big")
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("address", word(2**160)),
+        ("bool", word(2)),
+        ("uint8", word(256)),
+        ("uint248", word(2**248)),
+        ("int8", word(128)),
+        ("int8", word(-129)),
+        ("int8", word(255)),
+        ("bytes4", word(1)),
+        ("bytes31", word(1)),
+        ("function", word(1)),
+    ],
+)
+def test_a_word_that_its_type_cannot_hold_is_refused_with_the_value(
+    kind: str, content: bytes, indexed: bool
+) -> None:
+    """In a topic and in the data alike: neither road masks what does not belong there."""
+    event = Event("E", (Parameter("what", kind, indexed),))
+    topics = (event.topic0, content) if indexed else (event.topic0,)
+    with pytest.raises(DecodingError, match=rf"E\.what: 0x{content.hex()} is no "):
+        Decoder(event)(topics, b"" if indexed else content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "value"),
+    [
+        ("uint8", word(255), 255),
+        ("int8", word(127), 127),
+        ("int8", word(-128), -128),
+        ("int256", word(-1), -1),
+        ("uint256", word(-1), 2**256 - 1),
+        ("bool", word(1), True),
+        ("bytes4", b"abcd" + bytes(28), b"abcd"),
+        ("address", word(2**160 - 1), "0x" + "f" * 40),
+    ],
+)
+def test_the_last_value_that_a_type_can_hold_is_taken(kind: str, content: bytes, value: object) -> None:
+    event = Event("E", (Parameter("what", kind),))
+    assert Decoder(event)((event.topic0,), content) == (value,)
+
+
+@pytest.mark.parametrize("kind", ["string", "bytes", "uint8[]", "uint8[2]", "(uint8,bool)"])
+def test_an_indexed_parameter_of_more_than_a_word_is_its_hash(kind: str) -> None:
+    event = Event("E", (Parameter("what", kind, True), Parameter("more", "string")))
+    assert Decoder(event)((event.topic0, b"\x99" * 32), encode(["string"], ["hi"])) == (b"\x99" * 32, "hi")
+
+
+def test_an_anonymous_event_has_no_topic_of_its_own() -> None:
+    event = parse("E(address indexed who) anonymous")
+    assert Decoder(event)((word(1),), b"") == ("0x" + "0" * 39 + "1",)
+    with pytest.raises(DecodingError, match="2 topics"):
+        Decoder(event)((event.topic0, word(1)), b"")
+
+
+@pytest.mark.parametrize("text", ["E(uint256 what)", "E(string what)"])
+def test_data_beyond_what_is_declared_is_tolerated(text: str) -> None:
+    """As every ABI decoder does: what follows cannot change what was declared."""
+    event = parse(text)
+    value: Any = 7 if "uint" in text else "seven"
+    data = encode([event.parameters[0].type], [value])
+    assert Decoder(event)((event.topic0,), data + b"more") == (value,)
+
+
+def test_a_string_that_is_no_utf_8_is_refused() -> None:
+    event = parse("Said(string what)")
+    with pytest.raises(DecodingError, match="utf-8"):
+        Decoder(event)((event.topic0,), encode(["bytes"], [b"\xff\xfe"]))
+
+
+@given(
+    st.binary(max_size=256), st.sampled_from(["string what", "uint256[][] what, bool b", "(bytes,int8)[2] w"])
+)
+def test_whatever_the_data_the_answer_is_values_or_a_refusal(data: bytes, inner: str) -> None:
+    event = parse(f"E({inner})")
+    try:
+        assert len(Decoder(event)((event.topic0,), data)) == len(event.parameters)
+    except DecodingError as error:
+        assert str(error).startswith("E.")
 
 
 def test_dynamic_data_that_points_outside_itself_is_refused() -> None:

@@ -53,6 +53,11 @@ CREATE TABLE finality (
 CREATE TABLE progress (
     chain_id BIGINT NOT NULL, head BIGINT NOT NULL, last_sync_at BIGINT, error TEXT,
     PRIMARY KEY (chain_id));
+CREATE TABLE requests (
+    id {serial}, lease VARCHAR(200) NOT NULL, kind TEXT NOT NULL, arguments TEXT NOT NULL,
+    state VARCHAR(8) NOT NULL, detail TEXT NOT NULL, created_at BIGINT NOT NULL, finished_at BIGINT,
+    PRIMARY KEY (id));
+CREATE INDEX requests_pending ON requests (lease, state);
 CREATE TABLE runs (
     id {serial}, command TEXT NOT NULL, started_at BIGINT NOT NULL, finished_at BIGINT,
     outcome SMALLINT, detail TEXT DEFAULT '' NOT NULL, PRIMARY KEY (id))

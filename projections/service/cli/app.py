@@ -58,6 +58,11 @@ def out() -> Console:
     return Console(soft_wrap=not sys.stdout.isatty(), highlight=False, markup=False)
 
 
+def note(text: str) -> None:
+    """A remark for people, on stderr: it is no part of the answer."""
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
+
+
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value)).decode() + "\n")

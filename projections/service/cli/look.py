@@ -6,13 +6,15 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from eventstore.errors import ChainfoldError
 from eventstore.journal import Recorded
 from projections.errors import ConfigurationError
+from projections.replay import Replay, Touch, undone
 from projections.service import views
-from projections.service.cli.app import Json, app, configuration, out, print_json, table
+from projections.service.cli.app import Json, app, configuration, note, out, print_json, table
 from projections.service.wiring import Plan, planned
 
 
@@ -103,19 +105,52 @@ def show(
     projection: Annotated[str, typer.Argument(help="Which projection.")],
     key: Annotated[str, typer.Argument(help="The document's key, e.g. an address in any case.")],
     *,
+    at_block: Annotated[int | None, typer.Option(min=0, help="As it was after this block.")] = None,
+    history: Annotated[bool, typer.Option("--history", help="And the events that made it.")] = False,
     as_json: Json = False,
 ) -> None:
-    """One document, as the fold holds it now."""
+    """One document, now or after any past block, and the events that made it."""
+    key = _key(key)
     with planned(configuration()) as plan:
-        plan.named(projection)
-        found = views.document(plan.store, projection, _key(key))
-    if found is None:
-        raise ChainfoldError(f"{projection} has no document {_key(key)}.")
+        chosen = plan.named(projection)
+        served = views.served(plan.store, projection)
+        if served is None:
+            raise ChainfoldError(f"{projection} has not been built yet.", hint="Run `chainfold sync`.")
+        block = served.block if at_block is None else at_block
+        if block > served.block:
+            raise ConfigurationError(f"{projection} is at block {served.block:,}, not yet at {block:,}.")
+        known, body = undone(plan.store, chosen, key, block)
+        events: list[dict[str, Any]] = []
+        found = msgspec.json.decode(body) if body is not None else None
+        if history or not known:
+            if not history:
+                note(f"Block {block:,} is below what can be undone: folding from the first block ...")
+            documents, touches = Replay(plan.store, chosen).to(block, watch=key)
+            past = documents.get(key)
+            found = None if past is None else msgspec.to_builtins(past)
+            events = [_touch(item) for item in touches]
+    if found is None and not events:
+        when = "" if at_block is None else f" after block {block:,}"
+        raise ChainfoldError(f"{projection} has no document {key}{when}.")
     if as_json:
-        print_json(found)
+        print_json({"document": found, "history": events} if history else found)
         return
-    for field, value in found.items():
+    for field, value in (found or {}).items():
         out().print(f"{field:20} {'-' if value is None else value}")
+    if history:
+        columns = ["block", "log_index", "tx_hash", "entry", "changed to"]
+        out().print(table("", columns, [[item[column] for column in columns] for item in events]))
+
+
+def _touch(item: Touch) -> dict[str, Any]:
+    after = None if item.after is None else msgspec.json.encode(item.after).decode()
+    return {
+        "block": item.log.block_number,
+        "log_index": item.log.log_index,
+        "tx_hash": "0x" + item.log.tx_hash.hex(),
+        "entry": item.log.entry,
+        "changed to": after,
+    }
 
 
 @app.command()

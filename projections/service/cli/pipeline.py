@@ -12,6 +12,7 @@ import typer
 from sqlalchemy import text
 
 from eventstore.errors import ChainfoldError, StoreError
+from eventstore.request import Requests
 from eventstore.store import Store
 from projections.errors import ConfigurationError
 from projections.service import loops
@@ -126,15 +127,15 @@ def run(
 
 def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> None:
     """Runs a worker per stage until `stop`; each finishes its step and gives its lease back."""
-    observe = logged()
+    observe, requests = logged(), Requests(plan.store)
     polls = {name: chain.poll for name, chain in plan.config.chains.items()}
     slowest = min(polls.values(), default=2.0)
     ingest = plan.ingest() if "ingest" in wanted else []
     fold = plan.fold() if "project" in wanted else []
     publish = plan.publish() if "publish" in wanted else []
-    first = [loops.Worker(stage, observe, stop, poll=polls[stage.chain]) for stage in ingest]
-    second = [loops.Worker(stage, observe, stop, poll=slowest) for stage in fold]
-    third = [loops.Worker(stage, observe, stop, poll=slowest) for stage in publish]
+    first = [loops.Worker(stage, requests, observe, stop, poll=polls[stage.chain]) for stage in ingest]
+    second = [loops.Worker(stage, requests, observe, stop, poll=slowest) for stage in fold]
+    third = [loops.Worker(stage, requests, observe, stop, poll=slowest) for stage in publish]
     for upstream, downstream in ((first, second), (second, third)):
         for worker in upstream:
             for listener in downstream:
@@ -148,23 +149,9 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> None:
         worker.wake()
     for worker in workers:
         worker.join(timeout=30)
-
-
-@app.command()
-def rebuild(projection: Annotated[str, typer.Argument(help="Which projection.")]) -> None:
-    """Fold a projection anew from the first block, beside what is served; then replace it."""
-    with planned(configuration()) as plan, recorded(plan.store, f"rebuild {projection}"):
-        plan.named(projection)
-        stages = [stage for stage in plan.fold() if stage.projection.name == projection]
-        summary = Summary()
-        with loops.held([stages[0].lease]), showing(summary) as observe:
-            started = time.monotonic()
-            stages[0].runner.rebuild()
-            loops.to_end(stages[0], observe)
-        seconds = time.monotonic() - started
-    out().print(f"{summary.events:,} events folded in {seconds:.1f} s ({summary.events / seconds:,.0f}/s)")
-    for line in summary.notes:
-        out().print(line)
+    for worker in workers:
+        if worker.crash is not None:
+            raise worker.crash
 
 
 class recorded:  # noqa: N801 - reads as a verb: with recorded(store, "sync") as note

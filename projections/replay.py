@@ -1,0 +1,108 @@
+"""Any past block: the documents as they were, and the events that made them, by folding in memory.
+
+Asks nothing of the committed documents: the answer is the fold of the canonical logs up to a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from eventstore.journal import Journal, StoredLog
+from eventstore.store import Store
+from projections.documents import Shape, TrackedDocuments
+from projections.fold import Fold, Projection
+from projections.generation import Generations
+from projections.state import GenerationState, skips_of
+
+PAGE = 10_000
+
+
+class Touch(Struct, frozen=True):
+    """An event that changed a document, and the document after it (None: it was removed)."""
+
+    log: StoredLog
+    after: Any
+
+
+class Replay:
+    """Folds a projection's canonical logs from the first block, in memory, in one snapshot."""
+
+    def __init__(self, store: Store, projection: Projection) -> None:
+        self._store = store
+        self._projection = projection
+        self._shape = Shape(type(projection.projector))
+
+    def to(
+        self,
+        block: int,
+        *,
+        watch: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[TrackedDocuments, list[Touch]]:
+        """The documents after block `block`, and every event that changed the document `watch`.
+
+        `progress` is called with the number of events folded so far.
+        """
+        own = self._projection
+        documents = TrackedDocuments(self._shape, complete=True, capacity=2**62)
+        touches: list[Touch] = []
+        done = 0
+        last: Any = None
+
+        def observe(log: StoredLog) -> None:
+            nonlocal last
+            if watch is not None and documents.get(watch) != last:
+                last = documents.get(watch)
+                touches.append(Touch(log, last))
+
+        with self._store.read() as tx:
+            journal = Journal(tx, own.chain_id)
+            routes = own.routed(journal.kinds(item.filter for item in own.watches))
+            skips = skips_of(tx, own.name)
+            after = min(item.first_block for item in own.watches) - 1
+            while after < block:
+                page = journal.read(routes, after=after, to=block, limit=PAGE)
+                documents.begin(_Nothing())
+                batch = Fold(own).page(
+                    documents,
+                    page,
+                    routes,
+                    after=after,
+                    timestamp=0,
+                    keep_undo_above=2**62,
+                    skips=skips,
+                    observe=observe,
+                )
+                documents.committed()
+                done += batch.events
+                after = batch.through
+                if progress is not None:
+                    progress(done)
+                if batch.error is not None:
+                    break
+        return documents, touches
+
+
+class _Nothing:
+    """The state before the first event."""
+
+    def load(self, keys: object) -> Mapping[str, bytes]:
+        return {}
+
+    def find(self, field: str, value: str) -> list[str]:
+        return []
+
+
+def undone(store: Store, projection: Projection, key: str, block: int) -> tuple[bool, bytes | None]:
+    """The document after `block` by the before-images, if they reach that far.
+
+    (True, its body or None where there was none), or (False, None) where only a replay can tell.
+    """
+    with store.read() as tx:
+        served = Generations(tx, projection.name).served()
+        if served is None or block < served.floor or block > served.block:
+            return False, None
+        return True, GenerationState(tx, served.id).at(key, block)

@@ -1,0 +1,188 @@
+"""The commands that change a projection by hand: rebuild, rollback, resume, failures.
+
+They ask whoever holds the projection's lease, so they work while the service runs.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from eventstore.errors import LeaseHeld
+from eventstore.request import Requests
+from projections.errors import ConfigurationError, GenerationRefused
+from projections.generation import Comparison, Generation, Generations
+from projections.service import loops
+from projections.service.cli.app import Json, app, configuration, out, print_json, table
+from projections.service.cli.pipeline import recorded
+from projections.service.cli.progress import Summary, showing
+from projections.service.wiring import FoldStage, Plan, planned
+from projections.state import GenerationState
+
+Name = Annotated[str, typer.Argument(metavar="PROJECTION", help="Which projection.")]
+
+
+def _stage(plan: Plan, projection: str) -> FoldStage:
+    return FoldStage(plan, plan.named(projection))
+
+
+@app.command()
+def rebuild(
+    projection: Name,
+    *,
+    promote: Annotated[
+        bool, typer.Option("--promote/--no-promote", help="Replace what is served when it is finished.")
+    ] = True,
+    back: Annotated[
+        bool, typer.Option("--back", help="Take up again what this code built before other code did.")
+    ] = False,
+) -> None:
+    """Fold a projection anew from the first block, beside what is served; then replace it.
+
+    With --no-promote it waits, and says what differs; a later `rebuild` then puts it in place.
+    """
+    with planned(configuration()) as plan, recorded(plan.store, f"rebuild {projection}"):
+        stage = _stage(plan, projection)
+        out().print(loops.ask(stage, Requests(plan.store), "rebuild", promote=promote, back=back))
+        before = _generations(plan, projection)[0]
+        summary, started = Summary(), time.monotonic()
+        _until_built(plan, stage, summary, projection)
+        seconds = time.monotonic() - started
+        served, building = _generations(plan, projection)
+        differs = _compared(plan, projection, before, served if promote else building)
+    if summary.events:
+        out().print(
+            f"{summary.events:,} events folded in {seconds:.1f} s ({summary.events / seconds:,.0f}/s)"
+        )
+    for line in differs:
+        out().print(line)
+
+
+def _until_built(plan: Plan, stage: FoldStage, summary: Summary, projection: str) -> None:
+    """Folds to the end, or watches the holder of the lease do it."""
+    with showing(summary) as observe:
+        while True:
+            try:
+                with loops.held([stage.lease]):
+                    loops.to_end(stage, observe)
+            except LeaseHeld:
+                time.sleep(0.2)
+            served, building = _generations(plan, projection)
+            if building is None:
+                return
+            if building.error:
+                raise GenerationRefused(f"The build of {projection} stands: {building.error}")
+            if not building.promote and served is not None and building.block >= served.block:
+                return
+
+
+def _generations(plan: Plan, projection: str) -> tuple[Generation | None, Generation | None]:
+    with plan.store.read() as tx:
+        generations = Generations(tx, projection)
+        return generations.served(), generations.building()
+
+
+def _compared(plan: Plan, projection: str, old: Generation | None, new: Generation | None) -> list[str]:
+    if old is None or new is None or old.id == new.id:
+        return []
+    with plan.store.read() as tx:
+        found: Comparison = Generations(tx, projection).compare(old, new)
+    if found.equal:
+        return [f"generations {old.id} and {new.id} are equal: {new.digest.hex()}"]
+    lines = [
+        f"generation {new.id} against {old.id}: {found.different:,} documents differ, {found.only_new:,} "
+        f"are new, {found.only_old:,} are gone; e.g."
+    ]
+    return lines + [f"  {key}" for key in found.examples]
+
+
+@app.command()
+def rollback(
+    projection: Name,
+    *,
+    to_block: Annotated[int, typer.Option(min=0, help="The newest block whose events stay folded.")],
+    hold: Annotated[bool, typer.Option("--hold", help="Wait there until `chainfold resume`.")] = False,
+) -> None:
+    """Rewind a projection's documents to a past block; it replays from there, or waits with --hold."""
+    with planned(configuration()) as plan, recorded(plan.store, f"rollback {projection}"):
+        served = _generations(plan, projection)[0]
+        if served is not None and to_block < served.floor:
+            out().print(
+                f"Block {to_block} is below {served.floor}, the oldest block that can be undone: "
+                f"{served.block:,} blocks are folded again from the first one, beside what is served."
+            )
+        answer = loops.ask(_stage(plan, projection), Requests(plan.store), "rollback", to=to_block, hold=hold)
+    out().print(f"{projection}: {answer}. The next sync or the running service publishes it.")
+
+
+@app.command()
+def resume(projection: Name) -> None:
+    """Let a projection go on that `rollback --hold` made wait."""
+    with planned(configuration()) as plan:
+        answer = loops.ask(_stage(plan, projection), Requests(plan.store), "resume")
+    out().print(f"{projection}: {answer}.")
+
+
+failures = typer.Typer(help="Events that did not work out: list, retry, skip.", no_args_is_help=True)
+app.add_typer(failures, name="failures")
+
+
+@failures.command("list")
+def list_failures(*, as_json: Json = False) -> None:
+    """What halted a projection, and what a quarantine passed over."""
+    found: list[dict[str, Any]] = []
+    with planned(configuration()) as plan:
+        for name in plan.projections:
+            for generation in _generations(plan, name):
+                if generation is None:
+                    continue
+                if generation.error is not None:
+                    found.append({"projection": name, "state": "halted", "reason": generation.error})
+                with plan.store.read() as tx:
+                    letters = GenerationState(tx, generation.id).dead_letters()
+                found.extend(
+                    {
+                        "projection": name,
+                        "state": "quarantined",
+                        "block": letter.block,
+                        "log_index": letter.log_index,
+                        "reason": letter.reason,
+                        "stack": letter.stack,
+                    }
+                    for letter in letters
+                )
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        out().print("No failures.")
+        return
+    columns = ["projection", "state", "block", "log_index", "reason"]
+    out().print(table("", columns, [[item.get(column) for column in columns] for item in found]))
+
+
+@failures.command("retry")
+def retry(projection: Name) -> None:
+    """Fold again, from the lowest of them on, the blocks whose events were passed over."""
+    with planned(configuration()) as plan:
+        answer = loops.ask(_stage(plan, projection), Requests(plan.store), "retry")
+    out().print(f"{projection}: {answer}.")
+
+
+@failures.command("skip")
+def skip(
+    projection: Name,
+    *,
+    block: Annotated[int, typer.Option(min=0, help="The event's block.")],
+    log_index: Annotated[int, typer.Option(min=0, help="Its log index.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept.")],
+) -> None:
+    """Pass one event over, for ever: every rebuild honours it."""
+    if not reason.strip():
+        raise ConfigurationError("--reason must say why the event is passed over.")
+    arguments = {"block": block, "log_index": log_index, "reason": reason}
+    with planned(configuration()) as plan:
+        answer = loops.ask(_stage(plan, projection), Requests(plan.store), "skip", **arguments)
+    out().print(f"{projection}: {answer}.")

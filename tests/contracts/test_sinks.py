@@ -1,0 +1,287 @@
+"""What every sink promises, whichever it is: it converges, keeps its marker, and loses nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import pairwise
+from typing import Protocol
+from uuid import uuid4
+
+import pytest
+
+from projections.errors import MarkerLost
+from projections.sinks import Change, Marker, Sink, Value
+from projections.sinks.memory import MemorySink
+from projections.sinks.mongo import MongoSink
+from projections.sinks.redis import RedisSink
+from tests.servers.mongo import Mongo
+
+FIELDS = ("address", "directReferrer", "level1Count", "active", "updatedAt")
+MARKER = Marker(store="s1", chain_id=1, projection="referrals", revision=0, nonce="n1")
+
+
+class SinkAtHand(Sink, Protocol):
+    """The port, and what beside it every sink has."""
+
+    def close(self) -> None: ...
+    def as_held(self, change: Change) -> Change: ...
+
+
+@pytest.fixture(params=["memory", "mongo", "redis"])
+def make(request: pytest.FixtureRequest) -> Callable[[], SinkAtHand]:
+    """Makes sinks that publish to one and the same place."""
+    if request.param == "mongo":
+        place: Mongo = request.getfixturevalue("mongo")
+        return lambda: MongoSink(
+            place.url,
+            database=place.database,
+            collection="users",
+            fields=FIELDS,
+            dates=frozenset({"updatedAt"}),
+            indexes=("directReferrer",),
+        )
+    if request.param == "redis":
+        url: str = request.getfixturevalue("redis_url")
+        return lambda: RedisSink(url, fields=FIELDS, ttl=600, projection="referrals")
+    one = MemorySink()
+    return lambda: one
+
+
+@pytest.fixture
+def sink(make: Callable[[], SinkAtHand]) -> Iterator[SinkAtHand]:
+    """An empty sink, open."""
+    with closing(make()) as made:
+        made.open()
+        yield made
+
+
+def user(key: str, revision: int, **fields: Value) -> Change:
+    given: dict[str, Value] = {
+        "address": key,
+        "directReferrer": None,
+        "level1Count": revision,
+        "active": True,
+        "updatedAt": 1_700_000_000 + revision,
+    }
+    return Change(key, revision, block=revision * 10, fields=given | fields)
+
+
+def gone(key: str, revision: int) -> Change:
+    return Change(key, revision, block=revision * 10, fields=None)
+
+
+def held(sink: SinkAtHand, changes: Sequence[Change]) -> dict[str, Change]:
+    return {change.key: sink.as_held(change) for change in changes}
+
+
+def scanned(sink: SinkAtHand) -> dict[str, Change]:
+    return {change.key: change for change in sink.scan()}
+
+
+def test_what_was_written_is_read(sink: SinkAtHand) -> None:
+    sink.write([user("a", 1), user("b", 2)])
+    assert sink.read(["a", "b"]) == held(sink, [user("a", 1), user("b", 2)])
+
+
+def test_what_was_never_written_is_absent(sink: SinkAtHand) -> None:
+    sink.write([user("a", 1)])
+    assert sink.read(["b"]) == {}
+
+
+def test_nothing_to_write_is_nothing_written(sink: SinkAtHand) -> None:
+    assert sink.write([]) == 0
+
+
+def test_nothing_to_read_is_nothing_read(sink: SinkAtHand) -> None:
+    assert sink.read([]) == {}
+
+
+def test_a_newer_revision_replaces_the_older(sink: SinkAtHand) -> None:
+    sink.write([user("a", 1)])
+    assert sink.write([user("a", 2)]) == 1
+    assert sink.read(["a"]) == held(sink, [user("a", 2)])
+
+
+def test_an_older_revision_changes_nothing(sink: SinkAtHand) -> None:
+    sink.write([user("a", 5)])
+    assert sink.write([user("a", 4)]) == 0
+    assert sink.read(["a"]) == held(sink, [user("a", 5)])
+
+
+def test_the_same_revision_again_changes_nothing(sink: SinkAtHand) -> None:
+    sink.write([user("a", 5)])
+    assert sink.write([user("a", 5, level1Count=99)]) == 0
+    assert sink.read(["a"]) == held(sink, [user("a", 5)])
+
+
+def test_write_counts_those_that_applied(sink: SinkAtHand) -> None:
+    sink.write([user("a", 5), user("b", 1)])
+    assert sink.write([user("a", 4), user("b", 2), user("c", 3), gone("d", 4)]) == 3
+
+
+def test_a_removal_leaves_its_revision(sink: SinkAtHand) -> None:
+    sink.write([user("a", 1)])
+    sink.write([gone("a", 2)])
+    assert sink.read(["a"]) == {"a": gone("a", 2)}
+
+
+def test_an_older_write_does_not_bring_a_removed_document_back(sink: SinkAtHand) -> None:
+    sink.write([user("a", 1), gone("a", 3)])
+    assert sink.write([user("a", 2)]) == 0
+    assert sink.read(["a"]) == {"a": gone("a", 3)}
+
+
+def test_the_removal_of_what_never_was_leaves_its_revision_too(sink: SinkAtHand) -> None:
+    sink.write([gone("a", 3)])
+    assert sink.write([user("a", 2)]) == 0
+    assert sink.read(["a"]) == {"a": gone("a", 3)}
+
+
+def test_an_older_removal_removes_nothing(sink: SinkAtHand) -> None:
+    sink.write([user("a", 3)])
+    assert sink.write([gone("a", 2)]) == 0
+    assert sink.read(["a"]) == held(sink, [user("a", 3)])
+
+
+def test_a_newer_write_brings_a_removed_document_back(sink: SinkAtHand) -> None:
+    sink.write([gone("a", 3)])
+    sink.write([user("a", 4)])
+    assert sink.read(["a"]) == held(sink, [user("a", 4)])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_newest_wins_in_whatever_order_and_repetition(sink: SinkAtHand, seed: int) -> None:
+    chance = random.Random(seed)
+    keys = [f"0x{n:040x}" for n in range(12)]
+    newest: dict[str, Change] = {}
+    history: list[Change] = []
+    for revision in range(1, 60):
+        key = chance.choice(keys)
+        newest[key] = gone(key, revision) if chance.random() < 0.3 else user(key, revision)
+        history.append(newest[key])
+    sent = chance.sample(history, len(history)) + chance.choices(history, k=40)
+    cuts = sorted({0, len(sent), *chance.sample(range(len(sent)), 8)})
+    for start, end in pairwise(cuts):
+        sink.write(sent[start:end])
+    assert scanned(sink) == held(sink, list(newest.values()))
+
+
+def test_a_null_is_read_as_what_the_sink_holds_for_null(sink: SinkAtHand) -> None:
+    sink.write([user("a", 1, directReferrer="b")])
+    sink.write([user("a", 2, directReferrer=None)])
+    assert sink.read(["a"]) == held(sink, [user("a", 2, directReferrer=None)])
+
+
+def test_a_field_that_a_document_no_longer_has_is_gone(sink: SinkAtHand) -> None:
+    sink.write([user("a", 1)])
+    fewer = Change("a", 2, 20, {"address": "a", "level1Count": 7})
+    sink.write([fewer])
+    assert sink.read(["a"]) == held(sink, [fewer])
+
+
+def test_text_of_every_script_survives(sink: SinkAtHand) -> None:
+    texts = ["日本語", "𝔘𝔫𝔦", "a\x00b", "عربى", "", "{address}*?[x]", "é"]
+    changes = [user(f"k{n}", 1, directReferrer=text) for n, text in enumerate(texts)]
+    sink.write(changes)
+    assert scanned(sink) == held(sink, changes)
+
+
+def test_keys_of_every_script_survive(sink: SinkAtHand) -> None:
+    changes = [user(key, 1) for key in ("日本", "a b", "x:y", "*", "{a}", "0xAB")]
+    sink.write(changes)
+    assert scanned(sink) == held(sink, changes)
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63)])
+def test_integers_within_63_bits_are_exact(sink: SinkAtHand, number: int) -> None:
+    sink.write([user("a", 1, level1Count=number)])
+    assert sink.read(["a"]) == held(sink, [user("a", 1, level1Count=number)])
+
+
+def test_revisions_beyond_32_bits_are_compared_as_numbers(sink: SinkAtHand) -> None:
+    sink.write([user("a", 10_000_000_000, level1Count=1, updatedAt=1)])
+    assert sink.write([user("a", 9_999_999_999, level1Count=2, updatedAt=2)]) == 0
+
+
+def test_scan_shows_documents_and_removals(sink: SinkAtHand) -> None:
+    sink.write([user("a", 1), gone("b", 2)])
+    assert scanned(sink) == held(sink, [user("a", 1), gone("b", 2)])
+
+
+def test_many_documents_are_written_read_and_scanned_alike(sink: SinkAtHand) -> None:
+    changes = [user(f"0x{n:040x}", n + 1) for n in range(1_200)]
+    assert sink.write(changes) == 1_200
+    assert sink.read([change.key for change in changes]) == scanned(sink) == held(sink, changes)
+
+
+def test_opening_again_keeps_everything(sink: SinkAtHand, make: Callable[[], SinkAtHand]) -> None:
+    sink.write([user("a", 1), gone("b", 2)])
+    sink.mark(MARKER, old=None)
+    with closing(make()) as again:
+        again.open()
+        again.open()
+        assert scanned(again) == held(again, [user("a", 1), gone("b", 2)])
+        assert again.marker() == MARKER
+
+
+def test_an_empty_sink_has_no_marker(sink: SinkAtHand) -> None:
+    assert sink.marker() is None
+
+
+def test_a_claim_is_read_back(sink: SinkAtHand) -> None:
+    sink.mark(MARKER, old=None)
+    assert sink.marker() == MARKER
+
+
+def test_a_marker_advances_from_what_it_was(sink: SinkAtHand) -> None:
+    ahead = Marker(store="s1", chain_id=1, projection="referrals", revision=9, nonce="n1", key="0xé")
+    sink.mark(MARKER, old=None)
+    sink.mark(ahead, old=MARKER)
+    assert sink.marker() == ahead
+
+
+def test_a_sink_is_claimed_once(sink: SinkAtHand) -> None:
+    sink.mark(MARKER, old=None)
+    with pytest.raises(MarkerLost):
+        sink.mark(Marker("s2", 1, "referrals", 0, "n2"), old=None)
+    assert sink.marker() == MARKER
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Marker("s2", 1, "referrals", 0, "n1"),
+        Marker("s1", 2, "referrals", 0, "n1"),
+        Marker("s1", 1, "orders", 0, "n1"),
+        Marker("s1", 1, "referrals", 1, "n1"),
+        Marker("s1", 1, "referrals", 0, "n2"),
+        Marker("s1", 1, "referrals", 0, "n1", "k"),
+    ],
+    ids=["store", "chain", "projection", "revision", "nonce", "key"],
+)
+def test_a_marker_that_differs_anywhere_is_not_advanced(sink: SinkAtHand, other: Marker) -> None:
+    sink.mark(other, old=None)
+    with pytest.raises(MarkerLost):
+        sink.mark(Marker("s1", 1, "referrals", 2, "n1"), old=MARKER)
+    assert sink.marker() == other
+
+
+def test_a_marker_of_a_wiped_sink_is_not_advanced(sink: SinkAtHand) -> None:
+    with pytest.raises(MarkerLost):
+        sink.mark(Marker("s1", 1, "referrals", 2, "n1"), old=MARKER)
+    assert sink.marker() is None
+
+
+def test_the_marker_is_no_document(sink: SinkAtHand) -> None:
+    sink.mark(MARKER, old=None)
+    assert scanned(sink) == {}
+
+
+def test_what_was_given_may_be_changed_afterwards(sink: SinkAtHand) -> None:
+    change = user("a", 1, directReferrer=uuid4().hex)
+    expected = held(sink, [user("a", 1, directReferrer=(change.fields or {})["directReferrer"])])
+    sink.write([change])
+    (change.fields or {})["directReferrer"] = "other"
+    assert sink.read(["a"]) == expected

@@ -1,0 +1,229 @@
+"""A place where the command runs as its users run it: a folder, a configuration, a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+import redis
+from msgspec import Struct
+from pymongo import MongoClient
+
+from eventstore.records import Log
+from eventstore.sources.simulated import Emission, SimulatedChain
+from projections.event import parse
+from tests.oracle import plain
+
+SIGNATURE = "ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)"
+TOPIC = parse(SIGNATURE).topic0
+CONTRACT = bytes.fromhex("51" * 20)
+COMMAND = [sys.executable, "-W", "error", "-c", "from projections.service.cli import main; main()"]
+PATIENCE = 60.0
+"""Seconds after which a command that has not ended is a failure."""
+
+
+class Done(Struct, frozen=True):
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return msgspec.json.decode(self.out)
+
+    @property
+    def complaint(self) -> str:
+        """The sentence after `chainfold: `; fails where stderr holds a traceback or says it twice."""
+        assert "Traceback" not in self.err, self.err
+        [line] = [line for line in self.err.splitlines() if line.startswith("chainfold: ")]
+        assert self.err.splitlines()[-1] == line, self.err
+        return line.removeprefix("chainfold: ")
+
+
+class Site:
+    """A folder with a chainfold.toml, and the command in it. `settings` is what the file says."""
+
+    def __init__(self, folder: Path, *, rpc: str, **tables: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.settings: dict[str, Any] = {
+            "store": {"url": "sqlite:///store.db"},
+            "chains": {"main": {"rpc": [rpc], "chain_id": 31_337, "poll": "100ms"}},
+            "contracts": {
+                "referral": {"chain": "main", "address": "0x" + CONTRACT.hex(), "events": [SIGNATURE]}
+            },
+            "projections": {"referrals": {"projector": "referrals", "contract": "referral"}},
+        }
+        for name, table in tables.items():
+            self.settings[name] = {**self.settings.get(name, {}), **table}
+        self.write()
+
+    def set(self, path: str, value: object) -> None:
+        """Sets one key, named by its path with dots, and writes the file."""
+        *tables, key = path.split(".")
+        table = self.settings
+        for name in tables:
+            table = table.setdefault(name, {})
+        table[key] = value
+        self.write()
+
+    def publish(self, *, mongo: tuple[str, str] | None = None, redis_url: str | None = None) -> None:
+        """Adds the sinks of the projection: MongoDB as (url, database), Redis by its URL."""
+        if mongo is not None:
+            self.settings["mongo"] = {"url": mongo[0], "database": mongo[1]}
+            self.set("projections.referrals.mongo", {"collection": "users"})
+        if redis_url is not None:
+            self.settings["redis"] = {"url": redis_url}
+            self.set("projections.referrals.redis", {"key": "user:{address}"})
+
+    def write(self) -> None:
+        (self.folder / "chainfold.toml").write_text(_toml(self.settings))
+
+    def start(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        prepare: Callable[[], None] | None = None,
+    ) -> subprocess.Popen[str]:
+        """The command, running. `prepare` is called in the child before it begins."""
+        return subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env={**os.environ, "COLUMNS": "80", **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=prepare,  # noqa: PLW1509 - sets a limit of the child, touches no lock
+        )
+
+    def run(self, *arguments: str, **options: Any) -> Done:
+        """The command, run to its end."""
+        return ended(self.start(*arguments, **options))
+
+
+def ended(process: subprocess.Popen[str]) -> Done:
+    """Waits for a command; one that hangs is killed, and fails the test with what it said."""
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        out, err = process.communicate()
+        raise AssertionError(f"the command did not end within {PATIENCE} s: {out}{err}") from None
+    return Done(process.returncode, out, err)
+
+
+# --- registrations ---
+
+
+def register(user: int, referrer: int, *, at: int = 7) -> Emission:
+    """The log of `user` naming `referrer`; 0 is nobody."""
+    return Emission(
+        CONTRACT,
+        (TOPIC, user.to_bytes(32, "big"), referrer.to_bytes(32, "big")),
+        at.to_bytes(32, "big"),
+    )
+
+
+def registrations(random: Random, count: int, *, users: int) -> list[Emission]:
+    """Any user names any other, itself, or nobody."""
+    return [
+        register(random.randint(1, users), random.randint(0, users), at=random.randint(1, 2_000_000_000))
+        for _ in range(count)
+    ]
+
+
+def grow(chain: SimulatedChain, random: Random, blocks: int, *, users: int, most: int = 12) -> None:
+    """Mines blocks of up to `most` registrations each."""
+    for _ in range(blocks):
+        chain.mine(logs=registrations(random, random.randint(0, most), users=users))
+
+
+def expected(chain: SimulatedChain) -> dict[str, dict[str, Any]]:
+    """The plain definition over the canonical logs of the chain."""
+    return plain(_named(log) for log in chain.logs_in(0, chain.head().number))
+
+
+def _named(log: Log) -> tuple[str, str, int, int]:
+    user, referrer = ("0x" + topic[12:].hex() for topic in log.topics[1:])
+    return user, referrer, int.from_bytes(log.data, "big"), 0
+
+
+# --- what is in the stores ---
+
+
+def in_sql(site: Site) -> dict[str, dict[str, Any]]:
+    """The served documents, as they are."""
+    from projections.service import views
+    from projections.service.config import load
+    from projections.service.wiring import planned
+
+    with planned(load(site.folder / "chainfold.toml")) as plan:
+        return {item["address"]: item for item in views.documents(plan.store, "referrals")}
+
+
+def in_mongo(url: str, database: str) -> dict[str, dict[str, Any]]:
+    """What the collection holds, without our mark; times in seconds, as in SQL."""
+    client: MongoClient[dict[str, Any]]
+    with MongoClient(url, tz_aware=True) as client:
+        found = list(client[database]["users"].find({}, {"_id": 0, "chainfold": 0}))
+    return {item["address"]: {**item, "updatedAt": int(item["updatedAt"].timestamp())} for item in found}
+
+
+def in_redis(url: str) -> dict[str, dict[str, str]]:
+    """The hashes, by address, without our mark."""
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        found = {key.removeprefix("user:"): client.hgetall(key) for key in client.scan_iter("user:*")}
+    return {
+        key: {field: value for field, value in fields.items() if field not in ("revision", "block")}
+        for key, fields in found.items()
+    }
+
+
+def as_hashes(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Documents as Redis holds them: five fields, as text."""
+    fields = ("address", "level1Count", "level2Count", "directReferrer", "indirectReferrer")
+    return {
+        key: {field: "" if document[field] is None else str(document[field]) for field in fields}
+        for key, document in documents.items()
+    }
+
+
+def bare(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Documents without the time of their last change, which the plain definition does not know."""
+    return {
+        key: {field: value for field, value in document.items() if field != "updatedAt"}
+        for key, document in documents.items()
+    }
+
+
+def _toml(tables: Mapping[str, Any]) -> str:
+    return "".join(f"{_name(key)} = {_value(value)}\n" for key, value in tables.items())
+
+
+def _value(value: object) -> str:
+    """A value as TOML writes it; a table is written on its one line."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return str(value)
+        case str():
+            return msgspec.json.encode(value).decode()
+        case list():
+            return f"[{', '.join(_value(item) for item in value)}]"
+        case dict():
+            return f"{{ {', '.join(f'{_name(key)} = {_value(item)}' for key, item in value.items())} }}"
+    raise TypeError(f"{value!r} has no place in a configuration")
+
+
+def _name(key: str) -> str:
+    return key if re.fullmatch(r"[\w-]+", key) else _value(key)
