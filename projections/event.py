@@ -81,23 +81,22 @@ def from_abi(abi: Any, where: str) -> list[Event]:
     items = abi.get("abi") if isinstance(abi, Mapping) else abi
     if not isinstance(items, Sequence) or isinstance(items, str):
         raise SignatureError(f"{where} holds no ABI: neither a list nor an object with `abi`.")
-    return [
-        _checked(
-            Event(
-                item["name"],
-                tuple(
-                    Parameter(
-                        inner.get("name") or f"arg{index}", _abi_type(inner), inner.get("indexed", False)
-                    )
-                    for index, inner in enumerate(item.get("inputs", ()))
-                ),
-                item.get("anonymous", False),
-            ),
-            f"{where}: {item['name']}",
-        )
-        for item in items
-        if isinstance(item, Mapping) and item.get("type") == "event"
-    ]
+    try:
+        return [
+            _checked(_from_item(item), f"{where}: {item['name']}")
+            for item in items
+            if isinstance(item, Mapping) and item.get("type") == "event"
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SignatureError(f"{where} holds an event without a name, a type or components.") from error
+
+
+def _from_item(item: Mapping[str, Any]) -> Event:
+    parameters = tuple(
+        Parameter(inner.get("name") or f"arg{index}", _abi_type(inner), inner.get("indexed", False))
+        for index, inner in enumerate(item.get("inputs", ()))
+    )
+    return Event(item["name"], parameters, item.get("anonymous", False))
 
 
 def _abi_type(item: Mapping[str, Any]) -> str:

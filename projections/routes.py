@@ -64,19 +64,23 @@ def bind(
 ) -> list[Route]:
     """The routes of one contract. `roles` maps a handler's parameter to the contract's own name for it.
 
-    An event goes to a handler if it has the handler's topic or name, or if `roles` name parameters of
-    it; then every indexed parameter of the handler must be found in it, by role or by equal name and
-    fitting type. The handler for which most is found gets it; events that fit none are left alone.
+    An event goes to a handler of its own name; else, where it has all the parameters that `roles` name, to
+    a handler that has all these roles. Every indexed parameter of the handler, and every role, must be
+    found in it by fitting type. The handler for which most is found gets it; events that fit none are
+    left alone, if another one of the contract fits.
     Raises `SignatureError`, which starts with `where`, if something is named that is not there.
     """
     handlers = {method: parse(signature) for method, signature in type(projector).handlers().items()}
     _check_roles(handlers, events, roles, where)
     routes: list[Route] = []
+    missed: list[SignatureError] = []
     for event in events:
         if event.anonymous:
             continue
         found = _best(handlers, event, roles, where)
-        if found is not None:
+        if isinstance(found, SignatureError):
+            missed.append(found)
+        elif found is not None:
             method, places = found
             make = _event_type(handlers[method])
             decoder = Decoder(event)
@@ -91,37 +95,51 @@ def bind(
                 )
                 for address in addresses
             )
+    if missed and not (routes and roles):  # with roles, those that fit are what was meant
+        raise missed[0]
     return routes
 
 
 def _best(
     handlers: Mapping[str, Event], event: Event, roles: Mapping[str, str], where: str
-) -> tuple[str, tuple[int | None, ...]] | None:
+) -> tuple[str, tuple[int | None, ...]] | SignatureError | None:
     best: tuple[str, tuple[int | None, ...]] | None = None
     missed: SignatureError | None = None
-    own = {item.name for item in event.parameters}
-    for method, wanted in handlers.items():
-        said = any(roles.get(item.name) in own for item in wanted.parameters)
-        if not (said or event.name == wanted.name or event.topic0 == wanted.topic0):
-            continue
+    for method, wanted in _candidates(handlers, event, roles).items():
         places = tuple(_place(item.name, item.type, event, roles) for item in wanted.parameters)
         absent = [
-            item.name
+            item
             for item, place in zip(wanted.parameters, places, strict=True)
-            if item.indexed and place is None
+            if place is None and (item.indexed or item.name in roles)
         ]
         if absent:
+            first = absent[0]
             missed = missed or SignatureError(
-                f"{where}: {event} has no parameter for {' and '.join(absent)} of {wanted}.",
-                hint=f'Map it: roles = {{ {absent[0]} = "..." }}; it has '
-                f"{', '.join(item.name for item in event.parameters) or 'none'}.",
+                f"{where}: {event} has no parameter for "
+                f"{' and '.join(item.name for item in absent)} of {wanted}.",
+                hint=f'Map {first.name} to one of type {first.type}, roles = {{ {first.name} = "..." }}; '
+                f"it has {', '.join(item.name for item in event.parameters) or 'none'}.",
             )
-            continue
-        if best is None or _count(places) > _count(best[1]):
+        elif best is None or _count(places) > _count(best[1]):
             best = method, places
-    if best is None and missed is not None and not roles:
-        raise missed
-    return best
+    return best or missed
+
+
+def _candidates(handlers: Mapping[str, Event], event: Event, roles: Mapping[str, str]) -> dict[str, Event]:
+    """The handlers of the event's own name, else those that `roles` speak of.
+
+    Roles speak only all together: else every event that names a user would be taken for one with the
+    role `user` only, which means leaving.
+    """
+    named = {method: wanted for method, wanted in handlers.items() if wanted.name == event.name}
+    own = {item.name for item in event.parameters}
+    if named or not roles or not own.issuperset(roles.values()):
+        return named
+    return {
+        method: wanted
+        for method, wanted in handlers.items()
+        if roles.keys() <= {item.name for item in wanted.parameters}
+    }
 
 
 def _place(name: str, kind: str, event: Event, roles: Mapping[str, str]) -> int | None:

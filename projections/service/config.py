@@ -210,6 +210,9 @@ def _projection(table: ProjectionTable, where: str, contracts: Mapping[str, Cont
     for place, source in enumerate(sources):
         key = f"{where}.contract" if table.contract is not None else f"{where}.from[{place}].contract"
         _known(source.contract, contracts, key, "contract")
+        declared = {event.name: event for event in contracts[source.contract].events}
+        for at, name in enumerate(source.events):
+            _known(name, declared, f"{where}.from[{place}].events[{at}]", "event")
     chains = sorted({contracts[source.contract].chain for source in sources})
     if len(chains) > 1:
         raise ConfigurationError(

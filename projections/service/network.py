@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import requests
-
 from eventstore.errors import SourceUnavailable
 from eventstore.sources.simulated import Emission, SimulatedChain
 from eventstore.sources.simulated_node import SimulatedNode
@@ -145,7 +143,7 @@ def _answers(url: str) -> bool:
     node = DevelopmentNode(url)
     try:
         return bool(node.rpc("eth_chainId"))
-    except requests.RequestException:
+    except SourceUnavailable:
         return False
     finally:
         node.close()

@@ -60,9 +60,10 @@ class ContractTable(_Strict, frozen=True):
 
 
 class From(_Strict, frozen=True):
-    """One entry of a projection's `from`."""
+    """One entry of a projection's `from`; `events` narrows it to those of these names."""
 
     contract: str
+    events: list[str] = []
     roles: dict[str, str] = {}
 
 

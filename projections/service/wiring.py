@@ -348,7 +348,7 @@ def _projection(config: settings.Config, name: str, chosen: settings.ProjectionS
         bound = bind(
             projector,
             addresses=contract.addresses,
-            events=contract.events,
+            events=[e for e in contract.events if not source.events or e.name in source.events],
             roles=source.roles,
             where=f"{where}.from.{source.contract}",
         )
@@ -387,6 +387,7 @@ def _fingerprint(
             config.contracts[source.contract].end_block,
             [str(event) for event in config.contracts[source.contract].events],
             source.roles,
+            source.events,
         )
         for source in chosen.sources
     ]

@@ -121,3 +121,34 @@ def test_a_role_that_the_projector_does_not_know_is_refused() -> None:
 
 def test_an_event_of_another_name_without_roles_is_left_alone() -> None:
     assert routes("Transfer(address indexed from, address indexed to, uint256 value)") == []
+
+
+def test_an_event_that_only_names_the_user_is_no_leaving_where_the_roles_say_more() -> None:
+    bound = routes(
+        "Joined(address indexed inviter, address indexed referee)",
+        "Claimed(address indexed referee, uint256 amount)",
+        user="referee",
+        referrer="inviter",
+    )
+    assert [(route.decoder.event.name, route.handle.__name__) for route in bound] == [
+        ("Joined", "registered")
+    ]
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "Joined(bytes32 indexed inviter, address indexed referee)",
+        "ReferralRegistered(string indexed inviter, address indexed referee)",
+    ],
+)
+def test_a_role_of_another_type_is_refused_and_is_no_leaving(signature: str) -> None:
+    with pytest.raises(SignatureError, match="has no parameter for referrer"):
+        routes(signature, user="referee", referrer="inviter")
+
+
+def test_an_event_with_a_handlers_name_goes_to_that_handler_whatever_it_names_beside() -> None:
+    (route,) = routes(
+        "ReferralRemoved(address indexed user, address indexed referrer)", user="user", referrer="referrer"
+    )
+    assert route.handle.__name__ == "left"

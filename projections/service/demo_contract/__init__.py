@@ -36,9 +36,12 @@ class DevelopmentNode:
         """The result of one call; `SourceUnavailable` with the node's words where it refuses."""
         body = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
         headers = {"Content-Type": "application/json"}
-        answer = self._session.post(
-            self.url, data=msgspec.json.encode(body), headers=headers, timeout=60
-        ).json()
+        try:
+            answer = self._session.post(
+                self.url, data=msgspec.json.encode(body), headers=headers, timeout=60
+            ).json()
+        except requests.RequestException as error:
+            raise SourceUnavailable(f"{method}: the node at {self.url} does not answer.") from error
         if "error" in answer:
             raise SourceUnavailable(f"{method}: {answer['error'].get('message')}.")
         return answer["result"]
