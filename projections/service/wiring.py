@@ -18,135 +18,19 @@ from typing import Any
 import msgspec
 
 import projections
-from eventstore.errors import StoreError
-from eventstore.ingest import Ingested, Ingestor
 from eventstore.journal import Kind
-from eventstore.lease import Lease
 from eventstore.records import Filter, Log, Watch
-from eventstore.request import Request
 from eventstore.secret import public
 from eventstore.store import Store
 from projections.decoding import Decoder
 from projections.errors import ConfigurationError, DecodingError, ProjectorError
 from projections.fold import Projection
 from projections.projectors import Projector
-from projections.publisher import Published, Publisher
 from projections.routes import Route, bind
-from projections.runner import Folded, Runner
 from projections.service import config as settings
+from projections.service.stages import FoldStage, IngestStage, PublishStage
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
-
-
-class IngestStage:
-    """The ingester of one chain, with its source opened late and closed after errors."""
-
-    def __init__(self, plan: Plan, chain: str, *, first: int | None = None, last: int | None = None) -> None:
-        self.name = f"ingest {chain}"
-        self.chain = chain
-        from eventstore.sources.rpc import RpcSource
-
-        chosen = plan.config.chains[chain]
-        self.lease = Lease(plan.store, f"ingest:{chosen.chain_id}")
-        self._source = RpcSource(chosen.rpc[0], finality=chosen.finality)
-        self._ingestor = Ingestor(
-            plan.store,
-            self._source,
-            self.lease,
-            chain_id=chosen.chain_id,
-            watches=[
-                narrowed
-                for watch in plan.watches(chain)
-                if (narrowed := _narrowed(watch, first, last)) is not None
-            ],
-        )
-
-    def open(self) -> None:
-        self._ingestor.open()
-
-    def step(self) -> Ingested:
-        return self._ingestor.step()
-
-    def execute(self, request: Request) -> str:
-        """No command asks anything of an ingester."""
-        raise StoreError(f"{request.kind} is no request that {self.name} knows.")
-
-    def close(self) -> None:
-        self._ingestor.close()
-        self._source.close()
-
-
-class FoldStage:
-    """The runner of one projection."""
-
-    def __init__(self, plan: Plan, projection: Projection) -> None:
-        self.name = f"project {projection.name}"
-        self.projection = projection
-        self.lease = Lease(plan.store, f"project:{projection.name}:{projection.fingerprint[:12]}")
-        self.runner = Runner(plan.store, self.lease, projection)
-
-    def open(self) -> None:
-        """Nothing: the store is open."""
-
-    def step(self) -> Folded:
-        return self.runner.step()
-
-    def execute(self, request: Request) -> str:
-        """Does what a command asked for, and says what that was."""
-        match request.kind:
-            case "rollback":
-                to, hold = request.arguments["to"], request.arguments["hold"]
-                done = self.runner.rollback(to, hold=hold)
-                if done.state == "building":
-                    return f"block {to} is below what can be undone: a build from the first block began"
-                waits = "and waits there" if hold else "and goes on from there"
-                return f"rewound to block {done.block}, {done.changed:,} documents changed, {waits}"
-            case "resume":
-                self.runner.resume()
-                return "goes on"
-            case "rebuild":
-                if request.arguments["back"]:
-                    return f"generation {self.runner.back().id} is taken up again"
-                made = self.runner.rebuild(promote=request.arguments["promote"])
-                return f"generation {made.id} is being built"
-            case "retry":
-                return self.runner.retry()
-            case "skip":
-                return self.runner.skip(**request.arguments)
-            case kind:
-                raise StoreError(f"{kind} is no request that {self.name} knows.")
-
-    def close(self) -> None:
-        """Nothing is held between steps."""
-
-
-class PublishStage:
-    """The publisher of one projection into one sink."""
-
-    def __init__(self, plan: Plan, projection: Projection, sink: Sink) -> None:
-        self.name = f"publish {projection.name}.{sink.name}"
-        self.lease = Lease(plan.store, f"publish:{projection.name}.{sink.name}")
-        self.publisher = Publisher(
-            plan.store,
-            self.lease,
-            sink,
-            projection=projection.name,
-            chain_id=projection.chain_id,
-        )
-        self.sink = sink
-
-    def open(self) -> None:
-        self.sink.open()
-
-    def step(self) -> Published:
-        return self.publisher.step()
-
-    def execute(self, request: Request) -> str:
-        """No command asks anything of a publisher."""
-        raise StoreError(f"{request.kind} is no request that {self.name} knows.")
-
-    def close(self) -> None:
-        self.sink.close()
 
 
 class Plan:
@@ -209,18 +93,25 @@ class Plan:
 
     def ingest(self, *, first: int | None = None, last: int | None = None) -> list[IngestStage]:
         """One stage per chain; with `first` or `last` it fetches that range only."""
-        return [
-            IngestStage(self, chain, first=first, last=last)
-            for chain in self.config.chains
-            if self.watches(chain)
-        ]
+        from eventstore.sources.rpc import RpcSource
+
+        stages = []
+        for name, chain in self.config.chains.items():
+            narrowed = [_narrowed(watch, first, last) for watch in self.watches(name)]
+            watches = [watch for watch in narrowed if watch is not None]
+            if watches:
+                source = RpcSource(chain.rpc[0], finality=chain.finality)
+                stages.append(
+                    IngestStage(self.store, source, chain=name, chain_id=chain.chain_id, watches=watches)
+                )
+        return stages
 
     def fold(self) -> list[FoldStage]:
-        return [FoldStage(self, projection) for projection in self.projections.values()]
+        return [FoldStage(self.store, projection) for projection in self.projections.values()]
 
     def publish(self) -> list[PublishStage]:
         return [
-            PublishStage(self, self.projections[name], sink)
+            PublishStage(self.store, self.projections[name], sink)
             for name in self.projections
             for sink in self.sinks(name)
         ]
@@ -311,14 +202,6 @@ class Plan:
     def data(self) -> Path:
         """Where embedded servers keep their files: beside the configuration."""
         return self.config.folder / "chainfold-data"
-
-
-def _narrowed(watch: Watch, first: int | None, last: int | None) -> Watch | None:
-    """The part of a watch that lies within a range, None where nothing does."""
-    low = max(watch.first_block, first or 0)
-    ends = [end for end in (watch.last_block, last) if end is not None]
-    high = min(ends) if ends else None
-    return None if high is not None and low > high else Watch(watch.filter, low, high)
 
 
 @contextmanager
@@ -434,3 +317,11 @@ def _import(name: str, where: str) -> ModuleType:
                 hint=f"Known are {', '.join(known)}; your own are named module:Class.",
             ) from error
         raise
+
+
+def _narrowed(watch: Watch, first: int | None, last: int | None) -> Watch | None:
+    """The part of a watch that lies within a range, None where nothing does."""
+    low = max(watch.first_block, first or 0)
+    ends = [end for end in (watch.last_block, last) if end is not None]
+    high = min(ends) if ends else None
+    return None if high is not None and low > high else Watch(watch.filter, low, high)

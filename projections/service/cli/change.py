@@ -18,14 +18,15 @@ from projections.service import loops
 from projections.service.cli.app import Json, app, configuration, out, print_json, table
 from projections.service.cli.pipeline import recorded
 from projections.service.cli.progress import Summary, showing
-from projections.service.wiring import FoldStage, Plan, planned
+from projections.service.stages import FoldStage
+from projections.service.wiring import Plan, planned
 from projections.state import GenerationState
 
 Name = Annotated[str, typer.Argument(metavar="PROJECTION", help="Which projection.")]
 
 
 def _stage(plan: Plan, projection: str) -> FoldStage:
-    return FoldStage(plan, plan.named(projection))
+    return FoldStage(plan.store, plan.named(projection))
 
 
 @app.command()
