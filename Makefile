@@ -47,7 +47,8 @@ lint: install
 	$(BIN)/lint-imports
 
 bench: install
-	$(BIN)/python -m bench.backfill --events 100000
+	$(BIN)/python -m bench.backfill --store sqlite
+	$(BIN)/python -m bench.backfill --store postgresql
 
 clean:
 	rm -rf .venv node_modules

@@ -140,11 +140,12 @@ class Generations:
                 "UPDATE generations SET state = :state, entry = :entry, block = :block, "
                 "timestamp = :timestamp, documents = :documents, digest = :digest, floor = :floor, "
                 "revision = :revision, error = :error, promote = :promote, hold = :hold "
-                "WHERE id = :id AND state = :old_state "
+                "WHERE id = :id AND fingerprint = :fingerprint AND state = :old_state "
                 "AND entry = :old_entry AND block = :old_block AND revision = :old_revision"
             ),
             {
                 "id": old.id,
+                "fingerprint": old.fingerprint,  # SQLite gives the number of a dropped build again
                 "state": new.state,
                 "entry": new.entry,
                 "block": new.block,

@@ -187,7 +187,7 @@ class GenerationState:
         if self._tx.dialect.name == "postgresql":
             self._tx.exec_driver_sql(
                 "INSERT INTO documents (generation, key, body) "
-                "SELECT %s, * FROM unnest(%s::text[], %s::bytea[]) "
+                "SELECT %s, * FROM unnest(%b::text[], %b::bytea[]) "
                 "ON CONFLICT (generation, key) DO UPDATE SET body = excluded.body",
                 (self._generation, [key for key, _ in rows], [body for _, body in rows]),
             )
@@ -209,8 +209,17 @@ class GenerationState:
     def _delete(self, table: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         if not rows:
             return
-        mark = "%s" if self._tx.dialect.name == "postgresql" else "?"
-        match = " AND ".join(f"{column} = {mark}" for column in ("generation", *columns))
+        if self._tx.dialect.name == "postgresql":
+            listed = ", ".join(columns)
+            arrays = ", ".join(["%b::text[]"] * len(columns))
+            match = " AND ".join(f"t.{column} = gone.{column}" for column in columns)
+            self._tx.exec_driver_sql(
+                f"DELETE FROM {table} t USING unnest({arrays}) AS gone ({listed}) "
+                f"WHERE t.generation = %s AND {match}",
+                (*[list(values) for values in zip(*rows, strict=True)], self._generation),
+            )
+            return
+        match = " AND ".join(f"{column} = ?" for column in ("generation", *columns))
         self._tx.exec_driver_sql(
             f"DELETE FROM {table} WHERE {match}",
             [(self._generation, *row) for row in rows],
@@ -240,7 +249,7 @@ class Changes:
         if self._tx.dialect.name == "postgresql":
             self._tx.exec_driver_sql(
                 "INSERT INTO changes (projection, key, revision) "
-                "SELECT %s, unnest(%s::text[]), %s "
+                "SELECT %s, unnest(%b::text[]), %s "
                 "ON CONFLICT (projection, key) DO UPDATE SET revision = excluded.revision",
                 (self._projection, list(keys), revision),
             )

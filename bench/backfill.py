@@ -1,0 +1,165 @@
+"""How many events a second go from a node to documents committed in SQL, and from the journal again.
+
+    python -m bench.backfill --events 100000 --users 50000 --store sqlite --runs 3 --seed 1
+
+Every step runs in a process of its own; what is shown are medians over the runs. All roads must come
+to the same graph, or nothing is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+from rich.console import Console
+from rich.table import Table
+
+from bench import floor, node, ours, stores
+from bench.outcome import Outcome
+from bench.scenario import Scenario
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class Run(Struct, frozen=True):
+    """One run of all steps over one store; `journal` and `documents` are bytes on disk."""
+
+    node: Outcome
+    floor: Outcome
+    ingest: Outcome
+    fold: Outcome
+    replay: Outcome
+    rebuild: Outcome
+    journal: int
+    documents: int
+
+
+class Report(Struct, frozen=True):
+    """What is written down: everything measured, and on what."""
+
+    at: datetime
+    machine: str
+    python: str
+    store: str
+    scenario: Scenario
+    runs: list[Run]
+
+
+def run(scenario: Scenario, uri: str | None, url: str) -> Run:
+    """One run. Raises `RuntimeError` where two roads disagree."""
+    served = _alone(floor.read_only, url)
+    with stores.empty(uri) as store:
+        bare = _alone(floor.backfill, url, store)
+    with stores.empty(uri) as store:
+        before = stores.size(store)
+        ingest = _alone(ours.ingest, url, store)
+        journal = stores.size(store)
+        fold = _alone(ours.fold, url, store)
+        documents = stores.size(store)
+        replay = _alone(floor.replay, store)
+        rebuild = _alone(ours.rebuild, url, store)
+    for outcome in (bare, fold, replay, rebuild):
+        if (outcome.events, outcome.digest) != (scenario.events, bare.digest):
+            raise RuntimeError(f"The roads do not lead to the same graph: {outcome}, {bare}.")
+    return Run(served, bare, ingest, fold, replay, rebuild, journal - before, documents - journal)
+
+
+def table(report: Report) -> Table:
+    """The medians."""
+    runs, events = report.runs, report.scenario.events
+    shown = Table(title=f"{events:,} registrations, {report.store}, median of {len(runs)}")
+    for column in ("", "seconds", "CPU", "events/s", "of the floor", "peak MiB"):
+        shown.add_column(column, justify="left" if not column else "right")
+
+    def row(name: str, outcomes: list[Outcome], beside: list[Outcome] | None = None) -> None:
+        seconds = median(item.seconds for item in outcomes)
+        ratio = "" if beside is None else f"{median(item.seconds for item in beside) / seconds:.0%}"
+        cpu = median(item.cpu for item in outcomes)
+        peak = median(item.peak for item in outcomes) / 2**20
+        shown.add_row(name, f"{seconds:.2f}", f"{cpu:.2f}", f"{events / seconds:,.0f}", ratio, f"{peak:.0f}")
+
+    bare, replay = [item.floor for item in runs], [item.replay for item in runs]
+    row("node, read and thrown away", [item.node for item in runs])
+    shown.add_section()
+    row("floor of the backfill", bare)
+    row("RPC to journal", [item.ingest for item in runs])
+    row("journal to documents", [item.fold for item in runs])
+    row("RPC to documents", [_both(item.ingest, item.fold) for item in runs], bare)
+    shown.add_section()
+    row("floor of the rebuild", replay)
+    row("rebuild from the journal", [item.rebuild for item in runs], replay)
+    parts = ", ".join(
+        f"{name} {median(item.parts[name] for item in bare) / median(item.seconds for item in bare):.0%}"
+        for name in bare[0].parts
+    )
+    count = runs[0].fold.documents
+    journal, documents = median(item.journal for item in runs), median(item.documents for item in runs)
+    shown.caption = (
+        f"floor of the backfill: {parts}\n{journal / events:.0f} bytes a log in the journal, "
+        f"{documents / count:.0f} a document ({count:,} documents)"
+    )
+    return shown
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.backfill", description=__doc__.splitlines()[0])
+    for field in msgspec.structs.fields(Scenario):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=int, default=field.default)
+    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="where to write what was measured (bench/results/)")
+    chosen = vars(parser.parse_args())
+    store, count, path = chosen.pop("store"), chosen.pop("runs"), chosen.pop("json")
+    scenario = Scenario(**chosen)
+    console = Console()
+    runs = []
+    with node.serving(scenario) as url, stores.server(store) as uri:
+        for number in range(count):
+            with console.status(f"run {number + 1} of {count}"):
+                runs.append(run(scenario, uri, url))
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+    at = datetime.now(UTC)
+    report = Report(at, machine, platform.python_version(), store, scenario, runs)
+    path = path or RESULTS / f"{at:%Y%m%dT%H%M%S}-{store}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+    console.print(table(report))
+
+
+def _both(first: Outcome, second: Outcome) -> Outcome:
+    """One after the other, as `sync` does it."""
+    return Outcome(
+        first.seconds + second.seconds,
+        first.cpu + second.cpu,
+        first.events,
+        peak=max(first.peak, second.peak),
+    )
+
+
+def _alone(step: Callable[..., Outcome], *args: Any) -> Outcome:
+    """The step in a fresh process: nothing is warm, and its memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_measured, step, *args).result()
+
+
+def _measured(step: Callable[..., Outcome], *args: Any) -> Outcome:
+    outcome = step(*args)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return replace(outcome, peak=peak if sys.platform == "darwin" else peak * 1024)
+
+
+if __name__ == "__main__":
+    main()
