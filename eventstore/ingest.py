@@ -149,10 +149,11 @@ class Ingestor:
         with self._store.read() as tx:
             known = Tail(tx, self._chain).headers()
             entry = Journal(tx, self._chain).head()
-            gap = self._lowest_gap(tx, min(view.finalized, view.head.number))
+            final = min(view.finalized, known[-1].number if known else view.head.number)
+            gap = self._lowest_gap(tx, min(final, view.head.number))
             holes = [] if gap else self._holes(tx, known, view.finalized)
         if gap is not None:
-            return self._fetch_range(view, *gap, entry=entry)
+            return self._fetch_range(view, *gap, entry=entry, known=known)
         if holes:
             return self._fetch_blocks(view, holes, entry=entry, extend=False)
         fresh = self._next_headers(view, known)
@@ -171,7 +172,7 @@ class Ingestor:
         final = self._source.finalized()
         if final is None or final.number > head.number:
             return finalized  # no tag, or two nodes behind one name: it is from the one ahead
-        if final.number < finalized or (final.number == finalized and known):
+        if known and final.number <= min(finalized, known[-1].number):
             return finalized
         for header in known:
             if header.number == final.number and header.hash != final.hash:
@@ -183,7 +184,7 @@ class Ingestor:
         with self._lease.commit() as tx:
             self._unmoved(tx, entry)
             Tail(tx, self._chain).finalize(final)
-        return final.number
+        return max(final.number, finalized)
 
     def _compare(self, known: Sequence[Header], head: Header) -> Rewind | Extend | Wait:
         tip = known[-1]
@@ -220,8 +221,11 @@ class Ingestor:
     def _rewind(self, view: _View, to: int, *, entry: int, known: Sequence[Header]) -> Ingested:
         with self._lease.commit() as tx:
             self._unmoved(tx, entry)
-            orphaned = Journal(tx, self._chain).orphan(to + 1)
-            Tail(tx, self._chain).cut_above(to)
+            journal, tail = Journal(tx, self._chain), Tail(tx, self._chain)
+            orphaned = journal.orphan(to + 1)
+            tail.cut_above(to)
+            if not tail.headers():  # what stays below is held to the chain by the newest of it
+                tail.extend(journal.canonical_blocks_below(to + 1, 1))
         self._view = None
         return Ingested(
             view.head.number,
@@ -250,7 +254,13 @@ class Ingestor:
         return missing, BlockRange(first, min(ends + starts))
 
     def _fetch_range(
-        self, view: _View, filters: Sequence[Filter], gap: BlockRange, *, entry: int
+        self,
+        view: _View,
+        filters: Sequence[Filter],
+        gap: BlockRange,
+        *,
+        entry: int,
+        known: Sequence[Header],
     ) -> Ingested:
         query = _query(filters)
         asked = self._window.take(gap.first, gap.last)
@@ -263,7 +273,8 @@ class Ingestor:
             raise
         logs = check(query, asked, answer)
         self._window = self._window.answered(asked, logs=len(logs))
-        blocks = self._blocks_of(logs, known={answer.last.number: answer.last})
+        anchor = next((header for header in known if header.number >= asked.last), None)
+        blocks = self._blocks_of(logs, known={answer.last.number: answer.last}, anchor=anchor)
         try:
             with self._lease.commit() as tx:
                 self._unmoved(tx, entry)
@@ -371,11 +382,23 @@ class Ingestor:
         }
         return sorted(wanted, key=_order)
 
-    def _blocks_of(self, logs: Sequence[Log], known: dict[int, Header]) -> dict[int, Header]:
+    def _blocks_of(
+        self, logs: Sequence[Log], known: dict[int, Header], *, anchor: Header | None
+    ) -> dict[int, Header]:
+        """The headers of these logs, of a chain on which the `anchor` above them still stands: else they
+        would be of one branch and what is stored beside them of another, and no later look would tell."""
         numbers = list(dict.fromkeys(log.block_number for log in logs))
-        missing = [number for number in numbers if number not in known]
+        wanted = numbers if anchor is None else [*numbers, anchor.number]
+        missing = [number for number in dict.fromkeys(wanted) if number not in known]
         headers = self._source.headers(missing) if missing else []
         blocks = known | {header.number: header for header in headers if header is not None}
+        if anchor is not None:
+            above = blocks.get(anchor.number)
+            if above is None or above.hash != anchor.hash:
+                raise BlockUnknown(
+                    f"Block {anchor.number} is no longer the one that was final: the chain moved below it.",
+                    hint="It will be asked again.",
+                )
         check_headers(numbers, [blocks.get(number) for number in numbers], logs)
         return blocks
 

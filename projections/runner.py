@@ -94,7 +94,8 @@ class Runner:
         with self._lease.commit() as tx:
             generations = Generations(tx, self._projection.name)
             waiting = generations.building()
-            if promote and waiting is not None and not waiting.promote:
+            mine = waiting is not None and waiting.fingerprint == self._projection.fingerprint
+            if promote and waiting is not None and mine and not waiting.promote:
                 generations.advance(waiting, replace(waiting, promote=True))
                 return replace(waiting, promote=True)
             return self._create(generations, promote=promote)
@@ -372,7 +373,9 @@ class Runner:
         self, generation: Generation, delta: Delta, *, entry: int, block: int, error: str | None
     ) -> Generation:
         digest = (int.from_bytes(generation.digest, "big") + delta.digest) % 2**256
-        takes_revision = bool(delta.changed) and generation.state == "live"
+        takes_revision = (
+            bool(delta.changed) and generation.state != "building"
+        )  # what is served, stale or not
         return replace(
             generation,
             entry=entry,

@@ -18,7 +18,7 @@ from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, StoreError
 from eventstore.ingest import Ingested
-from eventstore.lease import Lease
+from eventstore.lease import TTL, Lease
 from eventstore.request import Request, Requests
 from projections.publisher import Published
 from projections.runner import Folded
@@ -143,6 +143,10 @@ class Worker(threading.Thread):
     def wake(self) -> None:
         self._wake.set()
 
+    def abandon(self) -> None:
+        """Gives the lease back over the head of a step that does not end: its commit will be refused."""
+        _release(self._stage.lease)
+
     def run(self) -> None:
         pauses = _Pauses()
         while not self._halt.is_set():
@@ -192,7 +196,7 @@ def held(leases: Sequence[Lease]) -> Iterator[None]:
     done = threading.Event()
 
     def renew() -> None:
-        while not done.wait(min(lease.ttl for lease in leases) / 3):
+        while not done.wait(min((lease.ttl for lease in leases), default=TTL) / 3):
             for lease in taken:
                 try:
                     lease.renew()

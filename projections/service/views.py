@@ -84,7 +84,9 @@ def chain_status(store: Store, chain_id: int, watches: Iterable[Watch]) -> Chain
         tail = Tail(tx, chain_id)
         known, finalized = tail.headers(), tail.finalized()
         coverage = Coverage(tx, chain_id)
-        through = [coverage.through(watch) for watch in watches]
+        wanted = list(watches)
+        through = [coverage.through(watch) for watch in wanted]
+        begun = all(last >= watch.first_block for last, watch in zip(through, wanted, strict=True))
         reorgs, last_reorg = tx.execute(
             text(
                 "SELECT count(*), max(recorded_at) FROM entries WHERE chain_id = :chain AND kind = 'orphaned'"
@@ -101,7 +103,7 @@ def chain_status(store: Store, chain_id: int, watches: Iterable[Watch]) -> Chain
         return ChainStatus(
             head=max([*(header.number for header in known[-1:]), head or 0]) or head,
             finalized=None if finalized < 0 else finalized,
-            covered_to=min(through) if through else None,
+            covered_to=min(through) if through and begun else None,
             proven_to=None,
             entries=Journal(tx, chain_id).head(),
             logs=int(logs),

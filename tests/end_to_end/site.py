@@ -7,7 +7,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,9 +26,39 @@ from tests.oracle import plain
 SIGNATURE = "ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)"
 TOPIC = parse(SIGNATURE).topic0
 CONTRACT = bytes.fromhex("51" * 20)
-COMMAND = [sys.executable, "-W", "error", "-c", "from projections.service.cli import main; main()"]
 PATIENCE = 60.0
 """Seconds after which a command that has not ended is a failure."""
+
+WORKSHOP = """
+import json, os, sys
+import alembic.command, psycopg, sqlalchemy.dialects.postgresql.psycopg, sqlalchemy.dialects.sqlite, web3
+import eventstore.sources.rpc, projections.service.migrate, projections.projectors.referrals
+import projections.sinks.mongo, projections.sinks.redis
+from projections.service.cli import main
+
+for line in sys.stdin:
+    order = json.loads(line)
+    if "poll" in order:
+        pid, status = os.waitpid(order["poll"], os.WNOHANG)
+        print(os.waitstatus_to_exitcode(status) if pid else "running", flush=True)
+        continue
+    child = os.fork()
+    if child:
+        print(child, flush=True)
+        continue
+    os.chdir(order["folder"])
+    os.environ.update(order["environment"])
+    sys.path[0] = order["folder"]
+    for number, name in enumerate((os.devnull, order["out"], order["err"])):
+        os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
+    if order["largest_file"]:
+        import resource, signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"],) * 2)
+    sys.argv[1:] = order["arguments"]
+    main()
+"""
 
 
 class Done(Struct, frozen=True):
@@ -49,11 +80,86 @@ class Done(Struct, frozen=True):
         return line.removeprefix("chainfold: ")
 
 
+class Workshop:
+    """A process that has imported everything, and forks one for each command: a second less for each,
+    and kills fall into the work. From the first line of `main` on they are what the command is."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", WORKSHOP],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, **order: object) -> str:
+        """One order, one line of answer: the pid of what was started, or how it ended."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(msgspec.json.encode(order).decode() + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline().strip()
+
+    def close(self) -> None:
+        self._process.communicate(timeout=PATIENCE)
+
+
+class Command:
+    """A command that was started. Its pid stays its own until it was seen to have ended."""
+
+    def __init__(self, workshop: Workshop, folder: Path, arguments: Sequence[str], **order: object) -> None:
+        self._workshop = workshop
+        self._folder = folder / "said" / str(len(list((folder / "said").iterdir())))
+        self._folder.mkdir()
+        for name in ("out", "err"):
+            (self._folder / name).touch()  # it may be killed before it says anything
+        self._code: int | None = None
+        self.pid = int(
+            workshop.ask(
+                arguments=arguments,
+                folder=str(folder),
+                out=str(self._folder / "out"),
+                err=str(self._folder / "err"),
+                **order,
+            )
+        )
+
+    @property
+    def runs(self) -> bool:
+        if self._code is None and (answer := self._workshop.ask(poll=self.pid)) != "running":
+            self._code = int(answer)
+        return self._code is None
+
+    def signal(self, number: signal.Signals) -> None:
+        if self._code is None:
+            os.kill(self.pid, number)
+
+    def end(self) -> Done:
+        """Waits for it; one that hangs is killed, and fails the test with what it said."""
+        deadline = time.monotonic() + PATIENCE
+        while self.runs:
+            time.sleep(0.005)
+            if time.monotonic() > deadline:
+                self.kill()
+                raise AssertionError(f"the command did not end within {PATIENCE} s: {self._said()}")
+        return self._said()
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        while self.runs:
+            time.sleep(0.001)
+
+    def _said(self) -> Done:
+        out, err = ((self._folder / name).read_text() for name in ("out", "err"))
+        return Done(0 if self._code is None else self._code, out, err)
+
+
 class Site:
     """A folder with a chainfold.toml, and the command in it. `settings` is what the file says."""
 
-    def __init__(self, folder: Path, *, rpc: str, **tables: Mapping[str, Any]) -> None:
+    def __init__(self, workshop: Workshop, folder: Path, *, rpc: str, **tables: Mapping[str, Any]) -> None:
+        (folder / "said").mkdir(parents=True)
         self.folder = folder
+        self._workshop = workshop
         self.settings: dict[str, Any] = {
             "store": {"url": "sqlite:///store.db"},
             "chains": {"main": {"rpc": [rpc], "chain_id": 31_337, "poll": "100ms"}},
@@ -88,37 +194,20 @@ class Site:
         (self.folder / "chainfold.toml").write_text(_toml(self.settings))
 
     def start(
-        self,
-        *arguments: str,
-        environment: Mapping[str, str] | None = None,
-        prepare: Callable[[], None] | None = None,
-    ) -> subprocess.Popen[str]:
-        """The command, running. `prepare` is called in the child before it begins."""
-        return subprocess.Popen(
-            [*COMMAND, *arguments],
-            cwd=self.folder,
-            env={**os.environ, "COLUMNS": "80", **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=prepare,  # noqa: PLW1509 - sets a limit of the child, touches no lock
+        self, *arguments: str, environment: Mapping[str, str] | None = None, largest_file: int = 0
+    ) -> Command:
+        """The command, running. With `largest_file` no file of it may grow past so many bytes."""
+        return Command(
+            self._workshop,
+            self.folder,
+            arguments,
+            environment={"COLUMNS": "80", **(environment or {})},
+            largest_file=largest_file,
         )
 
     def run(self, *arguments: str, **options: Any) -> Done:
         """The command, run to its end."""
-        return ended(self.start(*arguments, **options))
-
-
-def ended(process: subprocess.Popen[str]) -> Done:
-    """Waits for a command; one that hangs is killed, and fails the test with what it said."""
-    try:
-        out, err = process.communicate(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGABRT)
-        out, err = process.communicate()
-        raise AssertionError(f"the command did not end within {PATIENCE} s: {out}{err}") from None
-    return Done(process.returncode, out, err)
+        return self.start(*arguments, **options).end()
 
 
 # --- registrations ---

@@ -40,4 +40,6 @@ def _tell(sentence: str) -> None:
     """One line on stderr; with --debug the traceback of what is being handled before it."""
     if options.debug:
         traceback.print_exc()
-    print(f"chainfold: {' '.join(sentence.split())}", file=sys.stderr)
+    line = " ".join(sentence.split())
+    end = "" if line.endswith((".", "?")) else "."  # a driver's own words may end anyhow
+    print(f"chainfold: {line}{end}", file=sys.stderr)

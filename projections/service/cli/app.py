@@ -10,11 +10,25 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 from projections.service.config import Config, load
 
+ORDER = ("demo", "init", "check", "sync", "run", "status", "show", "stats", "events")
+"""The commands as one comes to need them; the others follow."""
+
+
+class _InOrder(TyperGroup):
+    """Lists the commands in the order of their use."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        there = super().list_commands(ctx)
+        return [name for name in ORDER if name in there] + [name for name in there if name not in ORDER]
+
+
 app = typer.Typer(
     name="chainfold",
+    cls=_InOrder,
     help="Folds the events of smart contracts into MongoDB documents and Redis hashes.",
     no_args_is_help=True,
     add_completion=False,
@@ -55,7 +69,9 @@ def configuration() -> Config:
 
 def out() -> Console:
     """Standard output, for people: as wide as the terminal, never wrapped into a pipe."""
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False, markup=False)
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False)
+    return Console(soft_wrap=True, width=100_000, highlight=False, markup=False)
 
 
 def note(text: str) -> None:

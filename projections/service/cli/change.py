@@ -40,8 +40,9 @@ def rebuild(
         bool, typer.Option("--back", help="Take up again what this code built before other code did.")
     ] = False,
 ) -> None:
-    """Fold a projection anew from the first block, beside what is served; then replace it.
+    """Fold a projection anew, then replace what is served.
 
+    It folds from the first block, beside what is served.
     With --no-promote it waits, and says what differs; a later `rebuild` then puts it in place.
     """
     with planned(configuration()) as plan, recorded(plan.store, f"rebuild {projection}"):
@@ -106,7 +107,10 @@ def rollback(
     to_block: Annotated[int, typer.Option(min=0, help="The newest block whose events stay folded.")],
     hold: Annotated[bool, typer.Option("--hold", help="Wait there until `chainfold resume`.")] = False,
 ) -> None:
-    """Rewind a projection's documents to a past block; it replays from there, or waits with --hold."""
+    """Rewind a projection to a past block.
+
+    It replays from there, or waits with --hold.
+    """
     with planned(configuration()) as plan, recorded(plan.store, f"rollback {projection}"):
         served = _generations(plan, projection)[0]
         if served is not None and to_block < served.floor:

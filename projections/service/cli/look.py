@@ -24,7 +24,10 @@ def status(
     as_json: Json = False,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 where anything is in error.")] = False,
 ) -> None:
-    """Per chain, projection and sink: where it is, how far behind, in which state."""
+    """Where everything stands, and how far behind.
+
+    Per chain, projection and sink; with --check the exit code is 1 where anything is in error.
+    """
     with planned(configuration()) as plan:
         found = whole_status(plan)
     if as_json:
@@ -157,7 +160,7 @@ def _touch(item: Touch) -> dict[str, Any]:
 def stats(
     projection: Annotated[str, typer.Argument(help="Which projection.")], *, as_json: Json = False
 ) -> None:
-    """The totals: of the fold, and of MongoDB by its own aggregation beside it."""
+    """The totals, and what MongoDB itself counts beside them."""
     from projections.sinks.mongo import MongoSink
 
     with planned(configuration()) as plan:
@@ -167,7 +170,8 @@ def stats(
         totals = {"fold": views.totals(plan.store, projection, fields)}
         for sink in plan.sinks(projection):
             if isinstance(sink, MongoSink):
-                totals["mongo"] = sink.totals(fields)
+                counted = sink.totals(fields)
+                totals["mongo"] = {"documents": counted.pop("count"), **counted}
             sink.close()
     if as_json:
         print_json(totals)
@@ -193,7 +197,10 @@ def events(
     limit: Annotated[int, typer.Option(min=1)] = 1000,
     as_json: Json = False,
 ) -> None:
-    """The raw history, as it was learned; nothing is ever removed from it."""
+    """The raw history, as it was learned.
+
+    Nothing is ever removed from it: what left the chain is shown by --orphaned or --all.
+    """
     which = None if every else orphaned
     found: list[dict[str, Any]] = []
     with planned(configuration()) as plan:

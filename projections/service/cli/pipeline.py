@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +23,8 @@ from projections.service.cli.progress import Summary, logged, showing
 from projections.service.wiring import Plan, planned
 
 STAGES = ("ingest", "project", "publish")
+GRACE = 5.0
+"""Seconds that a service which is told to stop gives its steps to end; supervisors kill after ten."""
 
 
 @app.command()
@@ -54,7 +58,7 @@ def sync(
     ] = loops.TRIES,
     as_json: Json = False,
 ) -> None:
-    """Catch up once: fetch what is missing, fold it, publish it, exit."""
+    """Catch up once: fetch, fold, publish, exit."""
     if from_block is not None and to_block is not None and from_block > to_block:
         raise ConfigurationError(f"--from-block {from_block} is above --to-block {to_block}.")
     with planned(configuration()) as plan, recorded(plan.store, "sync") as note:
@@ -111,7 +115,10 @@ def run(
         str, typer.Option(help="Stages to run here, of ingest,project,publish; default all.")
     ] = ",".join(STAGES),
 ) -> None:
-    """The service: follow the chain until told to stop (SIGTERM, Ctrl-C)."""
+    """The service: follow the chain until told to stop.
+
+    SIGTERM or Ctrl-C ends it: steps that have begun are finished, leases are given back.
+    """
     wanted = [part.strip() for part in only.split(",") if part.strip()]
     if not wanted:
         raise ConfigurationError("--only names no stage.", hint=f"Known are {', '.join(STAGES)}.")
@@ -122,11 +129,18 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with planned(configuration()) as plan, recorded(plan.store, "run"):
-        follow(plan, stop, wanted)
+        all_ended = follow(plan, stop, wanted)
+    if not all_ended:  # threads that wait for a node would hold up the exit for as long
+        sys.stderr.flush()
+        os._exit(0)
 
 
-def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> None:
-    """Runs a worker per stage until `stop`; each finishes its step and gives its lease back."""
+def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
+    """Runs a worker per stage until `stop`; each finishes its step and gives its lease back.
+
+    False where some step did not end within the grace: its lease is given back all the same, so whatever
+    it still does is refused.
+    """
     observe, requests = logged(), Requests(plan.store)
     polls = {name: chain.poll for name, chain in plan.config.chains.items()}
     slowest = min(polls.values(), default=2.0)
@@ -147,11 +161,16 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> None:
         pass
     for worker in workers:
         worker.wake()
+    deadline = time.monotonic() + GRACE
     for worker in workers:
-        worker.join(timeout=30)
+        worker.join(timeout=max(0.0, deadline - time.monotonic()))
     for worker in workers:
         if worker.crash is not None:
             raise worker.crash
+    late = [worker for worker in workers if worker.is_alive()]
+    for worker in late:
+        worker.abandon()
+    return not late
 
 
 class recorded:  # noqa: N801 - reads as a verb: with recorded(store, "sync") as note

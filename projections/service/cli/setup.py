@@ -37,10 +37,13 @@ def init(
         try:
             chain_id = source.identity().chain_id
         except ChainfoldError as error:
-            chain_id, note = 1, f"chain_id is a guess, the node could not be asked: {error}"
+            chain_id, note = 1, f"chain_id = 1 is a guess, the node did not say: {error.message}"
         finally:
             source.close()
-    target.write_text(settings.template(rpc=rpc, chain_id=chain_id, contract=address))
+    try:
+        target.write_text(settings.template(rpc=rpc, chain_id=chain_id, contract=address))
+    except OSError as error:
+        raise ConfigurationError(f"{target} cannot be written: {error.strerror}.") from error
     out().print(f"Wrote {target}.")
     if note:
         out().print(note)
@@ -52,7 +55,10 @@ def init(
 
 @app.command()
 def check(*, as_json: Json = False) -> None:
-    """Configuration, events, nodes, stores, sinks: what would fail, before it does."""
+    """What would fail, before it does.
+
+    Tries the configuration, the events, every node, the store and the sinks.
+    """
     from projections.service.migrate import ensure
 
     config = configuration()

@@ -77,4 +77,5 @@ def _reason(error: theirs.PyMongoError) -> str:
     if isinstance(error, theirs.BulkWriteError):
         concerns = error.details.get("writeConcernErrors", [])
         return "; ".join(str(concern.get("errmsg")) for concern in concerns) or str(error)
-    return str(error).split(", Timeout:")[0].split(", full error:")[0].strip()
+    said = str(error).split(", Timeout:")[0].split(", full error:")[0]
+    return said.split(" (configured timeouts:")[0].strip()
