@@ -423,6 +423,15 @@ class Ingestor:
         if Journal(tx, self._chain).head() != entry:
             raise Fenced("The journal moved under this step; nothing was written.")
 
+    def note_failure(self, reason: str) -> None:
+        """Writes down, for `status`, why the source could not be read; the next look that ends well
+        takes it back."""
+        with self._lease.commit() as tx:
+            tx.execute(
+                text("UPDATE progress SET error = :reason WHERE chain_id = :chain"),
+                {"chain": self._chain, "reason": reason},
+            )
+
     def _note(self, view: _View) -> None:
         """Writes down, for `status`, that all is fetched as of now."""
         with self._lease.commit() as tx:

@@ -79,6 +79,8 @@ class Store:
         where = f"The event store {public(self.url)}"
         if "database" in text and "does not exist" in text:
             return StoreError(f"{where} does not exist.", hint="Create it, or mend store.url.")
+        if "unable to open database" in text or "not a database" in text:
+            return StoreError(f"{where} cannot be opened: {text}.", hint="Mend store.url, or its folder.")
         if "password authentication failed" in text:
             return StoreError(f"{where} refuses the password.", hint="Mend store.url.")
         if any(

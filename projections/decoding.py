@@ -8,6 +8,7 @@ specification does not allow: padding that is not zero, a bool of 2, an index be
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from eth_abi.abi import decode as decode_abi
@@ -160,6 +161,22 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(_plain(item) for item in value)
     return value
+
+
+def presented(value: Any, kind: str) -> Any:
+    """A decoded value as JSON shows it: bytes as hex, integers whose type is wider than 63 bits as decimal
+    strings (by type, so that a field does not change its kind with its value)."""
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, tuple):
+        parsed = parse_type(kind)
+        if parsed.arrlist:
+            return [presented(item, parsed.item_type.to_type_str()) for item in value]
+        inner = [part.to_type_str() for part in parsed.components]
+        return [presented(item, part) for item, part in zip(value, inner, strict=True)]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if parse_type(kind).sub > 63 else value
+    return str(value) if isinstance(value, Decimal) else value
 
 
 def wants(parameter: Parameter, kind: str) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from eventstore.errors import StoreError
+from eventstore.errors import SourceError, StoreError
 from eventstore.ingest import Ingested, Ingestor
 from eventstore.lease import Lease
 from eventstore.records import Watch
@@ -33,10 +34,21 @@ class IngestStage:
         self._ingestor = Ingestor(store, source, self.lease, chain_id=chain_id, watches=watches)
 
     def open(self) -> None:
-        self._ingestor.open()
+        with self._noting():
+            self._ingestor.open()
 
     def step(self) -> Ingested:
-        return self._ingestor.step()
+        with self._noting():
+            return self._ingestor.step()
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Writes down, for `status`, why the source could not be read."""
+        try:
+            yield
+        except SourceError as error:
+            self._ingestor.note_failure(str(error))
+            raise
 
     def execute(self, request: Request) -> str:
         """No command asks anything of an ingester."""

@@ -22,7 +22,7 @@ from eventstore.journal import Kind
 from eventstore.records import Filter, Log, Watch
 from eventstore.secret import public
 from eventstore.store import Store
-from projections.decoding import Decoder
+from projections.decoding import Decoder, presented
 from projections.errors import ConfigurationError, DecodingError, ProjectorError
 from projections.fold import Projection
 from projections.projectors import Projector
@@ -76,7 +76,7 @@ class Plan:
                 except DecodingError:
                     continue  # declared, but not of this shape: shown raw
                 return event.name, {
-                    item.name: "0x" + value.hex() if isinstance(value, bytes) else value
+                    item.name: presented(value, item.type)
                     for item, value in zip(event.parameters, values, strict=True)
                 }
         return None, {}

@@ -9,6 +9,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
+from eventstore.errors import SourceUnavailable
 from eventstore.sources.simulated import Emission, SimulatedChain
 from eventstore.sources.simulated_node import SimulatedNode
 from projections.errors import ForeignMarker
@@ -90,9 +91,10 @@ class Site:
         first: int | None = None,
         last: int | None = None,
         take_over: bool = False,
+        tries: int = 5,
     ) -> Summary:
         with planned(load(self.configured(store, poison))) as plan:
-            return synchronise(plan, first=first, last=last, take_over=take_over)
+            return synchronise(plan, first=first, last=last, take_over=take_over, tries=tries)
 
     def status(self, *, store: str = "one", poison: str = "halt") -> Status:
         with planned(load(self.configured(store, poison))) as plan:
@@ -231,3 +233,19 @@ def test_status_says_how_far_everything_is(tmp_path: Path, mongo: Mongo, node: S
     assert (projection.state, projection.block, projection.documents) == ("live", 40, 41)
     assert projection.lag_blocks == 0
     assert (found.sinks["referrals.mongo"].state, found.healthy) == ("current", True)
+
+
+def test_status_shows_a_node_that_is_down_until_it_answers_again(
+    tmp_path: Path, mongo: Mongo, node: SimulatedNode
+) -> None:
+    with node:
+        site = Site(tmp_path, mongo, node.url)
+        site.sync()
+        node.faults.down = True
+        with pytest.raises(SourceUnavailable):
+            site.sync(tries=1)
+        assert "503" in str(site.status().chains["local"].error)
+        assert not site.status().healthy
+        node.faults.down = False
+        site.sync()
+        assert site.status().healthy

@@ -13,7 +13,7 @@ from eth_abi.abi import encode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.decoding import Decoder
+from projections.decoding import Decoder, presented
 from projections.errors import DecodingError, SignatureError
 from projections.event import Event, Parameter, from_abi, parse
 
@@ -229,3 +229,12 @@ def test_dynamic_data_that_points_outside_itself_is_refused() -> None:
 def test_a_signature_that_cannot_be_parsed_is_refused_by_name(text: str, said: str) -> None:
     with pytest.raises(SignatureError, match=said):
         parse(text)
+
+
+def test_values_are_presented_by_their_declared_type() -> None:
+    """Never by their value: a field must not change its kind when it grows."""
+    assert presented(7, "uint256") == "7"
+    assert presented(7, "uint8") == 7
+    assert presented(True, "bool") is True
+    assert presented((1, b"\x01"), "(uint256,bytes1)") == ["1", "0x01"]
+    assert presented((b"\x01", b"\x02"), "bytes1[]") == ["0x01", "0x02"]

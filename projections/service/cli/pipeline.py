@@ -66,10 +66,12 @@ def sync(
         note(summary.line())
     if as_json:
         print_json(summary.record())
-        return
-    for line in (*summary.reorgs, *summary.notes):
-        out().print(line)
-    out().print(summary.line())
+    else:
+        for line in (*summary.reorgs, *summary.notes):
+            out().print(line)
+        out().print(summary.line())
+    if summary.halted:
+        raise typer.Exit(1)
 
 
 def synchronise(

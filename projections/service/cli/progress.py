@@ -40,6 +40,7 @@ class Summary:
         self.appended = self.orphaned = self.events = self.changed = self.sent = self.written = 0
         self.reorgs: list[str] = []
         self.notes: list[str] = []
+        self.halted: list[str] = []
         self.started = time.monotonic()
 
     def add(self, stage: str, record: Ingested | Folded | Published) -> None:
@@ -58,7 +59,8 @@ class Summary:
                 self.changed += record.changed
                 if record.promoted is not None:
                     self.notes.append(_promotion(record.projection, record.promoted))
-                if record.error is not None:
+                if record.error is not None and record.idle:
+                    self.halted.append(record.projection)
                     self.notes.append(f"{record.projection} is halted: {record.error}")
                 if record.state == "outdated":
                     self.notes.append(
