@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo test lint bench chaos clean
 
 help:
 	@echo "make demo     see it work: install what that needs, then run it on a local chain"
 	@echo "make test     install the rest, run every test on real servers"
 	@echo "make lint     ruff, mypy, import contracts"
 	@echo "make bench    the benchmark of docs/benchmarks.md"
+	@echo "make chaos    random schedules of crashes, zombies and reorgs, for as long as you like"
 	@echo "make clean    remove .venv and node_modules"
 
 install: .venv/.dev node_modules/.stamp
@@ -49,6 +50,12 @@ lint: install
 bench: install
 	$(BIN)/python -m bench.backfill --store sqlite
 	$(BIN)/python -m bench.backfill --store postgresql
+
+# SECONDS is how long to try schedules, SEED where to begin.
+SECONDS ?= 60
+SEED ?= 1
+chaos: install
+	$(BIN)/python -m tests.properties.chaos --seconds $(SECONDS) --seed $(SEED)
 
 clean:
 	rm -rf .venv node_modules

@@ -20,8 +20,8 @@ def test_whatever_happens_all_that_caught_up_is_the_plain_fold_of_the_chain(tmp_
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine(tmp_path),
         settings=settings(
-            max_examples=40,
-            stateful_step_count=30,
+            max_examples=150,
+            stateful_step_count=40,
             deadline=None,
             derandomize=True,
             database=None,
