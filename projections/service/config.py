@@ -147,6 +147,11 @@ def _chain(table: ChainTable, where: str) -> Chain:
     urls = [table.rpc] if isinstance(table.rpc, str) else table.rpc
     if not urls:
         raise ConfigurationError(f"{where}.rpc names no endpoint.")
+    if len(urls) > 1:
+        raise ConfigurationError(
+            f"{where}.rpc names {len(urls)} endpoints; moving from one to the next is not built yet.",
+            hint="Name one.",
+        )
     for place, url in enumerate(urls):
         if not url.startswith(("http://", "https://")):
             raise ConfigurationError(f"{where}.rpc[{place}] must begin with http:// or https://.")

@@ -45,7 +45,6 @@ class ChainTable(_Strict, frozen=True):
     chain_id: int
     finality: str | int = "finalized"
     poll: str = "2s"
-    websocket: str | None = None
 
 
 class ContractTable(_Strict, frozen=True):

@@ -73,8 +73,8 @@ def start(*arguments: str) -> tuple[subprocess.Popen[bytes], Anvil]:
     path = binary()
     if path is None:
         if os.environ.get("CI") == "true":
-            raise RuntimeError("anvil is missing: run `npm ci`")
-        pytest.skip("anvil is missing: run `npm ci`")
+            raise RuntimeError("anvil is missing: run `make install`")
+        pytest.skip("anvil is missing: run `make install`")
     port = _free_port()
     process = subprocess.Popen(
         [
