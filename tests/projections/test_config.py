@@ -226,6 +226,10 @@ def test_an_unknown_key_is_looked_for_in_the_right_table_of_several(folder: Fold
         ({"rpc": [1]}, "chains.main.rpc[0]: expected a string, got an integer."),
         ({"chain_id": 0}, "chains.main.chain_id: 0 is not between 1 and 2^63 - 1."),
         ({"rpc": []}, "chains.main.rpc names no endpoint."),
+        (
+            {"rpc": ["http://one", "http://two"]},
+            "chains.main.rpc names 2 endpoints; moving from one to the next is not built yet. Name one.",
+        ),
         ({"rpc": "ws://node"}, "chains.main.rpc[0] must begin with http:// or https://."),
         (
             {"finality": "never"},
