@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from eventstore import schema
 from eventstore.lease import Lease
@@ -80,12 +80,7 @@ class Publisher:
                 return Published(self._projection, self._sink.name)
             if marker is not None:
                 foreign = refusal(
-                    marker,
-                    self._sink.name,
-                    store=mine,
-                    chain_id=self._chain,
-                    projection=self._projection,
-                    top=served.revision,
+                    tx, marker, self._sink.name, chain_id=self._chain, projection=self._projection
                 )
                 if foreign is not None:
                     raise foreign
@@ -118,25 +113,31 @@ class Publisher:
             changes.mark_all(top + 1)
             changes.mark(sorted(held - state.load(sorted(held)).keys()), top + 1)
             Generations(tx, self._projection).advance(served, replace(served, revision=top + 1))
-            ours = Marker(_store_id(tx), self._chain, self._projection, top, nonce=secrets.token_hex(8))
+            ours = self._announced(tx, Marker(_store_id(tx), self._chain, self._projection, top, ""))
         self._sink.mark(ours, old=foreign)
 
     def _claim(self, store: str, served: Generation) -> Published:
-        self._lease.renew()
-        ours = Marker(store, self._chain, self._projection, 0, nonce=secrets.token_hex(8))
+        with self._lease.commit() as tx:
+            ours = self._announced(tx, Marker(store, self._chain, self._projection, 0, ""))
         self._sink.mark(ours, old=None)
         return Published(self._projection, self._sink.name, lag=served.revision, claimed=True)
 
     def _send(self, marker: Marker, served: Generation, found: list[Changed]) -> Published:
         written = 0
-        self._lease.renew()
-        if found:
-            written = self._sink.write([_change(item, served.block) for item in found])
         if len(found) < self._batch:
             ahead = replace(marker, revision=served.revision, key="")
         else:
             ahead = replace(marker, revision=found[-1].revision - 1, key=found[-1].key)
+        if found:
+            with self._lease.commit() as tx:
+                announced = self._announced(tx, marker)
+            # First: no document may be in the sink of which its marker does not tell.
+            self._sink.mark(announced, old=marker)
+            written = self._sink.write([_change(item, served.block) for item in found])
+            ahead = replace(ahead, sends=announced.sends, nonce=announced.nonce)
+            marker = announced
         if ahead != marker:
+            self._lease.renew()
             self._sink.mark(ahead, old=marker)
         return Published(
             self._projection,
@@ -147,20 +148,43 @@ class Publisher:
             written=written,
         )
 
+    def _announced(self, tx: Connection, marker: Marker) -> Marker:
+        """`marker` with the number and nonce of a new send, which this transaction writes down."""
+        sends, _ = _sent(tx, self._projection, self._sink.name)
+        new = replace(marker, sends=max(sends, marker.sends) + 1, nonce=secrets.token_hex(8))
+        tx.execute(
+            text(
+                "INSERT INTO publications VALUES (:projection, :sink, :sends, :nonce) "
+                "ON CONFLICT (projection, sink) DO UPDATE "
+                "SET sends = excluded.sends, nonce = excluded.nonce"
+            ),
+            {
+                "projection": self._projection,
+                "sink": self._sink.name,
+                "sends": new.sends,
+                "nonce": new.nonce,
+            },
+        )
+        return new
+
 
 def refusal(
-    marker: Marker, sink: str, *, store: str, chain_id: int, projection: str, top: int
+    tx: Connection, marker: Marker, sink: str, *, chain_id: int, projection: str
 ) -> ForeignMarker | None:
-    """Why this marker is not ours: another store's, another projection's, or ahead of our revision
-    `top` (the store was restored). None where it is ours."""
-    if marker.store != store:
+    """Why this marker is not ours: another store's, another projection's, or of a later state of this
+    store than the one it was put back to. None where it is ours.
+
+    A marker of an earlier send is a sink that was put back, or a send that died: it is caught up.
+    """
+    sends, nonce = _sent(tx, projection, sink)
+    if marker.store != _store_id(tx):
         whose = "another event store"
     elif (marker.projection, marker.chain_id) != (projection, chain_id):
         whose = f"the projection {marker.projection} of chain {marker.chain_id}"
-    elif marker.revision > top:
+    elif marker.sends > sends or (marker.sends == sends and marker.nonce != nonce):
         whose = (
-            f"this projection at revision {marker.revision}, which has only reached {top} here: the "
-            "store was restored from a backup"
+            f"this projection at revision {marker.revision} that this store knows nothing of: the store "
+            "was restored from a backup"
         )
     else:
         return None
@@ -168,6 +192,15 @@ def refusal(
         f"The {sink} sink of {projection} holds documents of {whose}.",
         hint="Point it elsewhere, or run `chainfold sync --take-over` to make it ours.",
     )
+
+
+def _sent(tx: Connection, projection: str, sink: str) -> tuple[int, str]:
+    """The number and nonce of the newest send to a sink; 0 before the first."""
+    row = tx.execute(
+        text("SELECT sends, nonce FROM publications WHERE projection = :projection AND sink = :sink"),
+        {"projection": projection, "sink": sink},
+    ).first()
+    return (0, "") if row is None else (int(row.sends), str(row.nonce))
 
 
 def _store_id(tx: Connection) -> str:

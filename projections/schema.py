@@ -97,6 +97,16 @@ dead_letters = Table(
     Column("stack", Text, nullable=False),
 )
 
+# The newest send to each sink: a marker that is ahead of it belongs to a later state of this store.
+publications = Table(
+    "publications",
+    metadata,
+    Column("projection", String(100), primary_key=True),
+    Column("sink", String(100), primary_key=True),
+    Column("sends", BigInteger, nullable=False),
+    Column("nonce", String(32), nullable=False),
+)
+
 # Decisions to pass an event over, by what it is and not where it lies: every rebuild honours them.
 skips = Table(
     "skips",

@@ -147,7 +147,6 @@ def sink_status(store: Store, name: str, chain_id: int, sink: Sink) -> SinkStatu
     """The state of one sink, asked of the sink itself; an unreachable one is shown, not raised."""
     with store.read() as tx:
         served = Generations(tx, name).served()
-        identity = tx.execute(text("SELECT id FROM store")).scalar_one()
     wanted = served.revision if served else 0
     try:
         marker = sink.marker()
@@ -155,7 +154,8 @@ def sink_status(store: Store, name: str, chain_id: int, sink: Sink) -> SinkStatu
         return SinkStatus(0, None, "down", str(error))
     if marker is None:
         return SinkStatus(0, wanted, "empty", None)
-    foreign = refusal(marker, sink.name, store=identity, chain_id=chain_id, projection=name, top=wanted)
+    with store.read() as tx:
+        foreign = refusal(tx, marker, sink.name, chain_id=chain_id, projection=name)
     if foreign is not None:
         return SinkStatus(marker.revision, None, "foreign", str(foreign))
     lag = wanted - marker.revision

@@ -28,7 +28,8 @@ class Marker(Struct, frozen=True, gc=False):
     """The publisher's cursor, kept inside the sink: whose documents these are, and how far they go.
 
     Everything up to `revision` was sent, and of the next one the keys up to `key`. `store` is the
-    event store's id, `nonce` is drawn anew at each claim.
+    event store's id; `sends` counts what it sent here, `nonce` is drawn anew for each send, and the
+    store knows both: it sees by them when it was itself put back to an older state.
     """
 
     store: str
@@ -37,6 +38,7 @@ class Marker(Struct, frozen=True, gc=False):
     revision: int
     nonce: str
     key: str = ""
+    sends: int = 0
 
 
 class Sink(Protocol):

@@ -258,8 +258,9 @@ def test_a_sink_is_claimed_once(sink: SinkAtHand) -> None:
         Marker("s1", 1, "referrals", 1, "n1"),
         Marker("s1", 1, "referrals", 0, "n2"),
         Marker("s1", 1, "referrals", 0, "n1", "k"),
+        Marker("s1", 1, "referrals", 0, "n1", sends=1),
     ],
-    ids=["store", "chain", "projection", "revision", "nonce", "key"],
+    ids=["store", "chain", "projection", "revision", "nonce", "key", "sends"],
 )
 def test_a_marker_that_differs_anywhere_is_not_advanced(sink: SinkAtHand, other: Marker) -> None:
     sink.mark(other, old=None)

@@ -29,6 +29,9 @@ CREATE TABLE undo (
 CREATE TABLE changes (
     projection VARCHAR(100) NOT NULL, key TEXT {bytewise} NOT NULL, revision BIGINT NOT NULL,
     PRIMARY KEY (projection, key)) {norowid};
+CREATE TABLE publications (
+    projection VARCHAR(100) NOT NULL, sink VARCHAR(100) NOT NULL, sends BIGINT NOT NULL,
+    nonce VARCHAR(32) NOT NULL, PRIMARY KEY (projection, sink));
 CREATE TABLE skips (
     projection VARCHAR(100) NOT NULL, block_hash {blob} NOT NULL, log_index INTEGER NOT NULL,
     reason TEXT NOT NULL, created_at BIGINT NOT NULL,
