@@ -50,6 +50,7 @@ lint: install
 bench: install
 	$(BIN)/python -m bench.backfill --store sqlite
 	$(BIN)/python -m bench.backfill --store postgresql
+	$(BIN)/python -m bench.reorg
 
 # SECONDS is how long to try schedules, SEED where to begin.
 SECONDS ?= 60
