@@ -394,7 +394,9 @@ class World:
             self.store = WatchedStore(f"sqlite:///{self._file}", self)
             marker, served = self.sink.marker(), self.served()
             self._unclaimed = marker is not None
-            if served is not None and marker is not None and marker.revision > served.revision:
+            with self.store.read() as tx:
+                sends = tx.execute(text("SELECT max(sends) FROM publications")).scalar() or 0
+            if served is not None and marker is not None and marker.sends > sends:
                 try:
                     self._hand("publish").stage.step()  # type: ignore[union-attr]
                 except ForeignMarker:
@@ -555,6 +557,8 @@ class World:
         """One step as a loop does it; None where it failed in a way that may heal."""
         if self._unclaimed and hand.role == "publish":
             self._try(hand, self._claim_again)
+            if self._unclaimed:  # it died on the way, or nothing is served yet: it is refused until then
+                return None
         done = self._try(hand, hand.stage.step)
         if done is not None and getattr(done, "error", None) is not None:
             raise Violation(f"{hand.role} halted: {done.error}")
