@@ -89,10 +89,18 @@ class Runner:
         """Starts a build from the first block beside what is served, dropping an unfinished one.
 
         A finished build that waits is promoted instead, if `promote` says so. Without `promote` the
-        build waits when it is finished.
+        build waits when it is finished; that is refused while what is served is stale, for then only a
+        build that replaces it makes the projection right again.
         """
         with self._lease.commit() as tx:
             generations = Generations(tx, self._projection.name)
+            served = generations.served()
+            if not promote and served is not None and served.state == "stale":
+                raise ProjectorError(
+                    f"What is served of {self._projection.name} is stale, and a build that replaces it is on "
+                    "the way.",
+                    hint="Leave out --no-promote.",
+                )
             waiting = generations.building()
             mine = waiting is not None and waiting.fingerprint == self._projection.fingerprint
             if promote and waiting is not None and mine and not waiting.promote:

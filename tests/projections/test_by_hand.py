@@ -98,6 +98,13 @@ def test_a_build_that_shall_wait_is_ready_and_then_promoted(bench: Bench) -> Non
     assert (served(bench.store).id, served(bench.store).digest) == (first.id + 1, first.digest)
 
 
+def test_a_build_that_shall_wait_is_refused_while_what_is_served_is_stale(bench: Bench) -> None:
+    bench.orphan(2)  # below what can be undone
+    assert bench.runner.step().state == "stale"
+    with pytest.raises(ProjectorError, match="stale"):
+        bench.runner.rebuild(promote=False)
+
+
 def test_an_equal_build_gives_no_key_a_new_revision(bench: Bench) -> None:
     bench.runner.rebuild()
     (promoted,) = [done.promoted for done in bench.fold() if done.promoted]
