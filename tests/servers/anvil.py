@@ -15,6 +15,8 @@ import msgspec
 import pytest
 import requests
 
+from tests.servers import missing
+
 SLOTS_IN_AN_EPOCH = 2
 """Finality lags the head by two epochs: by four blocks."""
 
@@ -72,9 +74,7 @@ def start(*arguments: str) -> tuple[subprocess.Popen[bytes], Anvil]:
     """Starts anvil on a free port. Skips where it is missing, but not in CI."""
     path = binary()
     if path is None:
-        if os.environ.get("CI") == "true":
-            raise RuntimeError("anvil is missing: run `make install`")
-        pytest.skip("anvil is missing: run `make install`")
+        missing("anvil (`make install` brings it)")
     port = _free_port()
     process = subprocess.Popen(
         [
