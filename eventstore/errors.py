@@ -11,7 +11,7 @@ ChainfoldError
 ├── StoreError                the event store
 │   ├── StoreUnavailable      unreachable, disk full, locked                    (retry)
 │   ├── SchemaOutdated        run `chainfold migrate`
-│   ├── HistoryConflict       another payload under a key that lives
+│   ├── HistoryConflict       another payload under a key that lives            (retry)
 │   ├── LeaseHeld             another process works on this                     (retry)
 │   └── Fenced                this process lost its lease; its work was refused (retry)
 └── projections.errors ...    the read side
@@ -112,7 +112,12 @@ class SchemaOutdated(StoreError):
 
 
 class HistoryConflict(StoreError):
-    """A live log with this block and index has another payload: the block must be orphaned first."""
+    """A live log with this block and index has another payload: the block must be orphaned first.
+
+    The source lied then or lies now; asking again may reach a node that agrees with history.
+    """
+
+    retry = True
 
 
 class LeaseHeld(StoreError):

@@ -9,50 +9,61 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Literal
 
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
-from eventstore.answer import check, check_headers
+from eventstore.answer import check
 from eventstore.coverage import Coverage, Covered
 from eventstore.errors import (
-    AnswerRefused,
     BlockUnknown,
+    ChainfoldError,
     Fenced,
     HistoryConflict,
     RangeTooLarge,
     SourceError,
     WrongChain,
 )
+from eventstore.failures import FailedRange, Failures, due
 from eventstore.fetch import Window
 from eventstore.journal import Journal
 from eventstore.lease import Lease
-from eventstore.records import BlockRange, Filter, Header, Log, Query, Watch
-from eventstore.reorg import Extend, Halt, Older, Rewind, Wait, decide
+from eventstore.lookout import Lookout
+from eventstore.ranges import Fetched, Narrowed, Ranges, Unobtainable, query_of, read
+from eventstore.records import BlockRange, Filter, Header, Log, Watch, clipped
+from eventstore.reorg import Extend, Rewind, Wait, decide
+from eventstore.resync import Resynced, compare, credible
 from eventstore.sources import Source
 from eventstore.store import Store
 from eventstore.tail import Tail
+from eventstore.wanted import Gap, Wanted, covered_by, filters_at, holes, lowest_gap, missing_in, wants
 
 BLOCKS_PER_STEP = 32
 """How many unfinalised blocks one step asks for and commits together."""
 
-ADDRESSES_PER_QUERY = 500
-"""Nodes refuse longer lists (1,000 to 5,000 by provider); the rest waits for the next step."""
+IN_FLIGHT = 4
+"""How many ranges are asked for before the first of them is committed."""
+
+Follow = Literal["latest", "finalized"]
 
 
 class Ingested(Struct, frozen=True):
-    """What one step did. `idle`: the journal holds all that the source shows.
+    """What one step did. `idle`: the journal holds all that the source shows and would give.
 
     `appended` and `orphaned` count logs; `fetched` are the blocks that were asked for, `refused` those
-    that the source found too many (the next step asks for fewer); `rewound_to` is the block that a
-    reorg left standing, `depth` how many blocks above it were known.
+    that the source found too many (the next step asks for fewer), `failed` those that it does not give,
+    and `reason` why: they are a gap, and asked for again later. `rewound_to` is the block that a reorg
+    left standing, `depth` how many blocks above it were known.
     """
 
     head: int
     finalized: int
     fetched: BlockRange | None = None
     refused: BlockRange | None = None
+    failed: BlockRange | None = None
+    reason: str = ""
     appended: int = 0
     orphaned: int = 0
     rewound_to: int | None = None
@@ -61,7 +72,7 @@ class Ingested(Struct, frozen=True):
 
     @property
     def idle(self) -> bool:
-        return self.fetched is None and self.refused is None and self.rewound_to is None
+        return not (self.fetched or self.refused or self.failed) and self.rewound_to is None
 
 
 class _View(Struct, frozen=True):
@@ -72,7 +83,10 @@ class _View(Struct, frozen=True):
 
 
 class Ingestor:
-    """Brings the journal of one chain up to its source, one bounded `step()` at a time."""
+    """Brings the journal of one chain up to its source, one bounded `step()` at a time.
+
+    `follow="finalized"` reads no block that is not final. `workers` do what may overlap.
+    """
 
     def __init__(
         self,
@@ -83,18 +97,23 @@ class Ingestor:
         chain_id: int,
         watches: Sequence[Watch],
         window: Window | None = None,
+        follow: Follow = "latest",
+        workers: Executor | None = None,
     ) -> None:
         self._store = store
         self._source = source
         self._lease = lease
         self._chain = chain_id
         self._watches = tuple(watches)
-        self._window = window or Window()
+        self._follow = follow
         self._view: _View | None = None
-        self._workers = ThreadPoolExecutor(4, thread_name_prefix="logs")
+        self._workers = workers or ThreadPoolExecutor(2 * IN_FLIGHT, thread_name_prefix="logs")
+        self._lookout = Lookout(store, source, chain_id)
+        self._ranges = Ranges(source, self._workers, window=window or Window(), in_flight=IN_FLIGHT)
 
     def open(self) -> None:
         """Refuses (`WrongChain`) a source that is not the chain of the configuration and the store."""
+        self._ranges.forget()
         identity = self._source.identity()
         if identity.chain_id != self._chain:
             raise WrongChain(
@@ -130,35 +149,44 @@ class Ingestor:
             return self._step()
         except Exception:
             self._view = None
+            self._ranges.forget()
             raise
 
+    def resync(self, asked: BlockRange, watches: Sequence[Watch] = ()) -> tuple[Resynced, int]:
+        """Fetches the first part of `asked` again (for these watches; none: for all), compares, and commits
+        what differs: what was found, and the last block of the part. Errors as `step`."""
+        self._view = None
+        self._ranges.forget()
+        return self._resync(asked, tuple(watches) or self._watches)
+
     def _step(self) -> Ingested:
-        looked = self._view is None
-        if self._view is None:
-            head = self._source.head()
-            with self._store.read() as tx:
-                tail = Tail(tx, self._chain)
-                known, finalized = tail.headers(), tail.finalized()
-                entry = Journal(tx, self._chain).head()
-            decision = self._compare(known, head) if known else Wait()
-            if isinstance(decision, Rewind):
-                view = _View(head, finalized)
-                return self._rewind(view, decision.to, entry=entry, known=known)
-            self._view = _View(head, self._let_finality_rise(head, known, finalized, entry))
-        view = self._view
+        view, looked = self._view, self._view is None
+        if view is None:
+            seen = self._look()
+            if isinstance(seen, Ingested):
+                return seen
+            view = self._view = seen
         with self._store.read() as tx:
             known = Tail(tx, self._chain).headers()
             entry = Journal(tx, self._chain).head()
-            final = min(view.finalized, known[-1].number if known else view.head.number)
-            gap = self._lowest_gap(tx, min(final, view.head.number))
-            holes = [] if gap else self._holes(tx, known, view.finalized)
+            final = self._final(view, known)
+            coverage, failed = Coverage(tx, self._chain), Failures(tx, self._chain).all()
+            gap = lowest_gap(coverage, self._watches, final, failed)
+            unseen = (
+                []
+                if gap
+                else holes(coverage, self._watches, known, above=view.finalized, limit=BLOCKS_PER_STEP)
+            )
         if gap is not None:
-            return self._fetch_range(view, *gap, entry=entry, known=known)
-        if holes:
-            return self._fetch_blocks(view, holes, entry=entry, extend=False)
+            return self._fetch_range(view, gap, entry=entry, known=known)
+        if unseen:
+            return self._fetch_blocks(view, unseen, entry=entry, extend=False)
         fresh = self._next_headers(view, known)
         if fresh:
             return self._fetch_blocks(view, fresh, entry=entry, extend=True)
+        waiting = due([item for item in failed if item.range.first <= final])
+        if waiting is not None:
+            return self._fetch_failed(view, waiting, entry=entry, known=known)
         self._view = None
         if not looked:  # all that was seen some steps ago is done: what is there now?
             return self._step()
@@ -167,56 +195,29 @@ class Ingestor:
 
     # --- is the known end still canonical? ---
 
-    def _let_finality_rise(self, head: Header, known: Sequence[Header], finalized: int, entry: int) -> int:
-        """Accepts what the source calls final, after the known end was found to be on its chain."""
-        final = self._source.finalized()
-        if final is None or final.number > head.number:
-            return finalized  # no tag, or two nodes behind one name: it is from the one ahead
-        if known and final.number <= min(finalized, known[-1].number):
-            return finalized
-        for header in known:
-            if header.number == final.number and header.hash != final.hash:
-                raise AnswerRefused(
-                    f"The node calls block {final.number} 0x{final.hash.hex()} final, and shows another "
-                    "chain at the same height.",
-                    hint="Trying again may reach a node that agrees with itself.",
-                )
-        with self._lease.commit() as tx:
-            self._unmoved(tx, entry)
-            Tail(tx, self._chain).finalize(final)
-        return max(final.number, finalized)
-
-    def _compare(self, known: Sequence[Header], head: Header) -> Rewind | Extend | Wait:
-        tip = known[-1]
-        start = head if head.number <= tip.number + 1 else self._header(tip.number + 1)
-        branch = [start]
-        while True:
-            match decide(known, branch):
-                case Older(number):
-                    if number < known[0].number:
-                        return Rewind(self._deep_ancestor(known[0].number))
-                    low = max(number - len(branch), known[0].number)
-                    branch = [*self._headers(range(low, number + 1)), *branch]
-                case Halt(reason):
-                    raise AnswerRefused(
-                        f"The node's headers do not form a chain: {reason}.",
-                        hint="It was reorganising or is several nodes; it will be asked again.",
-                    )
-                case decided:
-                    return decided
-
-    def _deep_ancestor(self, below: int) -> int:
-        """The newest block under finality that the source still shares; -1 where it shares none."""
-        while True:
-            with self._store.read() as tx:
-                known = Journal(tx, self._chain).canonical_blocks_below(below, 64)
-            if not known:
-                return -1
-            theirs = self._source.headers([header.number for header in known])
-            for ours, other in zip(known, theirs, strict=True):
-                if other is not None and other.hash == ours.hash:
-                    return ours.number
-            below = known[-1].number
+    def _look(self) -> Ingested | _View:
+        """What the source shows now; a reorg among it is followed at once, and returned instead."""
+        head = self._source.head() if self._follow == "latest" else self._source.finalized()
+        with self._store.read() as tx:
+            tail = Tail(tx, self._chain)
+            known, finalized = tail.headers(), tail.finalized()
+            entry = Journal(tx, self._chain).head()
+        if head is None:
+            raise BlockUnknown(
+                "The node calls no block final yet, and only final blocks are to be read.",
+                hint='It is asked again; or set follow = "latest" for this chain.',
+            )
+        decision = self._lookout.compare(known, head) if known else Wait()
+        if isinstance(decision, Rewind):
+            return self._rewind(_View(head, finalized), decision.to, entry=entry, known=known)
+        final = self._source.finalized() if self._follow == "latest" else head
+        final = self._lookout.final(final, head, known, finalized)
+        if final is not None:
+            self._ranges.forget()
+            with self._lease.commit() as tx:
+                self._unmoved(tx, entry)
+                Tail(tx, self._chain).finalize(final)
+        return _View(head, max(finalized, final.number if final else -1))
 
     def _rewind(self, view: _View, to: int, *, entry: int, known: Sequence[Header]) -> Ingested:
         with self._lease.commit() as tx:
@@ -227,6 +228,7 @@ class Ingestor:
             if not tail.headers():  # what stays below is held to the chain by the newest of it
                 tail.extend(journal.canonical_blocks_below(to + 1, 1))
         self._view = None
+        self._ranges.forget()
         return Ingested(
             view.head.number,
             view.finalized,
@@ -236,50 +238,48 @@ class Ingestor:
             below_finality=to < view.finalized,
         )
 
+    def _final(self, view: _View, known: Sequence[Header]) -> int:
+        """Up to where blocks may be asked for by range: they are final, and the tail stands above them."""
+        return min(view.finalized, view.head.number, known[-1].number if known else view.head.number)
+
     # --- the finalised part: wide ranges ---
 
-    def _lowest_gap(self, tx: Connection, last: int) -> tuple[list[Filter], BlockRange] | None:
-        """The lowest range up to `last` that some filters miss, and which filters miss all of it."""
-        coverage = Coverage(tx, self._chain)
-        first_gaps = [
-            (gaps[0], watch.filter) for watch in self._watches if (gaps := coverage.gaps(watch, last))
-        ]
-        if not first_gaps:
-            return None
-        first = min(gap.first for gap, _ in first_gaps)
-        missing = sorted({item for gap, item in first_gaps if gap.first == first}, key=_order)
-        missing = missing[:ADDRESSES_PER_QUERY]
-        ends = [gap.last for gap, item in first_gaps if item in missing and gap.first == first]
-        starts = [gap.first - 1 for gap, _ in first_gaps if gap.first > first]
-        return missing, BlockRange(first, min(ends + starts))
-
-    def _fetch_range(
-        self,
-        view: _View,
-        filters: Sequence[Filter],
-        gap: BlockRange,
-        *,
-        entry: int,
-        known: Sequence[Header],
-    ) -> Ingested:
-        query = _query(filters)
-        asked = self._window.take(gap.first, gap.last)
-        try:
-            answer = self._source.logs(query, asked)
-        except SourceError as refusal:
-            self._window = self._window.refused(asked, refusal)  # raises where one block is too much
-            if isinstance(refusal, RangeTooLarge):
+    def _fetch_range(self, view: _View, gap: Gap, *, entry: int, known: Sequence[Header]) -> Ingested:
+        match self._ranges.next(gap.filters, gap.range, known):
+            case Narrowed(asked):
                 return Ingested(view.head.number, view.finalized, refused=asked)
-            raise
-        logs = check(query, asked, answer)
-        self._window = self._window.answered(asked, logs=len(logs))
-        anchor = next((header for header in known if header.number >= asked.last), None)
-        blocks = self._blocks_of(logs, known={answer.last.number: answer.last}, anchor=anchor)
+            case Unobtainable(asked, error):
+                return self._write_down(view, asked, error)
+            case fetched:
+                return self._keep(view, gap.filters, fetched, entry=entry)
+
+    def _fetch_failed(
+        self, view: _View, failed: FailedRange, *, entry: int, known: Sequence[Header]
+    ) -> Ingested:
+        """Asks once more for a part of a range that failed before, if anybody still misses it."""
+        with self._store.read() as tx:
+            gap = missing_in(Coverage(tx, self._chain), self._watches, failed.range)
+        if gap is None:
+            with self._lease.commit() as tx:
+                Failures(tx, self._chain).forget(failed.range)
+            return self._step()
+        part = clipped(failed.probe(), first=gap.range.first, last=self._final(view, known))
+        part = part or BlockRange(gap.range.first, gap.range.first)
+        try:
+            fetched = read(self._source, query_of(gap.filters), part, known)
+        except SourceError as error:
+            return self._write_down(view, part, error)
+        return self._keep(view, gap.filters, fetched, entry=entry)
+
+    def _keep(self, view: _View, filters: Sequence[Filter], fetched: Fetched, *, entry: int) -> Ingested:
+        asked = fetched.asked
         try:
             with self._lease.commit() as tx:
                 self._unmoved(tx, entry)
-                journal = Journal(tx, self._chain)
-                appended = journal.append(logs, blocks, [Covered(item, asked) for item in filters])
+                appended = Journal(tx, self._chain).append(
+                    fetched.logs, fetched.blocks, [Covered(item, asked) for item in filters]
+                )
+                Failures(tx, self._chain).forget(asked)
         except HistoryConflict as conflict:
             return self._resolve(view, conflict, asked, entry=entry)
         return Ingested(
@@ -289,34 +289,25 @@ class Ingestor:
             appended=appended.log_count if appended else 0,
         )
 
+    def _write_down(self, view: _View, asked: BlockRange, error: ChainfoldError) -> Ingested:
+        with self._lease.commit() as tx:
+            Failures(tx, self._chain).add(asked, str(error))
+        return Ingested(view.head.number, view.finalized, failed=asked, reason=str(error))
+
     def _resolve(self, view: _View, conflict: HistoryConflict, asked: BlockRange, *, entry: int) -> Ingested:
-        """A finalised block has another hash than history says: a reorg below finality, unless the
-        node's own headers agree with history and only its logs do not."""
-        to = self._deep_ancestor(asked.last + 1)
-        if to >= asked.last:
-            raise conflict
+        """A finalised block has another hash than history says: a reorg below finality. Where the node's
+        own headers agree with history and only its logs do not, one of the two lied: the range is a gap
+        until somebody fetches it again by force."""
+        to = self._lookout.deep_ancestor(asked.last + 1)
         with self._store.read() as tx:
             above = Journal(tx, self._chain).canonical_blocks_below(asked.last + 1, 1)
-        if not above or above[0].number <= to:
-            raise conflict
+        if to >= asked.last or not above or above[0].number <= to:
+            return self._write_down(view, asked, conflict)
         return self._rewind(view, to, entry=entry, known=above)
 
     # --- the unfinalised part: block by block, by hash ---
 
-    def _holes(
-        self, tx: Connection, known: Sequence[Header], finalized: int
-    ) -> list[tuple[Header, list[Filter]]]:
-        """Known unfinalised blocks that some filter (of a contract added late) has not asked for."""
-        coverage = Coverage(tx, self._chain)
-        headers = {header.number: header for header in known if header.number > finalized}
-        missing: dict[int, list[Filter]] = {}
-        for watch in self._watches if headers else ():
-            for gap in coverage.gaps(watch, max(headers)):
-                for number in range(max(gap.first, min(headers)), gap.last + 1):
-                    missing.setdefault(number, []).append(watch.filter)
-        return [(headers[number], missing[number]) for number in sorted(missing)][:BLOCKS_PER_STEP]
-
-    def _next_headers(self, view: _View, known: Sequence[Header]) -> list[tuple[Header, list[Filter]]]:
+    def _next_headers(self, view: _View, known: Sequence[Header]) -> list[Wanted]:
         if known:
             tip = known[-1].number
         else:
@@ -329,39 +320,25 @@ class Ingestor:
             return []
         last = min(view.head.number, tip + BLOCKS_PER_STEP)
         numbers = range(tip + 1, last + (view.head.number > last))
-        headers = self._headers(numbers)
+        headers = self._lookout.headers(numbers)
         if last == view.head.number:
             headers.append(view.head)
         match decide(known, headers):
             case Extend(fresh):
-                return [(header, self._filters_at(header.number)) for header in fresh]
+                return [Wanted(header, filters_at(self._watches, header.number)) for header in fresh]
             case _:
                 raise BlockUnknown(
                     f"The chain moved between the headers {tip + 1} and {last}.",
                     hint="It will be asked again.",
                 )
 
-    def _fetch_blocks(
-        self,
-        view: _View,
-        wanted: Sequence[tuple[Header, list[Filter]]],
-        *,
-        entry: int,
-        extend: bool,
-    ) -> Ingested:
-        def ask(pair: tuple[Header, list[Filter]]) -> list[Log]:
-            header, filters = pair
-            if not filters:
-                return []
-            query = _query(filters)
-            return check(query, header, self._source.logs(query, header))
-
-        logs = [log for found in self._workers.map(ask, wanted) for log in found]
-        headers = [header for header, _ in wanted]
+    def _fetch_blocks(self, view: _View, wanted: Sequence[Wanted], *, entry: int, extend: bool) -> Ingested:
+        logs = self._logs_of(wanted)
+        headers = [item.header for item in wanted]
         with self._lease.commit() as tx:
             self._unmoved(tx, entry)
             appended = Journal(tx, self._chain).append(
-                logs, {header.number: header for header in headers}, _covered(wanted)
+                logs, {header.number: header for header in headers}, covered_by(wanted)
             )
             if extend:
                 Tail(tx, self._chain).extend(headers)
@@ -372,56 +349,115 @@ class Ingestor:
             appended=appended.log_count if appended else 0,
         )
 
+    def _logs_of(self, wanted: Sequence[Wanted]) -> list[Log]:
+        """The logs of these blocks, each asked for by its hash, several at once."""
+
+        def ask(item: Wanted) -> list[Log]:
+            if not item.filters:
+                return []
+            query = query_of(item.filters)
+            return check(query, item.header, self._source.logs(query, item.header))
+
+        return [log for found in self._workers.map(ask, wanted) for log in found]
+
+    # --- once more, by force ---
+
+    def _resync(self, asked: BlockRange, chosen: tuple[Watch, ...]) -> tuple[Resynced, int]:
+        view = self._look()
+        if isinstance(view, Ingested):
+            return Resynced(rewound=1), asked.first - 1
+        with self._store.read() as tx:
+            known = Tail(tx, self._chain).headers()
+            entry = Journal(tx, self._chain).head()
+        final, filters = self._final(view, known), [watch.filter for watch in chosen]
+        if asked.first <= final:
+            part = self._ranges.window.take(asked.first, min(asked.last, final))
+            try:
+                fetched = read(self._source, query_of(filters), part, known)
+            except RangeTooLarge as error:
+                self._ranges.window = self._ranges.window.refused(part, error)
+                return Resynced(), asked.first - 1
+            logs, blocks = fetched.logs, fetched.blocks
+        else:
+            seen = [item for item in known if asked.first <= item.number <= asked.last][:BLOCKS_PER_STEP]
+            if not seen:
+                return Resynced(), asked.last  # nothing is known there yet: steps will fetch it
+            part = BlockRange(asked.first, seen[-1].number)
+            logs = self._logs_of([Wanted(header, filters) for header in seen])
+            blocks = {header.number: header for header in seen}
+        return self._repair(view, part, chosen, logs, blocks, entry=entry), part.last
+
+    def _repair(
+        self,
+        view: _View,
+        part: BlockRange,
+        chosen: Sequence[Watch],
+        logs: Sequence[Log],
+        blocks: dict[int, Header],
+        *,
+        entry: int,
+    ) -> Resynced:
+        with self._store.read() as tx:
+            living = [
+                item.log
+                for item in Journal(tx, self._chain).history(first=part.first, last=part.last, limit=2**31)
+            ]
+        logs = [log for log in logs if wants(chosen, log)]
+        found = compare([log for log in living if wants(chosen, log)], logs)
+        fresh, wrong, doubted = list(found.missing), list(found.wrong), []
+        for number in found.wrong:
+            of_block = [log for log in living if log.block_number == number]
+            header = self._lookout.header(number)
+            if header.hash != of_block[0].block_hash:
+                moved = HistoryConflict(f"Block {number} has another hash on the node's chain.")
+                self._resolve(view, moved, part, entry=entry)
+                return Resynced(rewound=1)
+            told = self._logs_of([Wanted(header, filters_at(self._watches, number))])
+            if credible(header, of_block, told):
+                fresh += told
+                blocks[number] = header
+            else:
+                wrong.remove(number)
+                doubted.append(number)
+        fresh.sort(key=lambda log: (log.block_number, log.log_index))
+        try:
+            with self._lease.commit() as tx:
+                self._unmoved(tx, entry)
+                journal = Journal(tx, self._chain)
+                for number in wrong:
+                    journal.orphan(number, number)
+                covered = [
+                    Covered(watch.filter, item)
+                    for watch in chosen
+                    if (item := clipped(part, first=watch.first_block, last=watch.last_block)) is not None
+                ]
+                journal.append(fresh, blocks, covered if not doubted else ())
+                Failures(tx, self._chain).forget(part)
+        except HistoryConflict as conflict:
+            self._resolve(view, conflict, part, entry=entry)
+            return Resynced(rewound=1)
+        before, after = set(living), set(fresh)
+        return Resynced(
+            blocks=len(part),
+            logs=len(logs),
+            missing=len(after - before),
+            orphaned=sum(log.block_number in wrong and log not in after for log in living),
+            missing_in=tuple(sorted({log.block_number for log in after - before})),
+            orphaned_in=tuple(wrong),
+            doubted_in=tuple(doubted),
+        )
+
     # --- small ---
-
-    def _filters_at(self, number: int) -> list[Filter]:
-        wanted = {
-            watch.filter
-            for watch in self._watches
-            if watch.first_block <= number and (watch.last_block is None or number <= watch.last_block)
-        }
-        return sorted(wanted, key=_order)
-
-    def _blocks_of(
-        self, logs: Sequence[Log], known: dict[int, Header], *, anchor: Header | None
-    ) -> dict[int, Header]:
-        """The headers of these logs, of a chain on which the `anchor` above them still stands: else they
-        would be of one branch and what is stored beside them of another, and no later look would tell."""
-        numbers = list(dict.fromkeys(log.block_number for log in logs))
-        wanted = numbers if anchor is None else [*numbers, anchor.number]
-        missing = [number for number in dict.fromkeys(wanted) if number not in known]
-        headers = self._source.headers(missing) if missing else []
-        blocks = known | {header.number: header for header in headers if header is not None}
-        if anchor is not None:
-            above = blocks.get(anchor.number)
-            if above is None or above.hash != anchor.hash:
-                raise BlockUnknown(
-                    f"Block {anchor.number} is no longer the one that was final: the chain moved below it.",
-                    hint="It will be asked again.",
-                )
-        check_headers(numbers, [blocks.get(number) for number in numbers], logs)
-        return blocks
-
-    def _header(self, number: int) -> Header:
-        return self._headers(range(number, number + 1))[0]
-
-    def _headers(self, numbers: range) -> list[Header]:
-        found = []
-        for number, header in zip(numbers, self._source.headers(list(numbers)), strict=True):
-            if header is None:
-                raise BlockUnknown(
-                    f"The node does not give block {number}, though it shows a head above it.",
-                    hint="It lags or is several nodes; it will be asked again.",
-                )
-            if header.number != number:
-                raise AnswerRefused(f"Asked for block {number}, the node gave {header.number}.")
-            found.append(header)
-        return found
 
     def _unmoved(self, tx: Connection, entry: int) -> None:
         """Compares the cursor: what was read before this transaction must still be the newest entry."""
         if Journal(tx, self._chain).head() != entry:
             raise Fenced("The journal moved under this step; nothing was written.")
+
+    def retry_failed(self) -> int:
+        """Makes all failed ranges due now; how many there are."""
+        with self._lease.commit() as tx:
+            return Failures(tx, self._chain).hurry()
 
     def note_failure(self, reason: str) -> None:
         """Writes down, for `status`, why the source could not be read; the next look that ends well
@@ -443,28 +479,3 @@ class Ingestor:
                 ),
                 {"chain": self._chain, "head": view.head.number, "now": time.time_ns() // 1000},
             )
-
-
-def _order(item: Filter) -> tuple[bytes, bytes]:
-    return item.address, item.topic0 or b""
-
-
-def _query(filters: Sequence[Filter]) -> Query:
-    topics = {item.topic0 for item in filters}
-    return Query(
-        tuple(sorted({item.address for item in filters})),
-        () if None in topics else tuple(sorted(topic for topic in topics if topic is not None)),
-    )
-
-
-def _covered(wanted: Sequence[tuple[Header, list[Filter]]]) -> list[Covered]:
-    """One range per filter and run of blocks, so that a step of 32 blocks writes few rows."""
-    runs: dict[Filter, list[BlockRange]] = {}
-    for header, filters in wanted:
-        for item in filters:
-            ranges = runs.setdefault(item, [])
-            if ranges and ranges[-1].last == header.number - 1:
-                ranges[-1] = BlockRange(ranges[-1].first, header.number)
-            else:
-                ranges.append(BlockRange(header.number, header.number))
-    return [Covered(item, part) for item, ranges in runs.items() for part in ranges]

@@ -25,6 +25,9 @@ _LIVING = (
 )
 
 
+_BY_FORCE = "Fetch the range again with `chainfold sync --force`, from an endpoint that you trust."
+
+
 class StoredLog(Struct, frozen=True, gc=False):
     """A log as a replay reads it; `kind` names its address and topic0 (`Journal.kinds`)."""
 
@@ -185,6 +188,23 @@ class Journal:
                 logs, through = self._select(wanted, cut, cut, 2**31 - 1), cut
         return Page(logs, self._blocks_of(logs), through)
 
+    def count(self, kinds: Iterable[int], *, after: int, to: int) -> int:
+        """How many canonical logs of these kinds lie in blocks `after` + 1 to `to`; by index alone."""
+        wanted = sorted(kinds)
+        if not wanted or after >= to:
+            return 0
+        span = {"chain": self._chain, "kinds": wanted, "first": after + 1, "last": to}
+        queries = (
+            "SELECT count(*) FROM logs WHERE chain_id = :chain AND kind IN :kinds "
+            "AND block_number BETWEEN :first AND :last",
+            "SELECT count(*) FROM orphans o CROSS JOIN logs l WHERE o.chain_id = :chain "  # few, first
+            "AND o.block_number BETWEEN :first AND :last AND l.chain_id = o.chain_id "
+            "AND l.block_number = o.block_number AND l.entry = o.entry AND l.kind IN :kinds",
+        )
+        asked = [text(query).bindparams(bindparam("kinds", expanding=True)) for query in queries]
+        ever, gone = (int(self._tx.execute(query, span).scalar_one()) for query in asked)
+        return ever - gone
+
     def lowest_change(self, since: int, kinds: Iterable[int]) -> int | None:
         """The lowest block with logs of these kinds that entries after `since` appended or orphaned."""
         wanted = sorted(kinds)
@@ -297,7 +317,8 @@ class Journal:
             if number in blocks and blocks[number].hash != living:
                 raise HistoryConflict(
                     f"Block {number} lives in the journal as 0x{living.hex()}, but 0x"
-                    f"{blocks[number].hash.hex()} was to be appended: it must be orphaned first."
+                    f"{blocks[number].hash.hex()} was to be appended: it must be orphaned first.",
+                    hint=_BY_FORCE,
                 )
         rows = self._tx.execute(
             text(
@@ -326,7 +347,8 @@ class Journal:
             ):
                 raise HistoryConflict(
                     f"Log {log.log_index} of block {log.block_number} lives in the journal with another "
-                    "payload: the block must be orphaned first."
+                    "payload: the block must be orphaned first.",
+                    hint=_BY_FORCE,
                 )
         return fresh
 

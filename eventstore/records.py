@@ -80,6 +80,12 @@ class BlockRange(Struct, frozen=True, gc=False):
         return self.last - self.first + 1
 
 
+def clipped(part: BlockRange, *, first: int, last: int | None) -> BlockRange | None:
+    """The blocks of `part` from `first` to `last` (None: to its end); None where there are none."""
+    low, high = max(part.first, first), part.last if last is None else min(part.last, last)
+    return BlockRange(low, high) if low <= high else None
+
+
 class Answer(Struct, frozen=True, gc=False):
     """A source's answer for a range or a block: the logs, and the header of the last block asked for.
 

@@ -177,7 +177,31 @@ requests = Table(
     Column("detail", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
+    Column("done", BigInteger),  # how far it has come, of `total`, in units of its kind
+    Column("total", BigInteger),
     Index("requests_pending", "lease", "state"),
+)
+
+# Ranges that the source would not give, in turn of when they are asked for again; disjoint.
+failures = Table(
+    "failures",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_block", BigInteger, primary_key=True, autoincrement=False),
+    Column("last_block", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("since", BigInteger, nullable=False),  # microseconds since 1970, as is
+    Column("retry_at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+# How often each JSON-RPC method was called, in all.
+calls = Table(
+    "calls",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("method", String(64), primary_key=True),
+    Column("count", BigInteger, nullable=False),
 )
 
 runs = Table(

@@ -280,11 +280,11 @@ def test_a_store_of_another_schema_is_refused_and_stays_as_it_is(
     if engine == "postgresql":
         site.set("store.url", request.getfixturevalue("postgres_url"))
     works(site, chain)
-    for old, new in (("e0001", revision), (revision, "e0001")):
+    for old, new in (("e0002", revision), (revision, "e0002")):
         stamp(site, old, new)
-        if new != "e0001":
+        if new != "e0002":
             said = refused(site, *ONCE, code=1)
-            assert f"has the schema {revision}, p0001; this chainfold needs e0001, p0001." in said
+            assert f"has the schema {revision}, p0001; this chainfold needs e0002, p0001." in said
             assert "chainfold migrate" in said
     grow(chain, Random(5), 5, users=40)
     works(site, chain)

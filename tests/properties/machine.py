@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ from eventstore.ingest import Ingestor
 from eventstore.integrity import check_digests
 from eventstore.journal import Journal
 from eventstore.lease import Lease
-from eventstore.records import Answer, BlockRange, Filter, Header, Identity, Query, Watch
+from eventstore.records import Answer, BlockRange, Filter, Header, Identity, Log, Query, Watch
 from eventstore.sources.simulated import Emission, SimulatedChain, SimulatedSource
 from eventstore.store import Store
 from eventstore.tail import Tail
@@ -134,8 +134,20 @@ class WatchedLease(Lease):
         self._world.boundary(StoreUnavailable)
 
 
+class Inline(Executor):
+    """Does at once, in order, what a pool would do some time: so that a schedule can be repeated."""
+
+    def submit(self, act: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(act(*arguments, **named))
+        except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
+            done.set_exception(error)
+        return done
+
+
 class WatchedSource:
-    """A simulated source whose chain may move between any two questions."""
+    """A simulated source whose chain may move between any two questions, and which may lie about logs."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -157,9 +169,9 @@ class WatchedSource:
         return self._inner.headers(numbers)
 
     def logs(self, query: Query, where: BlockRange | Header) -> Answer:
-        if threading.current_thread() is threading.main_thread():  # in a pool there is no order to repeat
-            self._world.boundary(SourceError)
-        return self._inner.logs(query, where)
+        self._world.boundary(SourceError)
+        answer = self._inner.logs(query, where)
+        return Answer(self._world.told(answer.logs), answer.last)
 
 
 class FrailSink(MemorySink):
@@ -273,6 +285,8 @@ class World:
         self._seen: dict[str, dict[tuple[Any, ...], tuple[Any, ...]]] = {}
         self._backup: tuple[Any, ...] | None = None
         self._unclaimed = False
+        self._lie: tuple[str, int] | None = None
+        self._lied = False
         self.store = WatchedStore(f"sqlite:///{self._file}", self)
         self._mine(2, 1)
 
@@ -330,6 +344,31 @@ class World:
         """At the `after`-th boundary from now on. Two may be under way."""
         if len(self._troubles) < 2:
             self._troubles.append((after, TROUBLES[what]))
+
+    @verb(2, what=(0, 1), which=(0, 9))
+    def lie(self, what: int, which: int) -> None:
+        """From now on the node leaves out, or alters, one log of each ten, until somebody looks."""
+        self._lie = ("withhold", "alter")[what], which
+
+    @verb(1)
+    def repent(self) -> None:
+        """The node tells the truth again."""
+        self._lie = None
+
+    def told(self, logs: list[Log]) -> list[Log]:
+        """What the node says where these are on its chain."""
+        if self._lie is None or not logs:
+            return logs
+        what, which = self._lie
+        told = []
+        for log in logs:
+            if log.tx_hash[0] % 10 != which or log.block_number == 0:
+                told.append(log)
+                continue
+            self._lied = True
+            if what == "alter":
+                told.append(msgspec.structs.replace(log, data=bytes(32)))
+        return told
 
     @verb(3, who=(0, 3))
     def pause(self, who: int) -> None:
@@ -413,6 +452,22 @@ class World:
             self._watches.append(late)
             self._hire("ingest")
 
+    @verb(3, first=(0, 30), length=(1, 40))
+    def resync(self, first: int, length: int) -> None:
+        """Blocks are fetched again by force, whatever is there."""
+        hand = self._hand("ingest")
+        at, last = first, min(first + length - 1, self.chain.head().number)
+        for _ in range(PATIENCE):
+            if at > last or self._hands.get("ingest") is not hand:
+                return
+            asked = BlockRange(at, last)
+            assert isinstance(hand.stage, Ingestor)
+            done = self._try(hand, lambda asked=asked, stage=hand.stage: stage.resync(asked))
+            if done is None and not self._within:
+                return
+            at = at if done is None else done[1] + 1
+        raise Violation("a resync does not end")
+
     @verb(2, back=(0, 8), hold=(0, 1))
     def roll_back(self, back: int, hold: int) -> None:
         served = self.served()
@@ -440,6 +495,7 @@ class World:
     def settle(self) -> None:
         """Everybody catches up, and then the laws are looked at."""
         self._troubles.clear()
+        self._lie = None
         with self._quiet():
             self._catch_up()
             self.check()
@@ -633,6 +689,7 @@ class World:
                         chain_id=CHAIN,
                         watches=self._watches,
                         window=Window(size=4),
+                        workers=Inline(),
                     )
                     stage.open()
                 case "publish":
@@ -723,6 +780,9 @@ class World:
         code = self._code()
         if code:
             self.watch(0)
+            self._rest("ingest")
+        if self._lied:  # what an answer leaves out nobody can see in it: it is fetched again
+            self.resync(0, self.chain.head().number + 1)
             self._rest("ingest")
         self._runner(code).resume()
         self._rest(f"fold{code}")
