@@ -38,7 +38,7 @@ from eventstore.resync import Resynced, compare, credible
 from eventstore.sources import Source
 from eventstore.store import Store
 from eventstore.tail import Tail
-from eventstore.wanted import Gap, Wanted, covered_by, filters_at, holes, lowest_gap, missing_in, wants
+from eventstore.wanted import Gap, Wanted, covered_by, filters_at, holes, lowest_gap, missing_in, only, wants
 
 BLOCKS_PER_STEP = 32
 """How many unfinalised blocks one step asks for and commits together."""
@@ -277,7 +277,7 @@ class Ingestor:
             with self._lease.commit() as tx:
                 self._unmoved(tx, entry)
                 appended = Journal(tx, self._chain).append(
-                    fetched.logs, fetched.blocks, [Covered(item, asked) for item in filters]
+                    only(filters, fetched.logs), fetched.blocks, [Covered(item, asked) for item in filters]
                 )
                 Failures(tx, self._chain).forget(asked)
         except HistoryConflict as conflict:
@@ -356,7 +356,7 @@ class Ingestor:
             if not item.filters:
                 return []
             query = query_of(item.filters)
-            return check(query, item.header, self._source.logs(query, item.header))
+            return only(item.filters, check(query, item.header, self._source.logs(query, item.header)))
 
         return [log for found in self._workers.map(ask, wanted) for log in found]
 

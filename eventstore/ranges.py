@@ -26,8 +26,8 @@ from eventstore.fetch import Window
 from eventstore.records import BlockRange, Filter, Header, Log, Query
 from eventstore.sources import Source
 
-TRIES_OF_ONE_BLOCK = 3
-"""How often a block that only times out is asked for before it is given up for now."""
+TRIES = 3
+"""How often what only times out is asked for, once it cannot be narrowed, before it is given up for now."""
 
 
 class Fetched(Struct, frozen=True):
@@ -148,10 +148,10 @@ class Ranges:
                 return self._by_hash(asked, known)
             case SourceUnavailable():
                 self.window = self.window.refused(asked, error)
-                self._timeouts += single
-                if self._timeouts < TRIES_OF_ONE_BLOCK:
+                self._timeouts += single or self._follows_lost(asked)
+                if self._timeouts < TRIES:
                     raise error
-                return self._by_hash(asked, known)
+                return self._by_hash(asked, known) if single else self._give_up(asked, error)
             case BlockUnknown() | AnswerRefused() if self._follows_lost(asked):
                 return self._give_up(asked, error)
             case BlockUnknown() | AnswerRefused() if self._is_doubted(asked.first):

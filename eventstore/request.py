@@ -17,7 +17,11 @@ from eventstore.store import Store
 
 
 class Request(Struct, frozen=True):
-    """What is asked: `kind` and its arguments. `state` is pending, done or failed; `detail` the answer."""
+    """What is asked: `kind` and its arguments. `state` is pending, done or failed; `detail` the answer.
+
+    While it is pending, `done` of `total` says how far it is (None: not begun, or done at once), and
+    `detail` is what the next holder goes on from.
+    """
 
     id: int
     lease: str
@@ -25,6 +29,8 @@ class Request(Struct, frozen=True):
     arguments: dict[str, Any]
     state: str
     detail: str
+    done: int | None = None
+    total: int | None = None
 
 
 class Requests:
@@ -58,6 +64,14 @@ class Requests:
     def get(self, number: int) -> Request:
         return self._where("id = :id", id=number)[0]
 
+    def advance(self, request: Request, *, done: int, total: int, detail: str) -> None:
+        """Writes down how far a request has come."""
+        with self._store.write() as tx:
+            tx.execute(
+                text("UPDATE requests SET done = :done, total = :total, detail = :detail WHERE id = :id"),
+                {"id": request.id, "done": done, "total": total, "detail": detail},
+            )
+
     def finish(self, request: Request, *, ok: bool, detail: str) -> None:
         """Writes the answer down for the command that waits for it."""
         with self._store.write() as tx:
@@ -77,12 +91,12 @@ class Requests:
         with self._store.read() as tx:
             rows = tx.execute(
                 text(
-                    "SELECT id, lease, kind, arguments, state, detail FROM requests "
+                    "SELECT id, lease, kind, arguments, state, detail, done, total FROM requests "
                     f"WHERE {condition} ORDER BY id"
                 ),
                 values,
             ).all()
         return [
-            Request(row.id, row.lease, row.kind, msgspec.json.decode(row.arguments), row.state, row.detail)
-            for row in rows
+            Request(number, lease, kind, msgspec.json.decode(arguments), *rest)
+            for number, lease, kind, arguments, *rest in rows
         ]

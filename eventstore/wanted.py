@@ -85,6 +85,19 @@ def filters_at(watches: Sequence[Watch], number: int) -> list[Filter]:
     return sorted(wanted, key=order)
 
 
+def only(filters: Sequence[Filter], logs: list[Log]) -> list[Log]:
+    """Those of `logs` that a filter asked for: one question for several filters brings more than they want,
+    and what nobody wants is looked after by nobody."""
+    if all(item.topic0 is None for item in filters):
+        return logs
+    asked = set(filters)
+    return [
+        log
+        for log in logs
+        if Filter(log.address) in asked or (log.topics and Filter(log.address, log.topics[0]) in asked)
+    ]
+
+
 def wants(watches: Sequence[Watch], log: Log) -> bool:
     """Does any of these want this log?"""
     return any(

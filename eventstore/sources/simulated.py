@@ -12,7 +12,7 @@ The same script with the same seed gives the same hashes, wherever it runs.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from threading import RLock
 
@@ -42,23 +42,43 @@ class Fork(Struct, frozen=True):
     adopted: tuple[Header, ...]
 
 
-class _Block(Struct, gc=False):
+class Block(Struct, frozen=True, gc=False):
+    """A block as a node has it.
+
+    `fields` are its own and `receipts` those of its transactions, by their hashes and in their order:
+    JSON as it was recorded from a real node, and empty in a block that was mined here.
+    """
+
     number: int
     hash: bytes
     parent_hash: bytes
     timestamp: int
     logs: Sequence[Log] = ()
     bloom: bytes | None = None
+    fields: Mapping[str, object] = {}
+    receipts: Mapping[bytes, Mapping[str, object]] = {}
+
+    def transactions(self) -> list[bytes]:
+        """Their hashes; of a block that was mined here all that emitted something."""
+        return list(self.receipts or dict.fromkeys(log.tx_hash for log in self.logs))
 
 
 class SimulatedChain:
     """Blocks 12 seconds apart, every one ever mined kept, one branch of them canonical.
 
     Safe to script from one thread while others read. Each log has a transaction of its own; a `Log`
-    that is given to `mine` or `reorg` is emitted again by the same transaction.
+    that is given to `mine` or `reorg` is emitted again by the same transaction. It begins with
+    `genesis`, or with an empty block of this `timestamp`.
     """
 
-    def __init__(self, *, chain_id: int = 31_337, seed: int = 0, timestamp: int = 1_700_000_000) -> None:
+    def __init__(
+        self,
+        *,
+        chain_id: int = 31_337,
+        seed: int = 0,
+        timestamp: int = 1_700_000_000,
+        genesis: Block | None = None,
+    ) -> None:
         self.chain_id = chain_id
         self._seed = sha256(f"chainfold {chain_id} {seed}".encode()).digest()
         self._lock = RLock()
@@ -66,10 +86,11 @@ class SimulatedChain:
         self._emitted = 0
         self._branch = 0
         self._finalized: int | None = None
-        genesis = _Block(0, sha256(self._seed).digest(), bytes(32), timestamp)
-        self._canonical = [genesis]
+        self._canonical: list[Block] = []
         self._filled: list[int] = []
-        self._by_hash = {genesis.hash: genesis}
+        self._by_hash: dict[bytes, Block] = {}
+        self._blooms: dict[bytes, bytes] = {}
+        self._adopt(genesis or Block(0, sha256(self._seed).digest(), bytes(32), timestamp))
 
     # --- the script ---
 
@@ -86,6 +107,16 @@ class SimulatedChain:
             for _ in range(n):
                 self._append([*self._pending, *logs])
                 self._pending, logs = [], ()
+
+    def adopt(self, block: Block) -> None:
+        """Adds a block that was made elsewhere."""
+        with self._lock:
+            tip = self._canonical[-1]
+            if (block.number, block.parent_hash) != (tip.number + 1, tip.hash):
+                raise ValueError(
+                    f"block {block.number} does not stand on block {tip.number} 0x{tip.hash.hex()}"
+                )
+            self._adopt(block)
 
     def reorg(self, depth: int = 1, *, logs: Sequence[Sequence[Emission | Log]] | None = None) -> Fork:
         """Replaces the last `depth` blocks by one for each item of `logs`, which is what it holds.
@@ -157,6 +188,32 @@ class SimulatedChain:
         with self._lock:
             return list(self._by_hash[block_hash].logs)
 
+    def block(self, block_hash: bytes) -> Block | None:
+        """The block of this hash, canonical or orphaned."""
+        return self._by_hash.get(block_hash)
+
+    def block_with(self, tx_hash: bytes) -> Block | None:
+        """The newest canonical block with this transaction."""
+        with self._lock:
+            return next(
+                (block for block in reversed(self._canonical) if tx_hash in block.transactions()), None
+            )
+
+    def orphan(self, block_hash: bytes) -> Header | None:
+        """The header of this hash that left the chain."""
+        with self._lock:
+            block = self._by_hash.get(block_hash)
+            return None if block is None or self._is_canonical(block) else self._header(block)
+
+    def orphans_in(self, first: int, last: int) -> list[Block]:
+        """The blocks `first` to `last` that were mined, but are not canonical."""
+        with self._lock:
+            return [
+                block
+                for block in self._by_hash.values()
+                if first <= block.number <= last and not self._is_canonical(block)
+            ]
+
     def read(self, query: Query, where: BlockRange | Header) -> Answer | None:
         """The logs that match `query` as of one moment, or None where the (last) block is unknown."""
         with self._lock:
@@ -202,22 +259,22 @@ class SimulatedChain:
             )
             for index, emission in enumerate(emissions)
         ]
-        self._adopt(_Block(number, block_hash, parent.hash, parent.timestamp + BLOCK_TIME, logs))
+        self._adopt(Block(number, block_hash, parent.hash, parent.timestamp + BLOCK_TIME, logs))
 
-    def _adopt(self, block: _Block) -> None:
+    def _adopt(self, block: Block) -> None:
         self._canonical.append(block)
         self._by_hash[block.hash] = block
         if block.logs:
             self._filled.append(block.number)
 
-    def _cut(self, number: int) -> list[_Block]:
+    def _cut(self, number: int) -> list[Block]:
         """Takes the blocks from `number` on off the canonical chain, and returns them."""
         orphaned = self._canonical[number:]
         del self._canonical[number:]
         del self._filled[bisect_left(self._filled, number) :]
         return orphaned
 
-    def _fork(self, orphaned: Sequence[_Block]) -> Fork:
+    def _fork(self, orphaned: Sequence[Block]) -> Fork:
         first = orphaned[0].number if orphaned else len(self._canonical)
         return Fork(
             common=self._header(self._canonical[first - 1]),
@@ -225,17 +282,18 @@ class SimulatedChain:
             adopted=tuple(self._header(block) for block in self._canonical[first:]),
         )
 
-    def _is_canonical(self, block: _Block) -> bool:
+    def _is_canonical(self, block: Block) -> bool:
         return block.number < len(self._canonical) and self._canonical[block.number] is block
 
     def _new_tx_hash(self) -> bytes:
         self._emitted += 1
         return sha256(self._seed + b"%d" % self._emitted).digest()
 
-    def _header(self, block: _Block) -> Header:
-        if block.bloom is None:  # made when first asked for: most are not, and keccak is slow
-            block.bloom = bloom.make(block.logs)
-        return Header(block.number, block.hash, block.parent_hash, block.timestamp, block.bloom)
+    def _header(self, block: Block) -> Header:
+        made = block.bloom or self._blooms.get(block.hash)
+        if made is None:  # made when first asked for: most are not, and keccak is slow
+            made = self._blooms[block.hash] = bloom.make(block.logs)
+        return Header(block.number, block.hash, block.parent_hash, block.timestamp, made)
 
 
 class SimulatedSource:

@@ -39,21 +39,29 @@ SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Chain(Struct, frozen=True):
-    """A chain; `poll` in seconds, `finality` a tag or a depth in blocks."""
+    """A chain; `poll` in seconds, `finality` a tag or a depth in blocks, `rate` in calls a second for
+    each endpoint."""
 
     rpc: tuple[str, ...]
+    websocket: str | None
     chain_id: int
     finality: Literal["finalized", "safe"] | int
+    follow: Literal["latest", "finalized"]
     poll: float
+    rate: float | None
 
 
 class Contract(Struct, frozen=True):
-    """A contract at one or more addresses of 20 bytes, and the events it declares."""
+    """A contract at one or more addresses of 20 bytes, and the events it declares.
+
+    A `start_block` of None is looked for: it is the block that created the first of the addresses.
+    """
 
     chain: str
     addresses: tuple[bytes, ...]
-    start_block: int
+    start_block: int | None
     end_block: int | None
+    topics: Literal["all", "declared"]
     events: tuple[Event, ...]
 
 
@@ -147,14 +155,16 @@ def _chain(table: ChainTable, where: str) -> Chain:
     urls = [table.rpc] if isinstance(table.rpc, str) else table.rpc
     if not urls:
         raise ConfigurationError(f"{where}.rpc names no endpoint.")
-    if len(urls) > 1:
-        raise ConfigurationError(
-            f"{where}.rpc names {len(urls)} endpoints; moving from one to the next is not built yet.",
-            hint="Name one.",
-        )
     for place, url in enumerate(urls):
         if not url.startswith(("http://", "https://")):
             raise ConfigurationError(f"{where}.rpc[{place}] must begin with http:// or https://.")
+        if url in urls[:place]:
+            raise ConfigurationError(f"{where}.rpc[{place}] is there twice.")
+    if table.websocket is not None and not table.websocket.startswith(("ws://", "wss://")):
+        raise ConfigurationError(f"{where}.websocket must begin with ws:// or wss://.")
+    rate = table.max_requests_per_second
+    if rate is not None and not 0 < rate < float("inf"):
+        raise ConfigurationError(f"{where}.max_requests_per_second: {rate} is no number above zero.")
     finality: Any = table.finality
     if isinstance(finality, int):
         _whole(finality, f"{where}.finality")
@@ -162,7 +172,15 @@ def _chain(table: ChainTable, where: str) -> Chain:
         raise ConfigurationError(
             f"{where}.finality: {finality} is neither finalized, nor safe, nor a depth in blocks."
         )
-    return Chain(tuple(urls), table.chain_id, finality, _duration(table.poll, f"{where}.poll"))
+    return Chain(
+        tuple(urls),
+        table.websocket,
+        table.chain_id,
+        finality,
+        table.follow,
+        _duration(table.poll, f"{where}.poll"),
+        rate,
+    )
 
 
 def _contract(table: ContractTable, where: str, chains: Mapping[str, Chain], folder: Path) -> Contract:
@@ -178,13 +196,13 @@ def _contract(table: ContractTable, where: str, chains: Mapping[str, Chain], fol
     for place, found in enumerate(addresses):
         if found in addresses[:place]:
             raise ConfigurationError(f"{at}[{place}]: 0x{found.hex()} is there twice.")
-    _whole(table.start_block, f"{where}.start_block")
+    first = None if table.start_block == "auto" else table.start_block
+    if first is not None:
+        _whole(first, f"{where}.start_block")
     if table.end_block is not None:
         _whole(table.end_block, f"{where}.end_block")
-    if table.end_block is not None and table.end_block < table.start_block:
-        raise ConfigurationError(
-            f"{where}.end_block: {table.end_block} is below start_block {table.start_block}."
-        )
+    if table.end_block is not None and first is not None and table.end_block < first:
+        raise ConfigurationError(f"{where}.end_block: {table.end_block} is below start_block {first}.")
     declared: list[Event] = []
     try:
         declared += [parse(text) for text in table.events]
@@ -194,7 +212,7 @@ def _contract(table: ContractTable, where: str, chains: Mapping[str, Chain], fol
         raise SignatureError(f"{where}: {error.message}", hint=error.hint) from error
     if not declared:
         raise ConfigurationError(f"{where} declares no event.", hint="Give events = [...] or abi = ...")
-    return Contract(table.chain, addresses, table.start_block, table.end_block, tuple(declared))
+    return Contract(table.chain, addresses, first, table.end_block, table.topics, tuple(declared))
 
 
 def _abi(path: Path, where: str) -> Any:

@@ -43,8 +43,11 @@ class ChainTable(_Strict, frozen=True):
 
     rpc: list[str] | str
     chain_id: int
+    websocket: str | None = None
     finality: str | int = "finalized"
+    follow: Literal["latest", "finalized"] = "latest"
     poll: str = "2s"
+    max_requests_per_second: float | None = None
 
 
 class ContractTable(_Strict, frozen=True):
@@ -52,8 +55,9 @@ class ContractTable(_Strict, frozen=True):
 
     chain: str
     address: str | list[str]
-    start_block: int = 0
+    start_block: int | Literal["auto"] = 0
     end_block: int | None = None
+    topics: Literal["all", "declared"] = "all"
     events: list[str] = []
     abi: str | None = None
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -31,6 +31,10 @@ from projections.service import config as settings
 from projections.service.stages import FoldStage, IngestStage, PublishStage
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
+
+if TYPE_CHECKING:
+    from eventstore.sources.failover import FailoverSource
+    from eventstore.sources.rpc import RpcSource
 
 
 class Plan:
@@ -50,12 +54,14 @@ class Plan:
         self.store.close()
 
     def watches(self, chain: str) -> list[Watch]:
-        """What the ingester of a chain fetches: all topics of every address configured on it."""
+        """What the ingester of a chain fetches of every address configured on it: all its topics, or
+        those of the declared events."""
         return [
-            Watch(Filter(address), contract.start_block, contract.end_block)
+            Watch(Filter(address, topic), contract.start_block or 0, contract.end_block)
             for contract in self.config.contracts.values()
             if contract.chain == chain
             for address in contract.addresses
+            for topic in _topics(contract)
         ]
 
     def chain_of(self, projection: str) -> str:
@@ -91,20 +97,48 @@ class Plan:
                 f"There is no projection {projection}.", hint=f"Known are: {known}."
             ) from None
 
-    def ingest(self, *, first: int | None = None, last: int | None = None) -> list[IngestStage]:
-        """One stage per chain; with `first` or `last` it fetches that range only."""
-        from eventstore.sources.rpc import RpcSource
-
+    def ingest(
+        self, *, first: int | None = None, last: int | None = None, contract: str | None = None
+    ) -> list[IngestStage]:
+        """One stage per chain; with `first`, `last` or `contract` it fetches only that."""
+        chosen = None if contract is None else self.contract(contract).addresses
         stages = []
         for name, chain in self.config.chains.items():
             narrowed = [_narrowed(watch, first, last) for watch in self.watches(name)]
-            watches = [watch for watch in narrowed if watch is not None]
-            if watches:
-                source = RpcSource(chain.rpc[0], finality=chain.finality)
+            watches = [
+                watch
+                for watch in narrowed
+                if watch is not None and (chosen is None or watch.filter.address in chosen)
+            ]
+            if watches and (contract is None or self.contract(contract).chain == name):
                 stages.append(
-                    IngestStage(self.store, source, chain=name, chain_id=chain.chain_id, watches=watches)
+                    IngestStage(
+                        self.store,
+                        self.source(name),
+                        chain=name,
+                        chain_id=chain.chain_id,
+                        watches=watches,
+                        follow=chain.follow,
+                    )
                 )
         return stages
+
+    def source(self, name: str) -> RpcSource | FailoverSource:
+        """The endpoints of a chain: the first while it is well, else the next."""
+        from eventstore.sources.failover import FailoverSource
+        from eventstore.sources.rpc import RpcSource
+
+        chain = self.config.chains[name]
+        endpoints = [RpcSource(url, finality=chain.finality) for url in chain.rpc]
+        return endpoints[0] if len(endpoints) == 1 else FailoverSource(endpoints, chain_id=chain.chain_id)
+
+    def contract(self, name: str) -> settings.Contract:
+        """The contract of that name; `ConfigurationError` where there is none."""
+        try:
+            return self.config.contracts[name]
+        except KeyError:
+            known = ", ".join(self.config.contracts) or "none"
+            raise ConfigurationError(f"There is no contract {name}.", hint=f"Known are: {known}.") from None
 
     def fold(self) -> list[FoldStage]:
         return [FoldStage(self.store, projection) for projection in self.projections.values()]
@@ -238,7 +272,7 @@ def _projection(config: settings.Config, name: str, chosen: settings.ProjectionS
         for route in bound:
             routes.setdefault(route.kind, route)
             item = Filter(route.kind.address, route.kind.topic0)
-            watches.setdefault(item, Watch(item, contract.start_block, contract.end_block))
+            watches.setdefault(item, Watch(item, contract.start_block or 0, contract.end_block))
     if not routes:
         raise ConfigurationError(
             f"{where}: none of its contracts' events fits a handler of {projector_type.__name__}.",
@@ -317,6 +351,13 @@ def _import(name: str, where: str) -> ModuleType:
                 hint=f"Known are {', '.join(known)}; your own are named module:Class.",
             ) from error
         raise
+
+
+def _topics(contract: settings.Contract) -> list[bytes | None]:
+    """The topics that are fetched of a contract; None stands for all."""
+    if contract.topics == "all":
+        return [None]
+    return list(dict.fromkeys(event.topic0 for event in contract.events))
 
 
 def _narrowed(watch: Watch, first: int | None, last: int | None) -> Watch | None:

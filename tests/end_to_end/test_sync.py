@@ -14,7 +14,7 @@ from eventstore.sources.simulated import Emission, SimulatedChain
 from eventstore.sources.simulated_node import SimulatedNode
 from projections.errors import ForeignMarker
 from projections.service.cli.look import whole_status
-from projections.service.cli.pipeline import synchronise
+from projections.service.cli.pipeline import Span, synchronise
 from projections.service.cli.progress import Summary
 from projections.service.config import load
 from projections.service.network import FLAGSHIP
@@ -94,7 +94,7 @@ class Site:
         tries: int = 5,
     ) -> Summary:
         with planned(load(self.configured(store, poison))) as plan:
-            return synchronise(plan, first=first, last=last, take_over=take_over, tries=tries)
+            return synchronise(plan, span=Span(first, last), take_over=take_over, tries=tries)
 
     def status(self, *, store: str = "one", poison: str = "halt") -> Status:
         with planned(load(self.configured(store, poison))) as plan:

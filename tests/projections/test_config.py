@@ -226,9 +226,15 @@ def test_an_unknown_key_is_looked_for_in_the_right_table_of_several(folder: Fold
         ({"rpc": [1]}, "chains.main.rpc[0]: expected a string, got an integer."),
         ({"chain_id": 0}, "chains.main.chain_id: 0 is not between 1 and 2^63 - 1."),
         ({"rpc": []}, "chains.main.rpc names no endpoint."),
+        ({"rpc": ["http://one", "http://one"]}, "chains.main.rpc[1] is there twice."),
+        ({"websocket": "http://node"}, "chains.main.websocket must begin with ws:// or wss://."),
         (
-            {"rpc": ["http://one", "http://two"]},
-            "chains.main.rpc names 2 endpoints; moving from one to the next is not built yet. Name one.",
+            {"max_requests_per_second": 0},
+            "chains.main.max_requests_per_second: 0.0 is no number above zero.",
+        ),
+        (
+            {"follow": "safe"},
+            "chains.main.follow: 'safe' is not known here. Known are latest, finalized.",
         ),
         ({"rpc": "ws://node"}, "chains.main.rpc[0] must begin with http:// or https://."),
         (

@@ -177,7 +177,7 @@ CLAUSES = {
                 Generations,
                 "promote",
                 "Changes(self._tx, self._projection).mark_differing(",
-                "(lambda *nothing: 0)(",
+                "(lambda *nothing, **named: 0)(",
             )
         ],
     ),

@@ -8,12 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from msgspec import Struct
 from sqlalchemy import text
 
-from eventstore.errors import ChainfoldError, StoreError
+from eventstore.errors import ChainfoldError, LeaseHeld, StoreError
+from eventstore.failures import Failures
 from eventstore.request import Requests
 from eventstore.store import Store
 from projections.errors import ConfigurationError
@@ -48,8 +50,16 @@ def migrate(*, as_json: Json = False) -> None:
 @app.command()
 def sync(
     *,
-    from_block: Annotated[int | None, typer.Option(min=0, help="First block of the range to fill.")] = None,
-    to_block: Annotated[int | None, typer.Option(min=0, help="Last block of the range to fill.")] = None,
+    from_block: Annotated[
+        int | None, typer.Option("--from-block", "--from", min=0, help="First block of the range to fill.")
+    ] = None,
+    to_block: Annotated[
+        int | None, typer.Option("--to-block", "--to", min=0, help="Last block of the range to fill.")
+    ] = None,
+    contract: Annotated[str | None, typer.Option(help="Only the logs of this contract.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Fetch what is there already as well, compare, and repair.")
+    ] = False,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Make sinks that hold another store's documents ours.")
     ] = False,
@@ -58,34 +68,94 @@ def sync(
     ] = loops.TRIES,
     as_json: Json = False,
 ) -> None:
-    """Catch up once: fetch, fold, publish, exit."""
+    """Catch up once: fetch, fold, publish, exit.
+
+    A range fills its gaps; with --force it is fetched again and compared with what is there.
+    """
     if from_block is not None and to_block is not None and from_block > to_block:
         raise ConfigurationError(f"--from-block {from_block} is above --to-block {to_block}.")
+    span = Span(from_block, to_block, contract)
     with planned(configuration()) as plan, recorded(plan.store, "sync") as note:
-        summary = synchronise(plan, first=from_block, last=to_block, take_over=take_over, tries=tries)
-        note(summary.line())
+        found = resynchronise(plan, span) if force else {}
+        summary = synchronise(plan, span=span, take_over=take_over, tries=tries, alone=not force)
+        gaps = failed_ranges(plan)
+        note("; ".join([*(f"{chain}: {said}" for chain, said in found.items()), summary.line()]))
     if as_json:
-        print_json(summary.record())
+        print_json(summary.record() | {"resynced": found, "failed": gaps})
     else:
+        for chain, said in found.items():
+            out().print(f"{chain}: {said}")
         for line in (*summary.reorgs, *summary.notes):
             out().print(line)
+        for gap in gaps:
+            blocks = f"blocks {gap['first_block']:,} to {gap['last_block']:,}"
+            out().print(f"{gap['chain']}: {blocks} could not be fetched and are a gap: {gap['reason']}")
         out().print(summary.line())
-    if summary.halted:
+    if summary.halted or gaps:
         raise typer.Exit(1)
+
+
+class Span(Struct, frozen=True):
+    """What of the chains a command is about: blocks, and one contract or all."""
+
+    first: int | None = None
+    last: int | None = None
+    contract: str | None = None
+
+
+def resynchronise(plan: Plan, span: Span) -> dict[str, str]:
+    """Has a span fetched again by whoever ingests it, else does so itself; what was found, by chain."""
+    addresses = None if span.contract is None else [a.hex() for a in plan.contract(span.contract).addresses]
+    found = {}
+    for stage in plan.ingest(contract=span.contract):
+        try:
+            found[stage.chain] = loops.ask(
+                stage,
+                Requests(plan.store),
+                "resync",
+                first=span.first or 0,
+                last=span.last,
+                addresses=addresses,
+            )
+        finally:
+            stage.close()
+    return found
+
+
+def failed_ranges(plan: Plan) -> list[dict[str, Any]]:
+    """The ranges that no source gave, of all chains: gaps that are asked for again later."""
+    found = []
+    for name, chain in plan.config.chains.items():
+        with plan.store.read() as tx:
+            for item in Failures(tx, chain.chain_id).all():
+                found.append(
+                    {
+                        "chain": name,
+                        "first_block": item.range.first,
+                        "last_block": item.range.last,
+                        "attempts": item.attempts,
+                        "since": item.since / 1e6,
+                        "retry_at": item.retry_at / 1e6,
+                        "reason": item.reason,
+                    }
+                )
+    return found
 
 
 def synchronise(
     plan: Plan,
     *,
-    first: int | None = None,
-    last: int | None = None,
+    span: Span = Span(),  # noqa: B008 - it is frozen
     take_over: bool = False,
     tries: int = loops.TRIES,
+    alone: bool = True,
 ) -> Summary:
     """Turns every stage to its end, upstream first. A node or a sink that is down does not stop the
-    others: the first error is raised when all else is done. Without the store nothing goes on."""
+    others: the first error is raised when all else is done. Without the store nothing goes on. Where this
+    process need not be `alone`, it leaves to a running service what that does anyway."""
     summary = Summary()
-    ingest, fold, publish = plan.ingest(first=first, last=last), plan.fold(), plan.publish()
+    ingest = plan.ingest(first=span.first, last=span.last, contract=span.contract)
+    fold, publish = plan.fold(), plan.publish()
     stages: list[loops.Stage] = [*ingest, *fold, *publish]
     failed: list[ChainfoldError] = []
     try:
@@ -102,6 +172,10 @@ def synchronise(
                     failed.append(error)
                     if isinstance(error, StoreError):
                         break
+    except LeaseHeld:
+        if alone:
+            raise
+        summary.notes.append("The running service folds and publishes what was found.")
     finally:
         for stage in stages:
             stage.close()
