@@ -1,21 +1,28 @@
 """How long a reorg of depth d takes on a state of n documents: it must depend on what was touched, not on n.
 
-python -m bench.reorg --documents 10000 1000000 --depths 1 10 64 --runs 5
+python -m bench.reorg --documents 10000 1000000 --depths 1 10 64 --runs 5 --store sqlite
+
+Each size has a store and servers of its own. The first publish of a million documents into the embedded
+MongoDB-compatible server takes minutes; `--sinks memory` goes without.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import get_args
 
+import msgspec
+from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
+from bench import sinks, stores
 from eventstore.coverage import Covered
 from eventstore.journal import Journal
 from eventstore.lease import Lease
@@ -28,8 +35,7 @@ from projections.projectors.referrals import Referrals
 from projections.publisher import Publisher
 from projections.routes import bind
 from projections.runner import Runner
-from projections.service.migrate import migrate
-from projections.sinks.memory import MemorySink
+from projections.sinks import Sink
 
 CHAIN = 1
 CONTRACT = b"\x5e" * 20
@@ -39,13 +45,36 @@ TAIL = 70
 """Unfinalised blocks: the deepest reorg is of 64."""
 
 
+class Taken(Struct, frozen=True):
+    """Seconds until the documents were right again, then until each sink was; and how many changed."""
+
+    changed: int
+    documents: float
+    sinks: dict[str, float]
+
+    @property
+    def parts(self) -> dict[str, float]:
+        return {"documents": self.documents, **self.sinks}
+
+
+class Measured(Struct, frozen=True):
+    """All reorgs of one depth on one state."""
+
+    store: str
+    documents: int
+    depth: int
+    runs: list[Taken]
+
+    @property
+    def medians(self) -> dict[str, float]:
+        return {part: statistics.median(run.parts[part] for run in self.runs) for part in self.runs[0].parts}
+
+
 class State:
     """A store with n documents below finality, an unfinalised tail above, and stages over it."""
 
-    def __init__(self, folder: Path, documents: int) -> None:
-        self._store = Store(f"sqlite:///{folder / f'{documents}.db'}")
-        migrate(self._store)
-        self._count = documents
+    def __init__(self, url: str, into: Sequence[Sink], documents: int) -> None:
+        self._store = Store(url)
         self._turn = 0
         projector = Referrals()
         routes = bind(projector, addresses=[CONTRACT], events=[EVENT], roles={}, where="bench")
@@ -58,53 +87,60 @@ class State:
             fingerprint="bench",
         )
         self._runner = Runner(self._store, Lease(self._store, "project").acquire(), projection)
-        self._publisher = Publisher(
-            self._store,
-            Lease(self._store, "publish").acquire(),
-            MemorySink(),
-            projection="referrals",
-            chain_id=CHAIN,
-        )
+        self._publishers = [
+            Publisher(
+                self._store,
+                Lease(self._store, f"publish:{sink.name}").acquire(),
+                sink,
+                projection="referrals",
+                chain_id=CHAIN,
+            )
+            for sink in into
+        ]
         self._final = documents // 1000
         for block in range(1, self._final + 1):
             users = range((block - 1) * 1000, block * 1000)
             self._append({block: [(user, user // 3) for user in users]}, final=block)
         self._append(self._tail_of(range(self._final + 1, self._final + TAIL + 1)))
-        self._settle()
+        self.first = self._settle()
+        """What the first build and the first publish took."""
 
-    def reorg(self, depth: int) -> tuple[float, float]:
-        """Seconds until the documents are right again, and until the sink (in memory) is."""
+    def reorg(self, depth: int) -> Taken:
+        """Replaces the last blocks by as many others, and waits for all stages."""
         self._turn += 1
         head = self._final + TAIL
         first = head - depth + 1
         with self._store.write() as tx:
             Journal(tx, CHAIN).orphan(first)
         self._append(self._tail_of(range(first, head + 1)))
-        started = time.perf_counter()
-        while not self._runner.step().idle:
-            pass
-        folded = time.perf_counter()
-        while not self._publisher.step().idle:
-            pass
-        return folded - started, time.perf_counter() - folded
+        return self._settle()
 
     def close(self) -> None:
         self._store.close()
 
-    def _settle(self) -> None:
+    def _settle(self) -> Taken:
+        started = time.perf_counter()
         while not self._runner.step().idle:
             pass
-        while not self._publisher.step().idle:
-            pass
+        folded = time.perf_counter() - started
+        changed, taken = 0, {}
+        for publisher in self._publishers:
+            started, changed = time.perf_counter(), 0
+            while not (done := publisher.step()).idle:
+                changed += done.sent
+            taken[publisher.sink.name] = time.perf_counter() - started
+        return Taken(changed, folded, taken)
 
     def _tail_of(self, blocks: range) -> dict[int, list[tuple[int, int]]]:
-        """Each block moves twenty of the first users, in every turn to another referrer."""
+        """Each block moves twenty of the first users, in every turn to another referrer; on a state of
+        any size the same users to the same referrers."""
         return {
             block: [
-                ((block * PER_BLOCK + place) % 5000, 5000 + (block * 7 + place + self._turn) % 4000)
+                ((above * PER_BLOCK + place) % 3000, 5000 + (above * 7 + place + self._turn) % 4000)
                 for place in range(PER_BLOCK)
             ]
             for block in blocks
+            for above in (block - self._final,)
         }
 
     def _append(self, blocks: dict[int, list[tuple[int, int]]], *, final: int | None = None) -> None:
@@ -140,48 +176,74 @@ class State:
             )
 
 
+def measure(
+    documents: Sequence[int],
+    depths: Sequence[int],
+    *,
+    runs: int,
+    store: stores.Kind,
+    into: Sequence[sinks.Kind],
+) -> list[Measured]:
+    """Reorgs of each depth on each state, the states in turn: a busy moment meets them all."""
+    found = []
+    with ExitStack() as stack:
+        uri = stack.enter_context(stores.server(store))
+        states: dict[int, State] = {}
+        for count in documents:
+            url = stack.enter_context(stores.empty(uri))
+            made = stack.enter_context(sinks.empty(into, Referrals()))
+            states[count] = State(url, made, count)
+            stack.callback(states[count].close)
+            _say_first(count, states[count].first)
+        for depth in depths:
+            taken: dict[int, list[Taken]] = {count: [] for count in states}
+            for _ in range(runs):
+                for count, state in states.items():
+                    taken[count].append(state.reorg(depth))
+            found += [Measured(store, count, depth, times) for count, times in taken.items()]
+    return found
+
+
+def table(found: Sequence[Measured]) -> Table:
+    """Per depth a line for the documents and one for each sink; the ratio is the last size to the first."""
+    by_depth: dict[int, list[Measured]] = {}
+    for measured in found:
+        by_depth.setdefault(measured.depth, []).append(measured)
+    made = Table(title=f"reorg on {found[0].store}, milliseconds, median of {len(found[0].runs)}")
+    for name in ("depth", "documents changed", "until right in"):
+        made.add_column(name, justify="right")
+    for measured in by_depth[found[0].depth]:
+        made.add_column(f"of {measured.documents:,}", justify="right")
+    made.add_column("ratio", justify="right")
+    for depth, of_sizes in by_depth.items():
+        changed = " / ".join(
+            f"{statistics.median(run.changed for run in measured.runs):,.0f}" for measured in of_sizes
+        )
+        for part in of_sizes[0].medians:
+            medians = [measured.medians[part] for measured in of_sizes]
+            cells = [f"{1000 * seconds:.1f}" for seconds in medians]
+            made.add_row(str(depth), changed, part, *cells, f"{medians[-1] / medians[0]:.2f}")
+    return made
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 1_000_000])
     parser.add_argument("--depths", type=int, nargs="+", default=[1, 10, 64])
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--store", choices=get_args(stores.Kind), default="sqlite")
+    parser.add_argument("--sinks", choices=get_args(sinks.Kind), nargs="+", default=get_args(sinks.Kind))
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    found: dict[int, dict[int, tuple[float, float]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        states = {count: State(Path(folder), count) for count in chosen.documents}
-        for depth in chosen.depths:
-            taken: dict[int, list[tuple[float, float]]] = {count: [] for count in states}
-            for _ in range(chosen.runs):
-                for count, state in states.items():  # in turn, so that a busy moment meets both
-                    taken[count].append(state.reorg(depth))
-            found[depth] = {
-                count: (
-                    statistics.median(fold for fold, _ in times),
-                    statistics.median(publish for _, publish in times),
-                )
-                for count, times in taken.items()
-            }
-        for state in states.values():
-            state.close()
-    _print(chosen.documents, found, chosen.runs)
+    found = measure(chosen.documents, chosen.depths, runs=chosen.runs, store=chosen.store, into=chosen.sinks)
+    Console(width=110).print(table(found))
     if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=1))
+        chosen.json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
 
 
-def _print(counts: list[int], found: dict[int, dict[int, tuple[float, float]]], runs: int) -> None:
-    table = Table(title=f"reorg on SQLite, milliseconds, median of {runs}")
-    table.add_column("depth", justify="right")
-    for count in counts:
-        table.add_column(f"{count:,}: documents", justify="right")
-        table.add_column("memory sink", justify="right")
-    table.add_column("ratio, documents", justify="right")
-    table.add_column("ratio, sink", justify="right")
-    for depth, by_count in found.items():
-        cells = [f"{1000 * part:.1f}" for count in counts for part in by_count[count]]
-        ratios = [by_count[counts[-1]][part] / by_count[counts[0]][part] for part in (0, 1)]
-        table.add_row(str(depth), *cells, *(f"{ratio:.2f}" for ratio in ratios))
-    Console().print(table)
+def _say_first(count: int, first: Taken) -> None:
+    parts = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in first.parts.items())
+    Console(stderr=True).print(f"first build and publish of {count:,}: {parts}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from threading import Lock
 
+import msgspec
+
 from projections.errors import MarkerLost
-from projections.sinks import Change, Marker
+from projections.sinks import Change, Marker, Value
 
 
 class MemorySink:
@@ -42,7 +43,7 @@ class MemorySink:
         newest = {change.key: change for change in sorted(changes, key=lambda c: c.revision)}
         with self._lock:
             newer = {
-                key: deepcopy(change)
+                key: _copied(change)
                 for key, change in newest.items()
                 if key not in self._held or self._held[key].revision < change.revision
             }
@@ -51,14 +52,33 @@ class MemorySink:
 
     def read(self, keys: Sequence[str]) -> dict[str, Change]:
         with self._lock:
-            return {key: deepcopy(self._held[key]) for key in keys if key in self._held}
+            return {key: _copied(self._held[key]) for key in keys if key in self._held}
 
     def scan(self) -> Iterator[Change]:
         with self._lock:
             held = list(self._held.values())
         for change in held:
-            yield deepcopy(change)
+            yield _copied(change)
 
     def as_held(self, change: Change) -> Change:
         """`change` as `read` gives it back: here, as it is."""
         return change
+
+
+def _copied(change: Change) -> Change:
+    if change.fields is None:
+        return change
+    return msgspec.structs.replace(
+        change, fields={name: _own(value) for name, value in change.fields.items()}
+    )
+
+
+def _own(value: Value) -> Value:
+    """A copy of what can be changed; the rest is shared."""
+    match value:
+        case list():
+            return [_own(item) for item in value]
+        case dict():
+            return {name: _own(item) for name, item in value.items()}
+        case _:
+            return value

@@ -216,6 +216,46 @@ def test_many_documents_are_written_read_and_scanned_alike(sink: SinkAtHand) -> 
     assert sink.read([change.key for change in changes]) == scanned(sink) == held(sink, changes)
 
 
+def test_what_another_process_wrote_is_not_written_again(
+    sink: SinkAtHand, make: Callable[[], SinkAtHand]
+) -> None:
+    changes = [user("a", 1), gone("b", 2)]
+    sink.write(changes)
+    with closing(make()) as again:
+        again.open()
+        assert again.write(changes) == 0
+    assert scanned(sink) == held(sink, changes)
+
+
+def test_a_first_write_of_which_another_process_did_half_is_finished(
+    sink: SinkAtHand, make: Callable[[], SinkAtHand]
+) -> None:
+    changes = [user(f"k{n}", 7) if n % 3 else gone(f"k{n}", 7) for n in range(100)]
+    sink.write(changes[::2])
+    with closing(make()) as again:
+        again.open()
+        assert again.write(changes) == 50
+    assert scanned(sink) == held(sink, changes)
+
+
+def test_a_first_write_is_guarded_key_by_key(sink: SinkAtHand, make: Callable[[], SinkAtHand]) -> None:
+    """Whether another process left a document or a removal, older or newer than what is sent."""
+    sink.write([user("a", 1), user("b", 9), gone("c", 1), gone("d", 9), user("e", 1), user("f", 9)])
+    with closing(make()) as again:
+        again.open()
+        sent = [*(user(key, 5) for key in "abcdg"), *(gone(key, 5) for key in "efh")]
+        assert again.write(sent) == 5
+    kept = [user("a", 5), user("b", 9), user("c", 5), gone("d", 9), gone("e", 5), user("f", 9)]
+    assert scanned(sink) == held(sink, [*kept, user("g", 5), gone("h", 5)])
+
+
+def test_many_new_documents_after_many_old_ones_and_the_reverse(sink: SinkAtHand) -> None:
+    waves = [(range(100), 1), (range(100), 2), (range(50, 200), 3), (range(200, 300), 4), (range(300), 5)]
+    for keys, revision in waves:
+        assert sink.write([user(f"k{n}", revision) for n in keys]) == len(keys)
+    assert scanned(sink) == held(sink, [user(f"k{n}", 5) for n in range(300)])
+
+
 def test_opening_again_keeps_everything(sink: SinkAtHand, make: Callable[[], SinkAtHand]) -> None:
     sink.write([user("a", 1), gone("b", 2)])
     sink.mark(MARKER, old=None)
@@ -286,3 +326,10 @@ def test_what_was_given_may_be_changed_afterwards(sink: SinkAtHand) -> None:
     sink.write([change])
     (change.fields or {})["directReferrer"] = "other"
     assert sink.read(["a"]) == expected
+
+
+def test_a_list_that_was_given_may_be_changed_afterwards(sink: SinkAtHand) -> None:
+    names: list[Value] = ["b"]
+    sink.write([user("a", 1, directReferrer=names)])
+    names.append("c")
+    assert sink.read(["a"]) == held(sink, [user("a", 1, directReferrer=["b"])])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from bson import Int64
-from pymongo import MongoClient
+from pymongo import MongoClient, monitoring
 from pymongo.collection import Collection
 
 from projections.errors import ConfigurationError, KeyConflict, MarkerLost, SinkError, SinkUnavailable
@@ -35,19 +35,55 @@ def users(mongo: Mongo) -> Iterator[Users]:
         yield client[mongo.database]["users"]
 
 
-@pytest.fixture
-def make(mongo: Mongo) -> Iterator[Make]:
-    """Makes open sinks over that collection, and closes them."""
+@pytest.fixture(params=["first", "later"])
+def make(request: pytest.FixtureRequest, mongo: Mongo) -> Iterator[Make]:
+    """Makes open sinks over that collection, and closes them: ones that never wrote, which try plain
+    inserts first, and ones that last met documents which were there, which send guarded upserts."""
     with ExitStack() as stack:
+        client: MongoClient[dict[str, Any]] = stack.enter_context(MongoClient(mongo.url))
 
         def made(**settings: Any) -> MongoSink:
             given: dict[str, Any] = {"collection": "users", "fields": FIELDS, "dates": {"updatedAt"}}
             sink = MongoSink(mongo.url, database=mongo.database, **given | settings)
             stack.callback(sink.close)
             sink.open()
+            if request.param == "later":
+                sink.write([user("0xbefore", 1)])
+                sink.write([user("0xbefore", 2)])
+                client[mongo.database][(given | settings)["collection"]].delete_one({"_id": "0xbefore"})
             return sink
 
         yield made
+
+
+class Commands(monitoring.CommandListener):
+    """The writing commands that went to each collection, in order."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], list[str]] = {}
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        if event.command_name in {"insert", "update"}:
+            place = (event.database_name, event.command[event.command_name])
+            self._seen.setdefault(place, []).append(event.command_name)
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Of no interest."""
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Of no interest."""
+
+    def taken(self, users: Users) -> list[str]:
+        """What was sent to the collection since this was last asked."""
+        return self._seen.pop((users.database.name, users.name), [])
+
+
+@pytest.fixture(scope="module")
+def commands() -> Commands:
+    """Of all clients made afterwards; the driver can forget no listener."""
+    made = Commands()
+    monitoring.register(made)
+    return made
 
 
 def user(key: str, revision: int, **fields: Value) -> Change:
@@ -289,9 +325,9 @@ def test_an_id_of_ours_on_a_document_of_theirs_is_a_conflict(users: Users, make:
 
 
 def test_a_unique_index_of_theirs_in_our_way_is_a_conflict(users: Users, make: Make) -> None:
+    sink = make()
     users.create_index("email", unique=True)
     users.insert_one({"name": "without email"})
-    sink = make()
     with pytest.raises(KeyConflict, match=rf"{ALICE}.*email"):
         sink.write([user(ALICE, 1)])
 
@@ -313,6 +349,29 @@ def test_what_another_writer_of_an_older_revision_got_in_the_way_of_is_sent_agai
     sink.write([user(ALICE, 3), user(BOB, 9)])
     refused = [Refused(user(key, 5), "E11000") for key in (ALICE, BOB)]
     assert sink._still_to_do(refused) == [user(ALICE, 5)]
+
+
+@pytest.mark.parametrize("make", ["first"], indirect=True)
+def test_a_first_publish_is_plain_inserts(commands: Commands, users: Users, make: Make) -> None:
+    sink = make()
+    for wave in range(3):
+        sink.write([user(f"k{wave}.{n}", 1) for n in range(20)])
+    assert commands.taken(users) == ["insert", "insert", "insert"]
+
+
+@pytest.mark.parametrize("make", ["first"], indirect=True)
+def test_what_is_there_already_is_upserted_and_what_is_new_again_inserted(
+    commands: Commands, users: Users, make: Make
+) -> None:
+    users.insert_many([{"address": f"k{n}"} for n in range(20)])
+    sink = make()
+    commands.taken(users)
+    sink.write([user(f"k{n}", 1) for n in range(20)])
+    assert commands.taken(users) == ["insert", "update"]
+    sink.write([user(f"k{n}", 1) for n in range(20, 40)])
+    assert commands.taken(users) == ["update"]
+    sink.write([user(f"k{n}", 1) for n in range(40, 60)])
+    assert commands.taken(users) == ["insert"]
 
 
 def test_totals_count_and_sum_what_is_ours_and_there(users: Users, make: Make) -> None:
@@ -351,6 +410,29 @@ def test_of_two_claims_at_once_one_is_lost(make: Make) -> None:
 
     run([lambda number=n: claim(number) for n in range(len(sinks))])
     assert len(won) == 1
+
+
+def test_first_publishes_at_once_with_the_application_signing_up_lose_nothing(
+    users: Users, make: Make
+) -> None:
+    """A zombie, its successor and the application make the same documents at one moment."""
+    keys = [f"0x{n:040x}" for n in range(200)]
+    old, new = make(), make()
+
+    def sign_up() -> None:
+        for key in reversed(keys):
+            users.update_one({"address": key}, {"$set": {"email": f"{key}@x"}}, upsert=True)
+
+    run(
+        [
+            lambda: old.write([user(key, 1) for key in keys]) and None,
+            lambda: new.write([user(key, 2) for key in keys]) and None,
+            sign_up,
+        ]
+    )
+    assert users.count_documents({}) == 200
+    assert users.count_documents({"chainfold.revision": 2, "level1Count": 2}) == 200
+    assert all(held["email"] == f"{held['address']}@x" for held in users.find())
 
 
 def test_two_writers_at_once_leave_the_newest_of_every_key(users: Users, make: Make) -> None:

@@ -41,17 +41,21 @@ class Names:
 
     def update(self, change: Change) -> Document:
         """Sets what is given and unsets the rest; the key field is written by the insert alone."""
-        mark: Document = {"revision": Int64(change.revision), "block": Int64(change.block)}
-        if change.fields is None:
-            mark |= {"removed": True, "removedAt": datetime.now(UTC)}
-        given = change.fields or {}
-        ours = {name: theirs for name, theirs in self.theirs.items() if theirs != self.key}
-        to_set = {theirs: self._stored(name, given[name]) for name, theirs in ours.items() if name in given}
-        to_unset = {theirs: "" for name, theirs in ours.items() if name not in given}
+        given = self._given(change)
+        to_unset = {name: "" for name in self._ours if name != self.key and name not in given}
         return {
-            "$set": {**to_set, "chainfold": mark},
+            "$set": {**given, "chainfold": _mark(change)},
             "$setOnInsert": {"_id": change.key},
             **({"$unset": to_unset} if to_unset else {}),
+        }
+
+    def document(self, change: Change) -> Document:
+        """What `update` makes where there is no document."""
+        return {
+            "_id": change.key,
+            self.key: change.key,
+            **self._given(change),
+            "chainfold": _mark(change),
         }
 
     def change(self, held: Document) -> Change:
@@ -68,10 +72,26 @@ class Names:
         fields = {name: _plain(self._stored(name, given[name])) for name in self.theirs if name in given}
         return msgspec.structs.replace(change, fields=fields)
 
+    def _given(self, change: Change) -> Document:
+        """The change's fields under the application's names, without the key."""
+        given = change.fields or {}
+        return {
+            theirs: self._stored(name, given[name])
+            for name, theirs in self.theirs.items()
+            if theirs != self.key and name in given
+        }
+
     def _stored(self, name: str, value: Value) -> Any:
         if name in self._dates and isinstance(value, int | float):
             return DatetimeMS(round(value * 1000))
         return _typed(value)
+
+
+def _mark(change: Change) -> Document:
+    mark: Document = {"revision": Int64(change.revision), "block": Int64(change.block)}
+    if change.fields is None:
+        mark |= {"removed": True, "removedAt": datetime.now(UTC)}
+    return mark
 
 
 def _typed(value: Value) -> Any:

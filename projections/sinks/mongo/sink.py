@@ -3,6 +3,8 @@
 The law: a write is one guarded upsert, `{key, "chainfold.revision": {$not: {$gte: revision}}}`. What
 it does not match (because the collection holds as new a document) it tries to insert, and the unique
 key refuses that; so every refusal is looked at again, and either it is done or it is a conflict.
+Where nearly everything of the last write was new, plain inserts go first: what such an upsert does
+with a key that is absent, at a fraction of its cost. What they are refused takes the guarded road.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 import msgspec
 from bson.codec_options import CodecOptions, DatetimeConversion
 from msgspec import Struct
-from pymongo import MongoClient, UpdateOne, WriteConcern
+from pymongo import InsertOne, MongoClient, UpdateOne, WriteConcern
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
@@ -29,6 +31,8 @@ from projections.sinks.mongo.names import Document, Names
 _MARKED = {"chainfold.revision": {"$exists": True}}
 _ROUNDS = 8
 _READ = 1_000
+_NEARLY_ALL = 0.9
+"""Of a write, so many new documents promise that those of the next are new too."""
 
 
 class Refused(Struct, frozen=True):
@@ -36,6 +40,14 @@ class Refused(Struct, frozen=True):
 
     change: Change
     why: str
+
+
+class Sent(Struct, frozen=True):
+    """What became of a batch: documents made, documents changed, and what was refused."""
+
+    made: int
+    changed: int
+    refused: list[Refused]
 
 
 class MongoSink:
@@ -69,6 +81,7 @@ class MongoSink:
         self._indexes = tuple(self._names.theirs[name] for name in indexes)
         self._grace = grace
         self._swept = 0.0
+        self._new = 1.0  # the share of the last write that was new: a guess, and costly only if wrong
         self._client: MongoClient[Document] | None = None
 
     def open(self) -> None:
@@ -115,19 +128,21 @@ class MongoSink:
 
     def write(self, changes: Sequence[Change]) -> int:
         newest = {change.key: change for change in sorted(changes, key=lambda c: c.revision)}
+        if not newest:
+            return 0
         pending, refused = list(newest.values()), list[Refused]()
-        applied = 0
+        made = changed = 0
         with translated(self._url):
             if time.monotonic() - self._swept >= self._grace:
                 self.sweep()
+            send = self._insert if self._new >= _NEARLY_ALL else self._upsert
             for _ in range(_ROUNDS):
+                sent = send(pending)
+                made, changed, refused = made + sent.made, changed + sent.changed, sent.refused
+                pending, send = self._still_to_do(refused), self._upsert
                 if not pending:
-                    return applied
-                count, refused = self._upsert(pending)
-                applied += count
-                pending = self._still_to_do(refused)
-        if not pending:
-            return applied
+                    self._new = made / len(newest)
+                    return made + changed
         why = next(item.why for item in refused if item.change == pending[0])
         raise KeyConflict(
             f"The collection {self._collection} refuses {self._names.key} {pending[0].key} for another "
@@ -192,17 +207,27 @@ class MongoSink:
         self._swept = time.monotonic()
         return deleted
 
-    def _upsert(self, changes: list[Change]) -> tuple[int, list[Refused]]:
-        """Sends guarded upserts; how many applied, and what a unique index refused."""
+    def _insert(self, changes: list[Change]) -> Sent:
+        """Sends plain inserts, which the unique key refuses where the collection holds any document."""
+        return self._send(changes, [InsertOne(self._names.document(change)) for change in changes])
+
+    def _upsert(self, changes: list[Change]) -> Sent:
+        """Sends guarded upserts."""
         operations = [
             UpdateOne(self._names.guard(change), self._names.update(change), upsert=True)
             for change in changes
         ]
+        return self._send(changes, operations)
+
+    def _send(self, changes: list[Change], operations: Sequence[InsertOne[Document] | UpdateOne]) -> Sent:
+        """Sends one operation per change."""
+        done: Mapping[str, Any]
+        refused = []
         try:
-            done = self._documents().bulk_write(operations, ordered=False)
+            done = self._documents().bulk_write(operations, ordered=False).bulk_api_result
         except BulkWriteError as error:
-            refused = []
-            for failure in error.details["writeErrors"]:
+            done = error.details
+            for failure in done["writeErrors"]:
                 change = changes[failure["index"]]
                 if failure["code"] != DUPLICATE_KEY:
                     raise SinkError(
@@ -210,10 +235,9 @@ class MongoSink:
                         f"{change.key}: {failure['errmsg']}"
                     ) from error
                 refused.append(Refused(change, failure["errmsg"]))
-            if error.details["writeConcernErrors"] or not refused:
+            if done["writeConcernErrors"] or not refused:
                 raise
-            return error.details["nUpserted"] + error.details["nMatched"], refused
-        return done.upserted_count + done.matched_count, []
+        return Sent(done["nInserted"] + done["nUpserted"], done["nMatched"], refused)
 
     def _still_to_do(self, refused: list[Refused]) -> list[Change]:
         """Those of the refused that the collection does not hold as new: sent again, or in conflict."""

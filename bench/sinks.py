@@ -1,0 +1,57 @@
+"""A benchmark's sinks as the service makes them, each over an empty server that is gone afterwards."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal, assert_never
+
+from projections.projectors import Projector
+from projections.service.embedded import EmbeddedMongo, EmbeddedRedis
+from projections.sinks import Sink
+from projections.sinks.memory import MemorySink
+from projections.sinks.mongo import MongoSink
+from projections.sinks.redis import RedisSink
+
+Kind = Literal["memory", "mongo", "redis"]
+
+
+@contextmanager
+def empty(kinds: Sequence[Kind], projector: Projector) -> Iterator[list[Sink]]:
+    """Open sinks of these kinds that hold nothing."""
+    with ExitStack() as stack:
+        made: list[Sink] = []
+        for kind in kinds:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench")))
+            made.append(_over(kind, folder, projector, stack))
+            stack.callback(made[-1].close)
+            made[-1].open()
+        yield made
+
+
+def _over(kind: Kind, folder: Path, projector: Projector, stack: ExitStack) -> Sink:
+    match kind:
+        case "memory":
+            return MemorySink()
+        case "mongo":
+            return MongoSink(
+                stack.enter_context(EmbeddedMongo(folder)).url,
+                database="bench",
+                collection="users",
+                key=projector.key,
+                fields=projector.document.__struct_fields__,
+                dates=frozenset(projector.dates),
+                indexes=projector.mongo_indexes,
+            )
+        case "redis":
+            return RedisSink(
+                stack.enter_context(EmbeddedRedis(folder)).url,
+                key_field=projector.key,
+                fields=projector.redis_fields,
+                ttl=24 * 3600,
+                projection="referrals",
+            )
+        case _:
+            assert_never(kind)
