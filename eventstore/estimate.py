@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from eventstore.answer import check
 from eventstore.coverage import Coverage
 from eventstore.errors import RangeTooLarge
 from eventstore.fetch import Window
+from eventstore.ingest import IN_FLIGHT, Follow
 from eventstore.ranges import order, query_of
 from eventstore.records import BlockRange, Watch
 from eventstore.sources import Source
@@ -20,7 +22,7 @@ from eventstore.tail import Tail
 
 SAMPLES = 12
 """How many places of the missing blocks are looked at."""
-SAMPLE = 200
+SAMPLE = 2_000
 """Blocks asked for at each of them, at most."""
 
 LOOK = Counter({"eth_getBlockByNumber": 2})
@@ -30,13 +32,12 @@ LOOK = Counter({"eth_getBlockByNumber": 2})
 class Estimate(Struct, frozen=True):
     """What is missing, and the calls by method that fetching it would take.
 
-    `logs` is drawn from samples; `spent` are the calls that the estimate itself took.
+    `logs` is drawn from samples. Ranges that are narrowed, or read twice, cost some calls more.
     """
 
     blocks: int
     logs: int
     calls: dict[str, int]
-    spent: int
 
     @property
     def total(self) -> int:
@@ -56,7 +57,7 @@ def estimate(
     *,
     chain_id: int,
     watches: Sequence[Watch],
-    follow_latest: bool = True,
+    follow: Follow = "latest",
     window: Window | None = None,
 ) -> Estimate:
     """Looks at the node's head and at a few samples; writes nothing. Errors as the source's."""
@@ -69,30 +70,34 @@ def estimate(
         last = min(finalized, head.number)
         parts = _parts(Coverage(tx, chain_id), watches, last)
     calls = Counter({"eth_chainId": 1, "eth_getBlockByNumber": 1}) + LOOK + LOOK
-    spent = 2
-    density, window, used = _sampled(source, watches, parts, window or Window())
-    spent += used
-    logs = 0.0
-    for part in parts:
-        at = part.first
-        while at <= part.last:
-            asked = window.take(at, part.last)
-            found = density.logs * len(asked)
-            window = window.answered(asked, logs=round(found))
-            calls["eth_getLogs"] += 1
-            calls["eth_getBlockByNumber"] += 2 + round(density.blocks * len(asked))  # its end, the anchor
-            logs += found
-            at = asked.last + 1
-    fresh = max(0, head.number - max(tip, last, 0)) if follow_latest else 0
-    calls += Counter(
-        {"eth_getBlockByNumber": fresh, "eth_getBlockByHash": fresh, "eth_getLogs": fresh if watches else 0}
-    )
+    density, window = _sampled(source, watches, parts, window or Window())
+    ranges = [asked for part in parts for asked in _asked(part, window, density)]
+    missing = sum(len(part) for part in parts)
+    calls["eth_getLogs"] += len(ranges)
+    # of each range its last block and the anchor, and of all the blocks that hold logs
+    calls["eth_getBlockByNumber"] += 2 * len(ranges) + round(density.blocks * missing)
+    first = min((watch.first_block for watch in watches), default=0)
+    below = max(tip, last) if finalized >= 0 or known else first - 1
+    fresh = max(0, head.number - below) if follow == "latest" else 0
+    calls += Counter({"eth_getBlockByNumber": fresh, "eth_getBlockByHash": fresh, "eth_getLogs": fresh})
     return Estimate(
-        blocks=sum(len(part) for part in parts) + fresh,
-        logs=round(logs + density.logs * fresh),
+        blocks=missing + fresh,
+        logs=round(density.logs * (missing + fresh)),
         calls={method: count for method, count in sorted(calls.items()) if count},
-        spent=spent,
     )
+
+
+def _asked(part: BlockRange, window: Window, density: _Density) -> Iterator[BlockRange]:
+    """The ranges that a missing part is asked for in: as wide as the answers to earlier ones suggest."""
+    ahead: deque[BlockRange] = deque()
+    at = part.first
+    while ahead or at <= part.last:
+        while at <= part.last and len(ahead) < IN_FLIGHT:
+            ahead.append(window.take(at, part.last))
+            at = ahead[-1].last + 1
+        asked = ahead.popleft()
+        window = window.answered(asked, logs=round(density.logs * len(asked)))
+        yield asked
 
 
 def _parts(coverage: Coverage, watches: Sequence[Watch], last: int) -> list[BlockRange]:
@@ -108,30 +113,31 @@ def _parts(coverage: Coverage, watches: Sequence[Watch], last: int) -> list[Bloc
 
 def _sampled(
     source: Source, watches: Sequence[Watch], parts: Sequence[BlockRange], window: Window
-) -> tuple[_Density, Window, int]:
-    """The density in evenly spread samples, the window as the node's own cap leaves it, the calls spent."""
+) -> tuple[_Density, Window]:
+    """The density in evenly spread samples, and the window as the node's own cap leaves it."""
     total = sum(len(part) for part in parts)
     if not total:
-        return _Density(0, 0), window, 0
+        return _Density(0, 0), window
     query = query_of(sorted({watch.filter for watch in watches}, key=order))
-    spent = blocks = logs = holding = 0
+    blocks = logs = holding = 0
+    tried = Window(size=min(SAMPLE, -(-total // SAMPLES)))
     for number in range(SAMPLES):
         place = _at(parts, total * number // SAMPLES)
         part = next(item for item in parts if item.first <= place <= item.last)
         while True:
-            asked = BlockRange(place, min(part.last, place + min(SAMPLE, window.size) - 1))
-            spent += 2
+            asked = tried.take(place, part.last)
             try:
                 answer = source.logs(query, asked)
             except RangeTooLarge as error:
-                window = window.refused(asked, error)
+                tried = tried.refused(asked, error)
+                window = replace(window, size=min(window.size, tried.size), cap=tried.size)
                 continue
             break
         found = check(query, asked, answer)
         blocks += len(asked)
         logs += len(found)
         holding += len({log.block_number for log in found})
-    return _Density(logs / blocks, holding / blocks), window, spent
+    return _Density(logs / blocks, holding / blocks), window
 
 
 def _at(parts: Sequence[BlockRange], place: int) -> int:

@@ -333,7 +333,7 @@ class Ingestor:
                 )
 
     def _fetch_blocks(self, view: _View, wanted: Sequence[Wanted], *, entry: int, extend: bool) -> Ingested:
-        logs = self._logs_of(wanted)
+        wanted, logs = self._logs_of(wanted)
         headers = [item.header for item in wanted]
         with self._lease.commit() as tx:
             self._unmoved(tx, entry)
@@ -349,8 +349,9 @@ class Ingestor:
             appended=appended.log_count if appended else 0,
         )
 
-    def _logs_of(self, wanted: Sequence[Wanted]) -> list[Log]:
-        """The logs of these blocks, each asked for by its hash, several at once."""
+    def _logs_of(self, wanted: Sequence[Wanted]) -> tuple[Sequence[Wanted], list[Log]]:
+        """The logs of these blocks, each asked for by its hash, several at once; of those before the first
+        that failed, so that a source which often fails is not asked for the same ones again."""
 
         def ask(item: Wanted) -> list[Log]:
             if not item.filters:
@@ -358,7 +359,15 @@ class Ingestor:
             query = query_of(item.filters)
             return only(item.filters, check(query, item.header, self._source.logs(query, item.header)))
 
-        return [log for found in self._workers.map(ask, wanted) for log in found]
+        logs: list[Log] = []
+        for place, found in enumerate([self._workers.submit(ask, item) for item in wanted]):
+            try:
+                logs += found.result()
+            except SourceError:
+                if place == 0:
+                    raise
+                return wanted[:place], logs
+        return wanted, logs
 
     # --- once more, by force ---
 
@@ -382,9 +391,9 @@ class Ingestor:
             seen = [item for item in known if asked.first <= item.number <= asked.last][:BLOCKS_PER_STEP]
             if not seen:
                 return Resynced(), asked.last  # nothing is known there yet: steps will fetch it
-            part = BlockRange(asked.first, seen[-1].number)
-            logs = self._logs_of([Wanted(header, filters) for header in seen])
-            blocks = {header.number: header for header in seen}
+            done, logs = self._logs_of([Wanted(header, filters) for header in seen])
+            part = BlockRange(asked.first, done[-1].header.number)
+            blocks = {item.header.number: item.header for item in done}
         return self._repair(view, part, chosen, logs, blocks, entry=entry), part.last
 
     def _repair(
@@ -412,7 +421,7 @@ class Ingestor:
                 moved = HistoryConflict(f"Block {number} has another hash on the node's chain.")
                 self._resolve(view, moved, part, entry=entry)
                 return Resynced(rewound=1)
-            told = self._logs_of([Wanted(header, filters_at(self._watches, number))])
+            _, told = self._logs_of([Wanted(header, filters_at(self._watches, number))])
             if credible(header, of_block, told):
                 fresh += told
                 blocks[number] = header

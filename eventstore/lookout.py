@@ -61,13 +61,13 @@ class Lookout:
             return None  # no tag, or two nodes behind one name: it is from the one ahead
         if known and final.number <= min(finalized, known[-1].number):
             return None
-        for header in known:
-            if header.number == final.number and header.hash != final.hash:
-                raise AnswerRefused(
-                    f"The node calls block {final.number} 0x{final.hash.hex()} final, and shows another "
-                    "chain at the same height.",
-                    hint="Trying again may reach a node that agrees with itself.",
-                )
+        shown = [header for header in (*known, head) if header.number == final.number]
+        if (shown[0] if shown else self.header(final.number)).hash != final.hash:
+            raise AnswerRefused(
+                f"The node calls block {final.number} 0x{final.hash.hex()} final, and shows another "
+                "chain at the same height.",
+                hint="Trying again may reach a node that agrees with itself.",
+            )
         return final
 
     def header(self, number: int) -> Header:
