@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install demo test lint bench chaos clean
+.PHONY: help install demo test lint bench chaos storm clean
 
 help:
 	@echo "make demo     see it work: install what that needs, then run it on a local chain"
@@ -10,6 +10,7 @@ help:
 	@echo "make lint     ruff, mypy, import contracts"
 	@echo "make bench    the benchmark of docs/benchmarks.md"
 	@echo "make chaos    random schedules of crashes, zombies and reorgs, for as long as you like"
+	@echo "make storm    real processes killed and stopped under load: make storm KILLS=200 SEED=1"
 	@echo "make clean    remove .venv and node_modules"
 
 install: .venv/.dev node_modules/.stamp
@@ -51,12 +52,18 @@ bench: install
 	$(BIN)/python -m bench.backfill --store sqlite
 	$(BIN)/python -m bench.backfill --store postgresql
 	$(BIN)/python -m bench.reorg
+	$(BIN)/python -m bench.rebuild
 
 # SECONDS is how long to try schedules, SEED where to begin.
 SECONDS ?= 60
 SEED ?= 1
 chaos: install
 	$(BIN)/python -m tests.properties.chaos --seconds $(SECONDS) --seed $(SEED)
+
+# KILLS is how many kill -9 befall two services; for every 20 of them one is stopped past its lease.
+KILLS ?= 200
+storm: install
+	$(BIN)/python -m tests.end_to_end.storm --kills $(KILLS) --seed $(SEED)
 
 clean:
 	rm -rf .venv node_modules

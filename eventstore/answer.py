@@ -12,6 +12,19 @@ from operator import attrgetter
 from eventstore.errors import AnswerRefused, BlockUnknown
 from eventstore.records import Answer, BlockRange, Header, Log, Query
 
+ROUND = frozenset(digit * 10**zeros for digit in (1, 2, 5) for zeros in range(2, 6)) | {
+    25,
+    250,
+    256,
+    1_024,
+    2_048,
+    4_096,
+    8_192,
+    16_384,
+    65_536,
+}
+"""Counts at which nodes were seen to cut an answer short without a word, and their likes."""
+
 _in_chain_order = attrgetter("block_number", "log_index")
 
 

@@ -5,6 +5,7 @@ Law: the key in the endpoint's address appears in no message and in no traceback
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
@@ -23,6 +24,7 @@ from web3.exceptions import Web3Exception
 from eventstore import jsonrpc
 from eventstore.errors import (
     AnswerRefused,
+    BlockUnknown,
     RangeTooLarge,
     SourceError,
     SourceUnavailable,
@@ -30,10 +32,24 @@ from eventstore.errors import (
 )
 from eventstore.fetch import classify
 from eventstore.jsonrpc import Failure
+from eventstore.pace import Pace
 from eventstore.secret import public
 
 _NO_BATCHES_HERE = (400, 405, 413, 415, 422, 501)
 """HTTP statuses that a gateway answers to a batch where it would take the same calls one by one."""
+
+_NO_SUCH_METHOD = (-32601, -32004)
+_NOT_A_METHOD = re.compile(
+    r"\bmethod\b.{0,60}\b(?:not (?:found|supported|available|allowed|exist)|unavailable|unsupported|disabled)"
+    r"|\bunsupported method\b",
+    re.IGNORECASE,
+)
+_NOT_A_TAG = re.compile(
+    r"invalid|unsupported|not supported|unrecogni[sz]ed|unknown (?:block )?(?:tag|parameter)|cannot unmarshal"
+    r"|pars(?:e|ing)|syntax|hex string",
+    re.IGNORECASE,
+)
+_MAY_BE_LARGE = ("eth_getLogs", "eth_getBlockReceipts")
 
 
 class Call(Struct, frozen=True):
@@ -48,6 +64,19 @@ class Refused(Struct, frozen=True):
 
     error: SourceError
     code: int | None
+
+    @property
+    def no_such_method(self) -> bool:
+        """Does the node not know the method at all? Codes differ, and so do texts."""
+        return self.code in _NO_SUCH_METHOD or bool(_NOT_A_METHOD.search(self.error.message))
+
+    @property
+    def no_such_tag(self) -> bool:
+        """Of a question for the block of a tag: does the node not know the tag at all? A node that has no
+        such block yet says so in other words (execution-apis#879)."""
+        if isinstance(self.error, BlockUnknown | Throttled):
+            return False
+        return self.code in (-32601, -32602) or bool(_NOT_A_TAG.search(self.error.message))
 
 
 class _BatchRefusedError(Exception):
@@ -74,18 +103,22 @@ class _Provider(HTTPProvider):
 
 
 class Endpoint:
-    """A node behind a URL. `requests` counts the calls made, by method; `name` may be shown.
+    """A node behind a URL. `requests` counts the calls made, by method, and `outages` how often it could
+    not be reached; `name` may be shown.
 
     `timeout` is in seconds and for one HTTP request, which carries at most `max_batch` calls: fewer
-    once the node has refused so many. Safe to use from several threads.
+    once the node has refused so many. With a `pace` calls wait for their turn, and no request carries
+    more than a second's worth of them. Safe to use from several threads.
     """
 
-    def __init__(self, url: str, *, timeout: float, max_batch: int) -> None:
+    def __init__(self, url: str, *, timeout: float, max_batch: int, pace: Pace | None = None) -> None:
         self.requests: Counter[str] = Counter()
+        self.outages = 0
         self.name = public(url)
         self._secrets = _secrets(url)
         self._timeout = timeout
-        self._batch = max_batch
+        self._pace = pace
+        self._batch = max_batch if pace is None else max(1, min(max_batch, int(pace.per_second)))
         self._ids = count(1)
         self._lock = Lock()
         self._provider = _Provider(url, timeout=timeout)
@@ -159,16 +192,20 @@ class Endpoint:
         return answers
 
     def _post(self, calls: Sequence[Call], payload: object) -> requests.Response:
+        if self._pace is not None:
+            self._pace.wait(len(calls))
         with self._lock:
             self.requests.update(call.method for call in calls)
         try:
             return self._provider.post(msgspec.json.encode(payload))
         except requests.Timeout as error:
+            self.outages += 1
             raise SourceUnavailable(
                 f"{self.name} did not answer within {self._timeout:g} seconds.",
                 hint="A range of fewer blocks, or another endpoint, may be faster.",
             ) from self._harmless(error)
         except (requests.RequestException, Web3Exception, OSError, ValueError) as error:
+            self.outages += 1
             raise SourceUnavailable(
                 f"{self.name} cannot be reached ({type(error).__name__}).",
                 hint="Check the address and the network; it is tried again.",
@@ -191,7 +228,7 @@ class Endpoint:
 
     def _refusal(self, failure: Failure, response: requests.Response, method: str) -> Refused:
         error = self._error(failure, response)
-        if isinstance(error, RangeTooLarge) and method != "eth_getLogs":
+        if isinstance(error, RangeTooLarge) and method not in _MAY_BE_LARGE:
             error = SourceUnavailable(error.message, hint="It is asked again.")
         return Refused(error, failure.code)
 

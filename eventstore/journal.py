@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, text
 from eventstore import bulk, digest
 from eventstore.coverage import Coverage, Covered
 from eventstore.errors import HistoryConflict
-from eventstore.records import Appended, Filter, Header, Log, Orphaned
+from eventstore.records import Appended, Filter, Header, Log, Orphaned, Query
 
 _LIVING = (
     "NOT EXISTS (SELECT 1 FROM orphans o WHERE o.chain_id = l.chain_id "
@@ -204,6 +204,30 @@ class Journal:
         asked = [text(query).bindparams(bindparam("kinds", expanding=True)) for query in queries]
         ever, gone = (int(self._tx.execute(query, span).scalar_one()) for query in asked)
         return ever - gone
+
+    def newest(self, query: Query, *, to: int) -> Log | None:
+        """A canonical log that matches `query`, of the highest block up to `to` that holds one."""
+        found = self.kinds(
+            Filter(address, topic) for address in query.addresses for topic in query.topics0 or (None,)
+        )
+        highest = -1
+        for kind in found:
+            number = self._tx.execute(
+                text(
+                    "SELECT block_number FROM logs l WHERE chain_id = :chain AND kind = :kind "
+                    f"AND block_number <= :to AND {_LIVING} ORDER BY block_number DESC LIMIT 1"
+                ),
+                {"chain": self._chain, "kind": kind, "to": to},
+            ).scalar()
+            highest = max(highest, -1 if number is None else int(number))
+        return next(
+            (
+                item.log
+                for item in self.history(first=highest, last=highest, limit=2**31)
+                if query.matches(item.log)
+            ),
+            None,
+        )
 
     def lowest_change(self, since: int, kinds: Iterable[int]) -> int | None:
         """The lowest block with logs of these kinds that entries after `since` appended or orphaned."""

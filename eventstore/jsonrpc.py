@@ -56,8 +56,22 @@ class _WireHeader(Struct, gc=False):
     logsBloom: Bloom | None = None
 
 
+class _WireTransactions(Struct, gc=False):
+    transactions: list[Word] = []
+
+
 class _WireReceipt(Struct, gc=False):
     logs: list[_WireLog]
+    transactionHash: Word | None = None
+    blockHash: Word | None = None
+
+
+class Receipt(Struct, frozen=True, gc=False):
+    """What a transaction left behind; the hashes are None where the node leaves them out."""
+
+    tx_hash: bytes | None
+    block_hash: bytes | None
+    logs: list[Log]
 
 
 _one = msgspec.json.Decoder(_Reply)
@@ -65,7 +79,9 @@ _several = msgspec.json.Decoder(list[_Reply])
 _anything = msgspec.json.Decoder()
 _logs = msgspec.json.Decoder(list[_WireLog])
 _header = msgspec.json.Decoder(_WireHeader | None)
+_transactions = msgspec.json.Decoder(_WireTransactions)
 _receipts = msgspec.json.Decoder(list[_WireReceipt] | None)
+_receipt = msgspec.json.Decoder(_WireReceipt | None)
 _quantity = msgspec.json.Decoder(Quantity)
 
 
@@ -102,15 +118,30 @@ def logs(raw: Raw) -> list[Log]:
         raise AnswerRefused(f"The node's logs cannot be read: {error}.") from error
 
 
-def receipt_logs(raw: Raw) -> list[Log] | None:
-    """All logs of an eth_getBlockReceipts result, or None where the node has no such block."""
+def receipts(raw: Raw) -> list[Receipt] | None:
+    """The receipts of an eth_getBlockReceipts result, or None where the node has no such block."""
     try:
-        receipts = _receipts.decode(raw)
-        if receipts is None:
-            return None
-        return _converted([log for receipt in receipts for log in receipt.logs])
+        found = _receipts.decode(raw)
+        return None if found is None else [_converted_receipt(item) for item in found]
     except (msgspec.DecodeError, ValueError) as error:
         raise AnswerRefused(f"The node's receipts cannot be read: {error}.") from error
+
+
+def receipt(raw: Raw) -> Receipt | None:
+    """The receipt of an eth_getTransactionReceipt result, or None where the node has none."""
+    try:
+        found = _receipt.decode(raw)
+        return None if found is None else _converted_receipt(found)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise AnswerRefused(f"The node's receipt cannot be read: {error}.") from error
+
+
+def transactions(raw: Raw) -> list[bytes]:
+    """The hashes of the transactions in a block that was asked for without them in full."""
+    try:
+        return [_word(item) for item in _transactions.decode(raw).transactions]
+    except (msgspec.DecodeError, ValueError) as error:
+        raise AnswerRefused(f"The transactions of the node's block cannot be read: {error}.") from error
 
 
 def header(raw: Raw) -> Header | None:
@@ -177,6 +208,15 @@ def _converted(found: list[_WireLog]) -> list[Log]:
             )
         )
     return converted
+
+
+def _converted_receipt(found: _WireReceipt) -> Receipt:
+    tx_hash, block_hash = found.transactionHash, found.blockHash
+    return Receipt(
+        None if tx_hash is None else _word(tx_hash),
+        None if block_hash is None else _word(block_hash),
+        _converted(found.logs),
+    )
 
 
 def _outcome(reply: _Reply) -> Raw | Failure:

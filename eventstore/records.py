@@ -5,7 +5,11 @@ Integers and bytes only; hexadecimal and decimal strings belong to the edges.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
+
+Checked = Literal["linked", "bloom", "receipts"]
 
 
 class Header(Struct, frozen=True, gc=False):
@@ -91,10 +95,14 @@ class Answer(Struct, frozen=True, gc=False):
 
     That header comes from the same answer of the same node: a node that does not know the last
     block cannot know that the range is empty.
+
+    `checked` is how well it is known that no log is missing: `linked`, the node says so; `bloom`, the
+    header's bloom rules any out; `receipts`, they were read from all receipts of the block.
     """
 
     logs: list[Log]
     last: Header
+    checked: Checked = "linked"
 
 
 class Identity(Struct, frozen=True, gc=False):

@@ -26,6 +26,11 @@ _COLUMNS = (
 )
 
 
+def lease_of(projection: str, fingerprint: str) -> str:
+    """The name of the lease that whoever runs this code of a projection works under."""
+    return f"project:{projection}:{fingerprint[:12]}"
+
+
 class Generation(Struct, frozen=True):
     """One row: `(entry, block)` is the cursor, `digest` 32 bytes, `revision` the newest one taken."""
 
@@ -120,7 +125,8 @@ class Generations:
     def revive(self, fingerprint: str) -> Generation | None:
         """Takes the last retired build of this fingerprint up again, None where there is none.
 
-        It catches up from where it stood: going back to old code costs what has changed since.
+        It catches up from where it stood: going back to old code costs what has changed since. Its
+        revision says from when on what is served may differ from it; a rewind makes it 0: in all.
         """
         retired = self._one("state = 'retired' AND fingerprint = :fingerprint", fingerprint=fingerprint)
         if retired is None:
@@ -189,7 +195,7 @@ class Generations:
             )
             revision = int(retired.scalar_one()) + 1
         differing = Changes(self._tx, self._projection).mark_differing(
-            served.id if served else -1, build.id, revision
+            served.id if served else -1, build.id, revision, since=build.revision
         )
         self._tx.execute(
             text(
@@ -202,20 +208,31 @@ class Generations:
         return Promoted(build.id, served.id if served else None, differing, revision)
 
     def compare(self, old: Generation, new: Generation, *, examples: int = 20) -> Comparison:
-        """What differs between two generations, by count and by the first keys."""
-        keys = {"old": old.id, "new": new.id, "limit": examples}
-        join = "FROM documents a LEFT JOIN documents b ON b.key = a.key AND b.generation = "
-        only_new = f"{join} :old WHERE a.generation = :new AND b.key IS NULL"
-        only_old = f"{join} :new WHERE a.generation = :old AND b.key IS NULL"
-        different = f"{join} :new WHERE a.generation = :old AND b.body <> a.body"
+        """What differs between two generations, by count and by the first keys.
+
+        Where `new` replaced `old` only what was published since is looked at; else every document is.
+        """
+        values = {"projection": self._projection, "old": old.id, "new": new.id, "since": old.revision}
+        standing, served = self.get(old.id), self.served()
+        replaced = standing is not None and standing.state == "retired"
+        among = "SELECT key FROM changes WHERE projection = :projection AND revision > :since"
+        is_successor = replaced and served is not None and served.id == new.id
+        join = "FROM documents a LEFT JOIN documents b ON b.key = a.key AND b.generation ="
+        where = f"{f'a.key IN ({among}) AND' if is_successor else ''} a.generation ="
+        sorts = (
+            f"{join} :new WHERE {where} :old AND b.key IS NULL",
+            f"{join} :old WHERE {where} :new AND b.key IS NULL",
+            f"{join} :new WHERE {where} :old AND b.body <> a.body",
+        )
         counts = [
-            int(self._tx.execute(text(f"SELECT count(*) {which}"), keys).scalar_one())
-            for which in (only_old, only_new, different)
+            int(self._tx.execute(text(f"SELECT count(*) {sort}"), values).scalar_one()) for sort in sorts
         ]
         found: list[str] = []
-        for which in (only_old, only_new, different):
-            rows = self._tx.execute(text(f"SELECT a.key {which} ORDER BY a.key LIMIT :limit"), keys)
-            found.extend(key for (key,) in rows)
+        for sort, count in zip(sorts, counts, strict=True):
+            if count:
+                query = text(f"SELECT a.key {sort} ORDER BY a.key LIMIT :limit")
+                rows = self._tx.execute(query, {**values, "limit": min(count, examples)})
+                found.extend(key for (key,) in rows)
         return Comparison(
             equal=not any(counts),
             only_old=counts[0],

@@ -14,11 +14,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
-from eventstore.coverage import Coverage
 from eventstore.journal import Journal
 from eventstore.lease import Lease
 from eventstore.store import Store
 from eventstore.tail import Tail
+from projections.backlog import Backlog, reach
 from projections.documents import Delta, Shape, TrackedDocuments
 from projections.errors import GenerationRefused, ProjectorError
 from projections.fold import Batch, Fold, Projection
@@ -38,7 +38,7 @@ class Folded(Struct, frozen=True):
 
     `events` were folded, `changed` documents written, `rewound_to` is the block a rewind left
     standing; `state` is the generation's, or `outdated` where the code asks for a rebuild, or `ready`
-    where a finished build waits to be promoted.
+    where a finished build waits to be promoted. `left` are the events that the journal holds beyond.
     """
 
     projection: str
@@ -46,6 +46,7 @@ class Folded(Struct, frozen=True):
     block: int = -1
     events: int = 0
     changed: int = 0
+    left: int = 0
     moved: bool = False
     rewound_to: int | None = None
     quarantined: int = 0
@@ -70,6 +71,8 @@ class Runner:
         self._fold = Fold(projection)
         self._shape = Shape(type(projection.projector))
         self._documents: dict[int, tuple[bytes, TrackedDocuments]] = {}  # beside the digest they came to
+        self._backlogs: dict[int, Backlog] = {}
+        self._was_served = False
 
     def step(self) -> Folded:
         """Does the next bounded piece of work, commits it, and says what it was.
@@ -86,11 +89,11 @@ class Runner:
     # --- by hand ---
 
     def rebuild(self, *, promote: bool = True) -> Generation:
-        """Starts a build from the first block beside what is served, dropping an unfinished one.
+        """Starts a build from the first block beside what is served, dropping other code's unfinished one.
 
-        A finished build that waits is promoted instead, if `promote` says so. Without `promote` the
-        build waits when it is finished; that is refused while what is served is stale, for then only a
-        build that replaces it makes the projection right again.
+        An unfinished one of this code goes on: it may be that of a command that was killed. Without
+        `promote` the build waits when it is finished, for a `rebuild` with it; that is refused while what
+        is served is stale, for then only a build that replaces it makes the projection right again.
         """
         with self._lease.commit() as tx:
             generations = Generations(tx, self._projection.name)
@@ -103,9 +106,9 @@ class Runner:
                 )
             waiting = generations.building()
             mine = waiting is not None and waiting.fingerprint == self._projection.fingerprint
-            if promote and waiting is not None and mine and not waiting.promote:
-                generations.advance(waiting, replace(waiting, promote=True))
-                return replace(waiting, promote=True)
+            if waiting is not None and mine and waiting.hold is None:
+                generations.advance(waiting, replace(waiting, promote=promote, error=None))
+                return replace(waiting, promote=promote, error=None)
             return self._create(generations, promote=promote)
 
     def back(self) -> Generation:
@@ -193,6 +196,8 @@ class Runner:
         with self._store.read() as tx:
             generations = Generations(tx, own.name)
             served, building = generations.served(), generations.building()
+        if served is not None and served.fingerprint == own.fingerprint:
+            self._was_served = True
         mine = [
             found
             for found in (served, building)
@@ -200,8 +205,10 @@ class Runner:
         ]
         if building is None or building.fingerprint != own.fingerprint:
             outdated = served is not None and served.fingerprint != own.fingerprint
+            # What other code replaced while this process ran is not taken back: the two would do it for ever.
+            due = own.rebuild == "auto" and not self._was_served
             stale = served is not None and served.state == "stale"
-            if served is None or stale or (outdated and own.rebuild == "auto"):
+            if served is None or stale or (outdated and due):
                 with self._lease.commit() as tx:
                     again = Generations(tx, own.name)
                     made = (again.revive(own.fingerprint) if outdated else None) or self._create(again)
@@ -226,10 +233,10 @@ class Runner:
                 if low is not None and low <= generation.block:
                     return self._rewind(generation, low - 1, entry=entry)
             finalized = Tail(tx, own.chain_id).finalized()
-            limit = self._limit(tx, generation, finalized)
+            limit = reach(tx, own, finalized=finalized, hold=generation.hold)
             size = self._batches[generation.state == "building"]
             page = journal.read(routes, after=generation.block, to=limit, limit=size)
-            horizon = self._horizon(finalized, page.through)
+            horizon = self._horizon(generation, finalized, page.through)
             if page.logs:
                 documents = self._tracked(generation)
                 documents.begin(GenerationState(tx, generation.id))
@@ -244,31 +251,19 @@ class Runner:
                 )
             else:
                 batch = Batch(page.through, generation.timestamp, 0, [], None)
+            left = 0
+            if batch.through < limit:
+                backlog = self._backlogs.setdefault(generation.id, Backlog())
+                left = backlog.left(journal, routes, after=batch.through, to=limit)
             whole = not page.logs and self._is_whole(tx, generation, limit, finalized)
         news = batch.through > generation.block or entry > generation.entry
         if news or batch.error != generation.error:
-            return self._commit(generation, batch, entry=entry, horizon=horizon)
+            return self._commit(generation, batch, entry=entry, horizon=horizon, left=left)
         if generation.state == "building" and whole and generation.error is None:
             if not generation.promote:
                 return Folded(own.name, "ready", block=generation.block)
             return self._promote(generation, list(routes))
         return Folded(own.name, generation.state, block=generation.block, error=generation.error)
-
-    def _limit(self, tx: Connection, generation: Generation, finalized: int) -> int:
-        """The last block that may be folded: before the first gap in the coverage of any own filter."""
-        coverage = Coverage(tx, self._projection.chain_id)
-        reached = []
-        for watch in self._projection.watches:
-            through = coverage.through(watch)
-            if watch.last_block is None or through < watch.last_block:
-                reached.append(through)
-        if not reached:  # every contract has ended, and all of each is covered
-            reached = [max(watch.last_block or 0 for watch in self._projection.watches)]
-        if self._projection.follow == "finalized":
-            reached.append(finalized)
-        if generation.hold is not None:
-            reached.append(generation.hold)
-        return min(reached)
 
     def _is_whole(self, tx: Connection, generation: Generation, limit: int, finalized: int) -> bool:
         """Has the ingester been at the head once, and does `limit` reach finality? Then a build that
@@ -287,7 +282,7 @@ class Runner:
             end = min(end, max(last for last in lasts if last is not None))
         return limit >= end
 
-    def _commit(self, generation: Generation, batch: Batch, *, entry: int, horizon: int) -> Folded:
+    def _commit(self, generation: Generation, batch: Batch, *, entry: int, horizon: int, left: int) -> Folded:
         documents = self._tracked(generation)
         delta = documents.take()
         floor = max(generation.floor, min(horizon, batch.through))
@@ -314,6 +309,7 @@ class Runner:
             block=batch.through,
             events=batch.events,
             changed=len(delta.changed),
+            left=left,
             moved=True,
             quarantined=len(batch.dead),
             error=batch.error,
@@ -335,6 +331,8 @@ class Runner:
                 changed = len(delta.changed)
                 new = self._after(generation, delta, entry=entry, block=to, error=None)
                 new = replace(new, hold=generation.hold if hold is None else hold)
+                if generation.state == "building":
+                    new = replace(new, revision=0)  # of what it takes back here, no before-image tells
                 generations.advance(generation, new)
                 state.apply(delta)
                 state.drop_undo(above=to)
@@ -417,8 +415,13 @@ class Runner:
             self._documents[generation.id] = generation.digest, documents
         return documents
 
-    def _horizon(self, finalized: int, block: int) -> int:
-        """The block up to which no before-images are kept."""
+    def _horizon(self, generation: Generation, finalized: int, block: int) -> int:
+        """The block up to which no before-images are kept.
+
+        A build that was served before keeps all that it has: they name what it changed since.
+        """
+        if generation.state == "building" and generation.revision:
+            return generation.floor
         match self._projection.undo:
             case "finality":
                 return finalized

@@ -260,23 +260,40 @@ class Changes:
             [(self._projection, key, revision) for key in keys],
         )
 
-    def mark_differing(self, old: int, new: int, revision: int) -> int:
-        """Gives a new revision to each key whose body differs between two generations; returns how many."""
+    def mark_differing(self, old: int, new: int, revision: int, *, since: int = 0) -> int:
+        """Gives a new revision to each key whose body differs between two generations; returns how many.
+
+        `since` is the revision at which `new` was served last, 0 where it never was. Then only those keys
+        are looked at that were published since or that it changed itself, which before-images name.
+        """
+        differing = (
+            "SELECT c.key FROM (SELECT key FROM changes WHERE projection = :projection AND revision > :since "
+            "  UNION SELECT key FROM undo WHERE generation = :new) c "
+            "LEFT JOIN documents o ON o.generation = :old AND o.key = c.key "
+            "LEFT JOIN documents n ON n.generation = :new AND n.key = c.key "
+            "WHERE (o.key IS NULL) <> (n.key IS NULL) OR o.body <> n.body"
+            if since
+            else "SELECT n.key FROM documents n LEFT JOIN documents o "
+            "  ON o.generation = :old AND o.key = n.key "
+            "WHERE n.generation = :new AND (o.key IS NULL OR o.body <> n.body) "
+            "UNION ALL "
+            "SELECT o.key FROM documents o LEFT JOIN documents n "
+            "  ON n.generation = :new AND n.key = o.key "
+            "WHERE o.generation = :old AND n.key IS NULL"
+        )
         result = self._tx.execute(
             text(
                 "INSERT INTO changes (projection, key, revision) "
-                "SELECT :projection, key, :revision FROM ("
-                "  SELECT n.key FROM documents n LEFT JOIN documents o "
-                "    ON o.generation = :old AND o.key = n.key "
-                "  WHERE n.generation = :new AND (o.key IS NULL OR o.body <> n.body) "
-                "  UNION ALL "
-                "  SELECT o.key FROM documents o LEFT JOIN documents n "
-                "    ON n.generation = :new AND n.key = o.key "
-                "  WHERE o.generation = :old AND n.key IS NULL"
-                ") differing WHERE true "
+                f"SELECT :projection, key, :revision FROM ({differing}) differing WHERE true "
                 "ON CONFLICT (projection, key) DO UPDATE SET revision = excluded.revision"
             ),
-            {"projection": self._projection, "revision": revision, "old": old, "new": new},
+            {
+                "projection": self._projection,
+                "revision": revision,
+                "old": old,
+                "new": new,
+                "since": since,
+            },
         )
         return int(result.rowcount)
 

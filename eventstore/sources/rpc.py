@@ -13,11 +13,17 @@ from typing import Literal
 from msgspec import Raw
 
 from eventstore import bloom, jsonrpc
+from eventstore.answer import ROUND
 from eventstore.endpoint import Call, Endpoint, Refused
-from eventstore.errors import BlockUnknown, RangeTooLarge, Throttled
+from eventstore.errors import AnswerRefused, BlockUnknown, RangeTooLarge, SourceError, Throttled
+from eventstore.pace import Pace
+from eventstore.receipts import Receipts
 from eventstore.records import Answer, BlockRange, Header, Identity, Log, Query
+from eventstore.witness import Witness
 
-_NO_SUCH_METHOD = (-32601, -32004)
+UNTAGGED_DEPTH = 64
+"""Blocks: two epochs of Ethereum, whose tags this stands in for. Chains that reorganise deeper (Polygon was
+seen to, by 157) want a depth of their own in the configuration."""
 
 Finality = Literal["finalized", "safe"] | int
 
@@ -26,7 +32,10 @@ class RpcSource:
     """The `Source` behind the URL of a node. `requests` counts the calls made, by method.
 
     `finality` is the tag that the chain's finality is read from, or a depth in blocks below the
-    head; `timeout` is in seconds and for one HTTP request, which carries at most `max_batch` calls.
+    head; `untagged_depth` is the depth where the node does not know the tag at all. `timeout` is in
+    seconds and for one HTTP request, which carries at most `max_batch` calls.
+    `max_requests_per_second` counts calls, as providers do: a batch of ten is ten of them.
+    With a `witness`, the node must give a known log before it is believed that a range holds none.
     """
 
     def __init__(
@@ -36,10 +45,17 @@ class RpcSource:
         finality: Finality = "finalized",
         timeout: float = 30.0,
         max_batch: int = 100,
+        max_requests_per_second: float | None = None,
+        untagged_depth: int = UNTAGGED_DEPTH,
+        witness: Witness | None = None,
     ) -> None:
-        self._node = Endpoint(url, timeout=timeout, max_batch=max_batch)
+        pace = None if max_requests_per_second is None else Pace(max_requests_per_second)
+        self._node = Endpoint(url, timeout=timeout, max_batch=max_batch, pace=pace)
         self._finality = finality
-        self._receipts = True
+        self._untagged_depth = untagged_depth
+        self._witness = witness
+        self._receipts = Receipts(self._node)
+        self._cut_at: int | None = None
         self.name = self._node.name
         self.requests: Counter[str] = self._node.requests
 
@@ -70,15 +86,18 @@ class RpcSource:
 
     def finalized(self) -> Header | None:
         if isinstance(self._finality, int):
-            number = self.head().number - self._finality
-            return self.headers([number])[0] if number >= 0 else None
+            return self._below_head(self._finality)
         match self._one(_by_number(self._finality)):
             case Refused(error=(Throttled() as error)):
                 raise error
-            case Refused():
-                return None  # not after the merge yet, or a chain without the tag
+            case Refused() as refused:  # not yet, as before the merge, or never
+                return self._below_head(self._untagged_depth) if refused.no_such_tag else None
             case raw:
                 return jsonrpc.header(raw)
+
+    def _below_head(self, depth: int) -> Header | None:
+        number = self.head().number - depth
+        return self.headers([number])[0] if number >= 0 else None
 
     def headers(self, numbers: Sequence[int]) -> list[Header | None]:
         found: list[Header | None] = []
@@ -99,46 +118,143 @@ class RpcSource:
     # --- logs ---
 
     def _logs_of_range(self, query: Query, where: BlockRange) -> Answer:
+        answer = self._settled(query, where, self._range(query, where))
+        if self._witness is not None and not answer.logs and answer.checked == "linked":
+            self._hear(self._witness, query, where)
+        return answer
+
+    def _hear(self, witness: Witness, query: Query, where: BlockRange) -> None:
+        """Has the node give a log that we know, before it is believed that `where` holds none."""
+        era = self._node.outages
+        log = witness.wanted(query, where, era=era)
+        if log is None:
+            return
+        again = self._range(query, BlockRange(log.block_number, log.block_number))
+        if again.last.hash != log.block_hash:
+            return  # it left the chain: that is for the comparison of headers to find
+        given = log.log_index in [item.log_index for item in again.logs]
+        if given and log.block_number < where.first:
+            witness.shown(log, era=era)
+            return
+        if not given and self._disproves(query, again.last, log):
+            return
+        raise AnswerRefused(
+            f"{self.name} has pruned or lost block {log.block_number}, which holds a log that we know, or"
+            f" gives it only sometimes: that blocks {where.first} to {where.last} are empty is not believed.",
+            hint="Use an endpoint that keeps the logs of these blocks.",
+        )
+
+    def _disproves(self, query: Query, block: Header, log: Log) -> bool:
+        """Do the block's own bloom or receipts say that `log`, which we know, is not in it?"""
+        try:
+            answer = self._logs_of_block(query, block)
+        except BlockUnknown:
+            return False
+        indexes = [item.log_index for item in answer.logs]
+        return answer.checked != "linked" and log.log_index not in indexes
+
+    def _range(self, query: Query, where: BlockRange) -> Answer:
+        """What the node says to a range, as it says it."""
         # The header goes first: where a node serves a batch in order, or the calls go one by
         # one, it knew the last block before it looked for logs.
         span = {"fromBlock": hex(where.first), "toBlock": hex(where.last)}
         last, found = self._node.ask([_by_number(where.last), _get_logs(query, span)])
         if isinstance(found, Refused):
+            if len(where) == 1 and _another_way(found):
+                return self._logs_of_block(query, self._known(last, f"block {where.last}"))
             raise found.error
         header = self._known(last, f"block {where.last}")
         return Answer(_in_order(jsonrpc.logs(found)), header)
 
+    def _settled(self, query: Query, where: BlockRange, answer: Answer) -> Answer:
+        """`answer`, if it can be all there is: a count that nodes cut answers at is compared with those of
+        the two halves. Raises `RangeTooLarge` where this node is known to cut at it."""
+        count = len(answer.logs)
+        if answer.checked == "receipts" or not self._may_be_cut(count):
+            return answer
+        if len(where) == 1:
+            return self._logs_of_block(query, answer.last)
+        if count == self._cut_at:
+            raise RangeTooLarge(
+                f"{self.name} answers with {count} logs at most, and does not say so.",
+                hint="Fewer blocks are asked for.",
+            )
+        middle = (where.first + where.last) // 2
+        halves = [BlockRange(where.first, middle), BlockRange(middle + 1, where.last)]
+        parts = [self._range(query, half) for half in halves]
+        total = sum(len(part.logs) for part in parts)
+        if total == count:
+            return answer
+        if total < count:
+            raise AnswerRefused(
+                f"{self.name} gave {count} logs for blocks {where.first} to {where.last}, and {total} for"
+                " the two halves of them.",
+                hint="It lags or is several nodes; it is asked again.",
+            )
+        self._cut_at = count
+        low, high = [self._settled(query, half, part) for half, part in zip(halves, parts, strict=True)]
+        return Answer(low.logs + high.logs, high.last)
+
+    def _may_be_cut(self, count: int) -> bool:
+        return count in ROUND or (count > 0 and count == self._cut_at)
+
     def _logs_of_block(self, query: Query, where: Header) -> Answer:
         block = "0x" + where.hash.hex()
-        last, found = self._node.ask(
+        raw, found = self._node.ask(
             [Call("eth_getBlockByHash", (block, False)), _get_logs(query, {"blockHash": block})]
         )
-        header = self._known(last, f"block {where.number} {block}")
-        if isinstance(found, Refused) and isinstance(found.error, RangeTooLarge):
-            logs = self._logs_of_receipts(query, block)
-            if logs is None:
+        header = self._known(raw, f"block {where.number} {block}")
+        transactions = jsonrpc.transactions(_result(raw))
+        if isinstance(found, Refused):
+            if not _another_way(found):
                 raise found.error
-            return Answer(_in_order(logs), header)
-        logs = jsonrpc.logs(_result(found))
-        if not logs and header.bloom is not None and bloom.may_contain(header.bloom, query):
-            logs = self._logs_of_receipts(query, block) or []
-        return Answer(_in_order(logs), header)
+            told = self._told_by_receipts(query, header, transactions)
+            if told is None:
+                raise SourceError(
+                    f"{self.name} has no method left to read block {where.number} by. {found.error.message}",
+                    hint="It gives no receipts either: use another endpoint, or narrow the topics.",
+                ) from found.error
+            return Answer(told, header, "receipts")
+        logs = _in_order(jsonrpc.logs(found))
+        if self._may_be_cut(len(logs)):
+            return self._compared(query, header, transactions, logs)
+        if logs:
+            return Answer(logs, header)
+        match _bloom_of(header, query, transactions):
+            case "rules out":
+                return Answer([], header, "bloom")
+            case "says nothing":
+                return Answer([], header)
+            case "admits":
+                told = self._told_by_receipts(query, header, transactions)
+                return Answer([], header) if told is None else Answer(told, header, "receipts")
 
-    def _logs_of_receipts(self, query: Query, block: str) -> list[Log] | None:
-        """What the block's receipts hold for `query`, or None where the node has no such method."""
-        if not self._receipts:
-            return None
-        item = self._one(Call("eth_getBlockReceipts", (block,)))
-        if isinstance(item, Refused) and item.code in _NO_SUCH_METHOD:
-            self._receipts = False
-            return None
-        logs = jsonrpc.receipt_logs(_result(item))
-        if logs is None:
-            raise BlockUnknown(
-                f"{self.name} has the header, but not the receipts of block {block}.",
-                hint="It lags, has pruned them, or the block was orphaned.",
+    def _compared(
+        self, query: Query, header: Header, transactions: Sequence[bytes], logs: list[Log]
+    ) -> Answer:
+        """The logs of a block that holds as many as nodes cut answers at, compared with its receipts."""
+        told, count = self._told_by_receipts(query, header, transactions), len(logs)
+        if told is None and count == self._cut_at:
+            raise SourceError(
+                f"{self.name} has no method left to read block {header.number} by: it answers with {count}"
+                " logs at most, and gives no receipts.",
+                hint="Use another endpoint, or narrow the topics.",
             )
-        return [log for log in logs if query.matches(log)]
+        if told is None:
+            return Answer(logs, header)
+        if len(told) < count:
+            raise AnswerRefused(
+                f"{self.name} gave {count} logs for block {header.number}, its receipts hold {len(told)}."
+            )
+        if len(told) > count:
+            self._cut_at = count
+        return Answer(told, header, "receipts")
+
+    def _told_by_receipts(
+        self, query: Query, block: Header, transactions: Sequence[bytes]
+    ) -> list[Log] | None:
+        logs = self._receipts.logs(block, transactions)
+        return None if logs is None else [log for log in logs if query.matches(log)]
 
     def _known(self, item: Raw | Refused, block: str) -> Header:
         header = jsonrpc.header(_result(item))
@@ -168,6 +284,21 @@ def _result(item: Raw | Refused) -> Raw:
     if isinstance(item, Refused):
         raise item.error
     return item
+
+
+def _another_way(refused: Refused) -> bool:
+    """May a single block that was refused like this be read by another method?"""
+    return isinstance(refused.error, RangeTooLarge) or refused.no_such_method
+
+
+def _bloom_of(
+    header: Header, query: Query, transactions: Sequence[bytes]
+) -> Literal["rules out", "admits", "says nothing"]:
+    """What the header says about logs of `query`. Where blooms are not kept they are all zero, and a block
+    with transactions and such a bloom may be of such a chain."""
+    if header.bloom is None or (transactions and not any(header.bloom)):
+        return "says nothing"
+    return "admits" if bloom.may_contain(header.bloom, query) else "rules out"
 
 
 def _in_order(logs: list[Log]) -> list[Log]:

@@ -4,34 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from eventstore.errors import SourceError, StoreError
-from eventstore.ingest import Ingested, Ingestor
+from eventstore.estimate import Estimate, estimate
+from eventstore.ingest import Follow, Ingested, Ingestor
 from eventstore.lease import Lease
-from eventstore.records import Watch
-from eventstore.request import Request
+from eventstore.records import BlockRange, Watch
+from eventstore.request import Request, Requests
+from eventstore.resync import Resynced
 from eventstore.store import Store
 from projections.fold import Projection
+from projections.generation import lease_of
 from projections.publisher import Published, Publisher
 from projections.runner import Folded, Runner
+from projections.service.loops import Failed, Stepped, persist
 from projections.sinks import Sink
 
 if TYPE_CHECKING:
+    from eventstore.sources.failover import FailoverSource
     from eventstore.sources.rpc import RpcSource
+
+
+def _silent(_event: Stepped | Failed) -> None:
+    """What a command asked for answers when it is done."""
 
 
 class IngestStage:
     """The ingester of one chain; it closes its source."""
 
     def __init__(
-        self, store: Store, source: RpcSource, *, chain: str, chain_id: int, watches: Sequence[Watch]
+        self,
+        store: Store,
+        source: RpcSource | FailoverSource,
+        *,
+        chain: str,
+        chain_id: int,
+        watches: Sequence[Watch],
+        follow: Follow = "latest",
     ) -> None:
         self.name = f"ingest {chain}"
         self.chain = chain
         self.lease = Lease(store, f"ingest:{chain_id}")
         self._source = source
-        self._ingestor = Ingestor(store, source, self.lease, chain_id=chain_id, watches=watches)
+        self._watches = watches
+        self._chain_id = chain_id
+        self._follow: Follow = follow
+        self._requests = Requests(store)
+        self._ingestor = Ingestor(
+            store, source, self.lease, chain_id=chain_id, watches=watches, follow=follow
+        )
 
     def open(self) -> None:
         with self._noting():
@@ -50,9 +75,43 @@ class IngestStage:
             self._ingestor.note_failure(str(error))
             raise
 
+    def estimate(self) -> tuple[Estimate, int]:
+        """What a sync would ask the node for, and how many calls it took to find out."""
+        found = estimate(
+            self.lease.store,
+            self._source,
+            chain_id=self._chain_id,
+            watches=self._watches,
+            follow=self._follow,
+        )
+        return found, self._source.requests.total()
+
     def execute(self, request: Request) -> str:
-        """No command asks anything of an ingester."""
-        raise StoreError(f"{request.kind} is no request that {self.name} knows.")
+        """Does what a command asked for, and says what that was."""
+        match request.kind:
+            case "resync":
+                return str(self._resync(request))
+            case "retry":
+                return f"{self._ingestor.retry_failed():,} failed ranges are due now"
+            case kind:
+                raise StoreError(f"{kind} is no request that {self.name} knows.")
+
+    def _resync(self, request: Request) -> Resynced:
+        """Part by part; a holder that dies half-way leaves the rest, and the report so far, to the next."""
+        first, last, addresses = (request.arguments[key] for key in ("first", "last", "addresses"))
+        chosen = [w for w in self._watches if addresses is None or w.filter.address.hex() in addresses]
+        self.open()
+        head = self._source.head().number
+        last = head if last is None else min(last, head)
+        found = msgspec.json.decode(request.detail or b"{}", type=Resynced)
+        at = first + (request.done or 0)
+        while at <= last:
+            asked = BlockRange(at, last)
+            part, reached = persist(self, partial(self._ingestor.resync, asked, chosen), _silent)
+            found, at = found + part, reached + 1
+            detail = msgspec.json.encode(found).decode()
+            self._requests.advance(request, done=at - first, total=last - first + 1, detail=detail)
+        return found
 
     def close(self) -> None:
         self._ingestor.close()
@@ -65,7 +124,7 @@ class FoldStage:
     def __init__(self, store: Store, projection: Projection) -> None:
         self.name = f"project {projection.name}"
         self.projection = projection
-        self.lease = Lease(store, f"project:{projection.name}:{projection.fingerprint[:12]}")
+        self.lease = Lease(store, lease_of(projection.name, projection.fingerprint))
         self.runner = Runner(store, self.lease, projection)
 
     def open(self) -> None:

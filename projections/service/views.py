@@ -13,10 +13,13 @@ from sqlalchemy import Connection, text
 from eventstore.coverage import Coverage
 from eventstore.errors import ChainfoldError
 from eventstore.journal import Journal, Recorded
+from eventstore.lease import Lease
 from eventstore.records import Watch
 from eventstore.store import Store
 from eventstore.tail import Tail
-from projections.generation import Generation, Generations
+from projections.backlog import distance
+from projections.fold import Projection
+from projections.generation import Generation, Generations, lease_of
 from projections.publisher import refusal
 from projections.sinks import Sink
 from projections.state import GenerationState
@@ -37,8 +40,25 @@ class ChainStatus(Struct, frozen=True):
     error: str | None
 
 
+class BuildStatus(Struct, frozen=True):
+    """A build, and how far: `events` of `of` up to block `to_block`. `state` is building, ready or halted."""
+
+    generation: int
+    state: str
+    block: int
+    to_block: int
+    events: int
+    of: int
+    percent: float
+    error: str | None
+
+
 class ProjectionStatus(Struct, frozen=True):
-    """Where one projection stands. `state` is live, held, building, stale, outdated, halted or empty."""
+    """Where one projection stands. `state` is live, held, building, stale, outdated, halted or empty.
+
+    `stands_still`: what is served is of other code than what is asked for or being built, and no process
+    of its own code is at work, so that it does not follow the chain. It is served all the same.
+    """
 
     state: str
     block: int | None
@@ -50,6 +70,30 @@ class ProjectionStatus(Struct, frozen=True):
     digest: str | None
     generation: int | None
     error: str | None
+    stands_still: bool = False
+    build: BuildStatus | None = None
+
+    @property
+    def standing(self) -> str | None:
+        """Who is served, what is being built beside it and how far it is, as one sentence; None where
+        there is nothing to tell."""
+        if self.build is None and not self.stands_still:
+            return None
+        parts = []
+        if self.build is None or self.build.generation != self.generation:
+            still = f" as it is and stands still at block {self.block:,}" if self.stands_still else ""
+            parts.append(f"generation {self.generation} is served{still}")
+        if self.build is None:
+            parts.append("for it was built by other code, of which no process is at work")
+        elif self.build.state == "ready":
+            parts.append(f"generation {self.build.generation} is built and waits to be promoted")
+        else:
+            verb = "is being built" if self.build.state == "building" else "does not get on"
+            parts.append(
+                f"generation {self.build.generation} {verb}: {self.build.percent}% "
+                f"({self.build.events:,} of {self.build.of:,} events)"
+            )
+        return ", ".join(parts)
 
 
 class SinkStatus(Struct, frozen=True):
@@ -114,21 +158,37 @@ def chain_status(store: Store, chain_id: int, watches: Iterable[Watch]) -> Chain
         )
 
 
-def projection_status(store: Store, name: str, *, fingerprint: str, head: int | None) -> ProjectionStatus:
-    """The state of one projection, in one snapshot; `head` is its chain's."""
+def projection_status(store: Store, own: Projection, *, head: int | None) -> ProjectionStatus:
+    """The state of one projection, each part in its own snapshot; `head` is its chain's."""
     with store.read() as tx:
-        generations = Generations(tx, name)
+        generations = Generations(tx, own.name)
         served, building = generations.served(), generations.building()
-    shown = served or building
-    if shown is None:
-        return ProjectionStatus("empty", None, None, 0, None, None, 0, None, None, None)
-    state: str = shown.state
-    if shown.error:
+    build = None if building is None else _build_status(store, own, building)
+    if served is None:
+        if building is None or build is None:
+            return ProjectionStatus("empty", None, None, 0, None, None, 0, None, None, None)
+        return _projection_status(building, "halted" if building.error else "building", head, build=build)
+    other = served.fingerprint != own.fingerprint
+    state: str = served.state
+    if served.error:
         state = "halted"
-    elif shown.hold is not None:
+    elif served.hold is not None:
         state = "held"
-    elif state == "live" and shown.fingerprint != fingerprint:
+    elif state == "live" and other:
         state = "outdated"
+    replaced = other or (building is not None and building.fingerprint != served.fingerprint)
+    followed = Lease(store, lease_of(own.name, served.fingerprint)).is_held()
+    return _projection_status(served, state, head, build=build, stands_still=replaced and not followed)
+
+
+def _projection_status(
+    shown: Generation,
+    state: str,
+    head: int | None,
+    *,
+    build: BuildStatus | None,
+    stands_still: bool = False,
+) -> ProjectionStatus:
     return ProjectionStatus(
         state=state,
         block=shown.block,
@@ -139,7 +199,24 @@ def projection_status(store: Store, name: str, *, fingerprint: str, head: int | 
         documents=shown.documents,
         digest=shown.digest.hex(),
         generation=shown.id,
-        error=shown.error,
+        error=shown.error or (build.error if build is not None else None),
+        stands_still=stands_still,
+        build=build,
+    )
+
+
+def _build_status(store: Store, own: Projection, building: Generation) -> BuildStatus:
+    far = distance(store, own, building)
+    finished = far.events == far.of and not building.promote
+    return BuildStatus(
+        generation=building.id,
+        state="halted" if building.error else "ready" if finished else "building",
+        block=building.block,
+        to_block=far.to_block,
+        events=far.events,
+        of=far.of,
+        percent=far.percent,
+        error=building.error,
     )
 
 

@@ -9,7 +9,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import projections
-from eventstore.journal import Kind
-from eventstore.records import Filter, Log, Watch
+from eventstore.journal import Journal, Kind
+from eventstore.records import BlockRange, Filter, Log, Query, Watch
 from eventstore.secret import public
 from eventstore.store import Store
+from eventstore.witness import Witness
 from projections.decoding import Decoder, presented
 from projections.errors import ConfigurationError, DecodingError, ProjectorError
 from projections.fold import Projection
@@ -34,6 +35,7 @@ from projections.sinks.memory import MemorySink
 
 if TYPE_CHECKING:
     from eventstore.sources.failover import FailoverSource
+    from eventstore.sources.heads import Heads
     from eventstore.sources.rpc import RpcSource
 
 
@@ -129,8 +131,26 @@ class Plan:
         from eventstore.sources.rpc import RpcSource
 
         chain = self.config.chains[name]
-        endpoints = [RpcSource(url, finality=chain.finality) for url in chain.rpc]
+
+        def known(query: Query, where: BlockRange) -> Log | None:
+            with self.store.read() as tx:
+                return Journal(tx, chain.chain_id).newest(query, to=where.last)
+
+        endpoints = [
+            RpcSource(
+                url, finality=chain.finality, max_requests_per_second=chain.rate, witness=Witness(known)
+            )
+            for url in chain.rpc
+        ]
         return endpoints[0] if len(endpoints) == 1 else FailoverSource(endpoints, chain_id=chain.chain_id)
+
+    def heads(self, wake: Mapping[str, Callable[[], object]]) -> list[Heads]:
+        """What calls these when a chain's node announces a head; chains without a websocket poll only."""
+        if not any(self.config.chains[name].websocket for name in wake):
+            return []
+        from eventstore.sources.heads import Heads
+
+        return [Heads(url, act) for name, act in wake.items() if (url := self.config.chains[name].websocket)]
 
     def contract(self, name: str) -> settings.Contract:
         """The contract of that name; `ConfigurationError` where there is none."""

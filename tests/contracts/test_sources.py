@@ -1,4 +1,4 @@
-"""What every source promises, over each of them: simulated, JSON-RPC to it, JSON-RPC to a real node."""
+"""What every source promises, over each of them: simulated, JSON-RPC to it and to a real node, several."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from eventstore.answer import check, check_headers
 from eventstore.errors import BlockUnknown
 from eventstore.records import BlockRange, Header, Query
 from eventstore.sources import Source
+from eventstore.sources.failover import FailoverSource
 from eventstore.sources.rpc import RpcSource
 from eventstore.sources.simulated import SimulatedChain, SimulatedSource
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated_node import Faults, SimulatedNode
 from tests.servers.anvil import SLOTS_IN_AN_EPOCH, Anvil
 
 SHOP = bytes([0xA1]) * 20
@@ -95,7 +96,7 @@ def _logging(topics: int) -> bytes:
     return copy + load + size + bytes([0x60, 0x00, 0xA0 + topics, 0x00])  # LOGn(0, size, ...), STOP
 
 
-@pytest.fixture(params=["simulated", "rpc-to-simulated", "rpc-to-anvil"])
+@pytest.fixture(params=["simulated", "rpc-to-simulated", "rpc-to-anvil", "failover"])
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     with ExitStack() as stack:
         if request.param == "rpc-to-anvil":
@@ -110,6 +111,12 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
             return
         node = stack.enter_context(SimulatedNode(chain))
         source = RpcSource(node.url)
+        if request.param == "failover":
+            narrow = stack.enter_context(SimulatedNode(chain, faults=Faults(range_cap=3)))
+            several = FailoverSource([RpcSource(narrow.url), source])
+            stack.callback(several.close)
+            yield SimulatedStage(several, chain)
+            return
         stack.callback(source.close)
         yield SimulatedStage(source, chain)
 

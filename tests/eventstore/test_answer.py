@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from eventstore.answer import check, check_headers
+from eventstore.answer import ROUND, check, check_headers
 from eventstore.errors import AnswerRefused, BlockUnknown
 from eventstore.records import Answer, BlockRange, Log, Query
 from tests.blocks import ALICE, BOB, TOPIC, header, log
@@ -132,3 +132,15 @@ def test_a_header_of_another_number_is_refused() -> None:
 def test_fewer_headers_than_numbers_are_refused() -> None:
     with pytest.raises(AnswerRefused, match="2 headers were asked for, 1 came"):
         check_headers([5, 6], [header(5)], [])
+
+
+@pytest.mark.parametrize(
+    "count", [25, 100, 250, 256, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000]
+)
+def test_counts_that_nodes_cut_answers_at_are_round(count: int) -> None:
+    assert count in ROUND
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 10, 20, 24, 99, 101, 999, 9_999, 10_001])
+def test_counts_that_happen_by_themselves_are_not(count: int) -> None:
+    assert count not in ROUND

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from eventstore import jsonrpc
 from eventstore.errors import AnswerRefused
-from eventstore.jsonrpc import Failure
+from eventstore.jsonrpc import Failure, Receipt
 
 HASH = "0x" + "ab" * 32
 LOG: dict[str, Any] = {
@@ -117,14 +117,37 @@ def test_a_header_that_cannot_be_is_refused(wrong: object) -> None:
 
 
 def test_receipts_give_their_logs_in_order() -> None:
-    receipts = [{"logs": [LOG]}, {"logs": []}, {"logs": [LOG | {"logIndex": "0x4"}]}]
-    found = jsonrpc.receipt_logs(raw(receipts))
+    said = [{"logs": [LOG]}, {"logs": []}, {"logs": [LOG | {"logIndex": "0x4"}]}]
+    found = jsonrpc.receipts(raw(said))
     assert found is not None
-    assert [log.log_index for log in found] == [3, 4]
+    assert [[log.log_index for log in receipt.logs] for receipt in found] == [[3], [], [4]]
+
+
+def test_a_receipt_says_whose_it_is() -> None:
+    receipt = jsonrpc.receipt(raw({"transactionHash": HASH, "blockHash": HASH, "logs": []}))
+    assert receipt == Receipt(b"\xab" * 32, b"\xab" * 32, [])
 
 
 def test_no_receipts_are_none() -> None:
-    assert jsonrpc.receipt_logs(raw(None)) is None
+    assert jsonrpc.receipts(raw(None)) is None
+    assert jsonrpc.receipt(raw(None)) is None
+
+
+@pytest.mark.parametrize("wrong", [{}, {"logs": None}, {"logs": [], "transactionHash": "0x00"}, "a receipt"])
+def test_a_receipt_that_cannot_be_is_refused(wrong: object) -> None:
+    with pytest.raises(AnswerRefused):
+        jsonrpc.receipt(raw(wrong))
+    with pytest.raises(AnswerRefused):
+        jsonrpc.receipts(raw([wrong]))
+
+
+def test_a_block_names_its_transactions() -> None:
+    assert jsonrpc.transactions(raw(BLOCK | {"transactions": [HASH]})) == [b"\xab" * 32]
+
+
+def test_transactions_that_cannot_be_are_refused() -> None:
+    with pytest.raises(AnswerRefused):
+        jsonrpc.transactions(raw(BLOCK | {"transactions": ["0xab"]}))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import socket
 import traceback
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from eventstore.answer import check
@@ -19,7 +20,7 @@ from eventstore.errors import (
     Throttled,
 )
 from eventstore.fetch import Window
-from eventstore.records import BlockRange, Header, Log, Query
+from eventstore.records import Answer, BlockRange, Header, Log, Query
 from eventstore.sources.rpc import RpcSource
 from eventstore.sources.simulated import SimulatedChain
 from eventstore.sources.simulated_node import Faults, SimulatedNode
@@ -257,20 +258,84 @@ def test_an_empty_block_whose_bloom_agrees_needs_no_receipts(
     assert "eth_getBlockReceipts" not in source.requests
 
 
-def test_without_receipts_an_empty_block_is_accepted(
+def test_what_a_block_holds_is_checked_by_its_receipts_one_by_one_where_it_must_be(
     node: SimulatedNode, source: RpcSource, chain: SimulatedChain
 ) -> None:
     node.faults.empty_blocks = node.faults.no_receipts = True
-    assert source.logs(QUERY, known(chain, 4)).logs == []
+    answer = source.logs(QUERY, known(chain, 4))
+    assert answer == Answer([chain.logs_in(4, 4)[0]], known(chain, 4), "receipts")
+
+
+def test_without_any_receipts_an_empty_block_is_accepted_and_that_is_said(
+    node: SimulatedNode, source: RpcSource, chain: SimulatedChain
+) -> None:
+    node.faults.empty_blocks = node.faults.no_receipts = node.faults.no_transaction_receipts = True
+    assert source.logs(QUERY, known(chain, 4)) == Answer([], known(chain, 4), "linked")
+
+
+def test_an_empty_block_whose_bloom_rules_logs_out_is_checked_by_it(
+    source: RpcSource, chain: SimulatedChain
+) -> None:
+    query = Query((bytes([0xC0]) * 20,))
+    assert source.logs(query, known(chain, 4)).checked == "bloom"
+
+
+def test_an_empty_block_whose_bloom_is_wrong_for_it_is_checked_by_its_receipts(
+    node: SimulatedNode, source: RpcSource, chain: SimulatedChain
+) -> None:
+    node.faults.full_bloom = True
+    answer = source.logs(Query((bytes([0xC0]) * 20,)), known(chain, 4))
+    assert (answer.logs, answer.checked) == ([], "receipts")
+
+
+def test_a_zero_bloom_over_transactions_proves_nothing(
+    node: SimulatedNode, source: RpcSource, chain: SimulatedChain
+) -> None:
+    """Some chains keep no blooms, and give zeros for all of them."""
+    node.faults.empty_blocks = node.faults.zero_bloom = True
+    assert source.logs(QUERY, known(chain, 4)).checked == "linked"
+
+
+def test_a_zero_bloom_over_no_transactions_rules_logs_out(source: RpcSource, chain: SimulatedChain) -> None:
+    chain.mine()
+    assert source.logs(QUERY, chain.head()).checked == "bloom"
+
+
+def test_logs_that_a_node_tells_are_checked_by_their_links_only(
+    source: RpcSource, chain: SimulatedChain
+) -> None:
+    assert source.logs(QUERY, known(chain, 4)).checked == "linked"
+    assert source.logs(QUERY, RANGE).checked == "linked"
+
+
+@pytest.mark.parametrize("fault", ["receipts_partial", "receipts_reordered"])
+def test_receipts_that_cannot_be_all_or_in_order_are_refused(
+    node: SimulatedNode, source: RpcSource, chain: SimulatedChain, fault: str
+) -> None:
+    node.faults.empty_blocks = True
+    setattr(node.faults, fault, True)
+    with pytest.raises(AnswerRefused, match=r"The receipts of block 4 (lack|hold)"):
+        source.logs(QUERY, known(chain, 4))
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_receipts_that_the_node_has_not_make_the_block_unknown(
+    node: SimulatedNode, source: RpcSource, chain: SimulatedChain, *, one_by_one: bool
+) -> None:
+    node.faults.empty_blocks = node.faults.receipts_null = True
+    node.faults.no_receipts = one_by_one
+    with pytest.raises(BlockUnknown, match="has the header, but not the receipt"):
+        source.logs(QUERY, known(chain, 4))
 
 
 def test_a_node_without_receipts_is_asked_for_them_once(
     node: SimulatedNode, source: RpcSource, chain: SimulatedChain
 ) -> None:
-    node.faults.empty_blocks = node.faults.no_receipts = True
+    node.faults.empty_blocks = node.faults.no_receipts = node.faults.no_transaction_receipts = True
     source.logs(QUERY, known(chain, 4))
+    before = source.requests.total()
     source.logs(QUERY, known(chain, 5))
-    assert source.requests["eth_getBlockReceipts"] == 1
+    assert source.requests.total() == before + 2
 
 
 def test_without_a_bloom_an_empty_block_is_accepted(
@@ -285,11 +350,49 @@ def test_a_header_without_a_bloom_has_none(node: SimulatedNode, source: RpcSourc
     assert source.head().bloom is None
 
 
-def test_a_block_too_large_for_get_logs_is_read_from_its_receipts(
-    node: SimulatedNode, source: RpcSource, chain: SimulatedChain
+TOO_LARGE = [Faults(block_refused=True), Faults(one_block_cap=0), Faults(logs_refused=True)]
+
+
+@pytest.mark.parametrize("faults", [*TOO_LARGE, Faults(no_logs_method=True)])
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_a_block_that_get_logs_does_not_give_is_read_from_its_receipts(
+    chain: SimulatedChain, faults: Faults, *, one_by_one: bool
 ) -> None:
-    node.faults.block_refused = True
-    assert source.logs(QUERY, known(chain, 4)).logs == [chain.logs_in(4, 4)[0]]
+    with SimulatedNode(chain, faults=msgspec.structs.replace(faults, no_receipts=one_by_one)) as node:
+        source = RpcSource(node.url)
+        answer = source.logs(QUERY, known(chain, 4))
+        source.close()
+    assert answer == Answer([chain.logs_in(4, 4)[0]], known(chain, 4), "receipts")
+
+
+@pytest.mark.parametrize("faults", [Faults(one_block_cap=0), Faults(logs_refused=True)])
+def test_a_range_of_one_block_that_is_too_large_is_read_by_its_hash_and_receipts(
+    chain: SimulatedChain, faults: Faults
+) -> None:
+    with SimulatedNode(chain, faults=faults) as node:
+        source = RpcSource(node.url)
+        answer = source.logs(QUERY, BlockRange(4, 4))
+        source.close()
+    assert answer == Answer([chain.logs_in(4, 4)[0]], known(chain, 4), "receipts")
+
+
+@pytest.mark.parametrize("faults", TOO_LARGE)
+def test_a_block_that_no_method_gives_is_an_error_with_its_number(
+    chain: SimulatedChain, faults: Faults
+) -> None:
+    faults = msgspec.structs.replace(faults, no_receipts=True, no_transaction_receipts=True)
+    with SimulatedNode(chain, faults=faults) as node:
+        source = RpcSource(node.url)
+        with pytest.raises(SourceError, match="no method left to read block 4 by") as caught:
+            source.logs(QUERY, known(chain, 4))
+        source.close()
+    assert not caught.value.retry
+
+
+def test_a_range_of_several_blocks_that_is_too_large_is_told(node: SimulatedNode, source: RpcSource) -> None:
+    node.faults.logs_refused = True
+    with pytest.raises(RangeTooLarge):
+        source.logs(QUERY, BlockRange(4, 5))
 
 
 def test_removed_logs_are_refused(node: SimulatedNode, source: RpcSource) -> None:
@@ -317,44 +420,6 @@ def test_two_logs_of_one_index_do_not_pass_the_check(
 def test_another_chain_shows_in_the_identity(node: SimulatedNode, source: RpcSource) -> None:
     node.faults.wrong_chain = 1
     assert source.identity().chain_id == 1
-
-
-# --- finality --------------------------------------------------------------------------------------
-
-
-def test_the_finalized_tag_is_followed(source: RpcSource, chain: SimulatedChain) -> None:
-    chain.finalize(6)
-    assert source.finalized() == chain.header(6)
-
-
-def test_nothing_is_final_before_the_node_says_so(source: RpcSource) -> None:
-    assert source.finalized() is None
-
-
-def test_nothing_is_final_on_a_node_without_the_tag(node: SimulatedNode, source: RpcSource) -> None:
-    node.faults.no_finalized_tag = True
-    assert source.finalized() is None
-
-
-def test_throttling_is_not_taken_for_a_missing_tag(node: SimulatedNode, source: RpcSource) -> None:
-    node.faults.throttled = 1
-    with pytest.raises(Throttled):
-        source.finalized()
-
-
-@pytest.mark.parametrize(("depth", "final"), [(0, 10), (3, 7), (10, 0)])
-def test_a_depth_is_counted_from_the_head(
-    node: SimulatedNode, chain: SimulatedChain, depth: int, final: int
-) -> None:
-    source = RpcSource(node.url, finality=depth)
-    assert source.finalized() == chain.header(final)
-    source.close()
-
-
-def test_nothing_is_final_on_a_chain_shorter_than_the_depth(node: SimulatedNode) -> None:
-    source = RpcSource(node.url, finality=11)
-    assert source.finalized() is None
-    source.close()
 
 
 # --- secrets ---------------------------------------------------------------------------------------

@@ -11,9 +11,15 @@ from typing import Annotated, Any
 import typer
 
 from eventstore.errors import LeaseHeld
+from eventstore.journal import Journal
 from eventstore.request import Requests
+from eventstore.store import Store
+from eventstore.tail import Tail
+from projections.backlog import Backlog, reach
 from projections.errors import ConfigurationError, GenerationRefused
+from projections.fold import Projection
 from projections.generation import Comparison, Generation, Generations
+from projections.runner import Folded
 from projections.service import loops
 from projections.service.cli.app import Json, app, configuration, out, print_json, table
 from projections.service.cli.pipeline import recorded
@@ -47,10 +53,11 @@ def rebuild(
     """
     with planned(configuration()) as plan, recorded(plan.store, f"rebuild {projection}"):
         stage = _stage(plan, projection)
+        watched = Watched(plan.store, stage.projection)
+        before = _generations(plan, projection)[0]  # a running service may be done as soon as it is asked
         out().print(loops.ask(stage, Requests(plan.store), "rebuild", promote=promote, back=back))
-        before = _generations(plan, projection)[0]
         summary, started = Summary(), time.monotonic()
-        _until_built(plan, stage, summary, projection)
+        _until_built(plan, stage, summary, watched)
         seconds = time.monotonic() - started
         served, building = _generations(plan, projection)
         differs = _compared(plan, projection, before, served if promote else building)
@@ -62,14 +69,19 @@ def rebuild(
         out().print(line)
 
 
-def _until_built(plan: Plan, stage: FoldStage, summary: Summary, projection: str) -> None:
+def _until_built(plan: Plan, stage: FoldStage, summary: Summary, watched: Watched) -> None:
     """Folds to the end, or watches the holder of the lease do it."""
+    projection = stage.projection.name
     with showing(summary) as observe:
         while True:
             try:
                 with loops.held([stage.lease]):
                     loops.to_end(stage, observe)
+                    watched = Watched(plan.store, stage.projection)
             except LeaseHeld:
+                seen = watched.look()
+                if seen is not None:
+                    observe(loops.Stepped(stage.name, seen))
                 time.sleep(0.2)
             served, building = _generations(plan, projection)
             if building is None:
@@ -78,6 +90,45 @@ def _until_built(plan: Plan, stage: FoldStage, summary: Summary, projection: str
                 raise GenerationRefused(f"The build of {projection} stands: {building.error}")
             if not building.promote and served is not None and building.block >= served.block:
                 return
+
+
+class Watched:
+    """What another process does for a build from now on, as the records that its steps return."""
+
+    def __init__(self, store: Store, projection: Projection) -> None:
+        self._store = store
+        self._projection = projection
+        self._backlog = Backlog()
+        self._seen: dict[int, int] = {}  # generation to the block up to which its events were told
+        with store.read() as tx:
+            building = Generations(tx, projection.name).building()
+        if building is not None:
+            self._seen[building.id] = building.block
+
+    def look(self) -> Folded | None:
+        """What was folded since the last look; None where nothing was."""
+        own = self._projection
+        with self._store.read() as tx:
+            generations = Generations(tx, own.name)
+            now = generations.building() or generations.served()
+            if now is None or (now.state != "building" and now.id not in self._seen):
+                return None
+            first = min(watch.first_block for watch in own.watches)
+            since = self._seen.get(now.id, now.block if now.revision else first - 1)
+            if since == now.block:
+                return None
+            self._seen[now.id] = now.block
+            journal = Journal(tx, own.chain_id)
+            kinds = list(own.routed(journal.kinds(watch.filter for watch in own.watches)))
+            end = reach(tx, own, finalized=Tail(tx, own.chain_id).finalized(), hold=now.hold)
+            return Folded(
+                own.name,
+                now.state,
+                block=now.block,
+                events=journal.count(kinds, after=since, to=now.block),
+                left=self._backlog.left(journal, kinds, after=now.block, to=max(end, now.block)),
+                moved=True,
+            )
 
 
 def _generations(plan: Plan, projection: str) -> tuple[Generation | None, Generation | None]:
@@ -93,9 +144,10 @@ def _compared(plan: Plan, projection: str, old: Generation | None, new: Generati
         found: Comparison = Generations(tx, projection).compare(old, new)
     if found.equal:
         return [f"generations {old.id} and {new.id} are equal: {new.digest.hex()}"]
+    at = "" if old.block == new.block else f" at block {new.block:,}, not {old.block:,}"
     lines = [
-        f"generation {new.id} against {old.id}: {found.different:,} documents differ, {found.only_new:,} "
-        f"are new, {found.only_old:,} are gone; e.g."
+        f"generation {new.id} against {old.id}{at}: {found.different:,} documents differ, "
+        f"{found.only_new:,} are new, {found.only_old:,} are gone; e.g."
     ]
     return lines + [f"  {key}" for key in found.examples]
 

@@ -186,7 +186,7 @@ class _Story:
             return {doc["address"]: doc for doc in views.documents(plan.store, "referrals")}
 
     def _digest(self, plan: Plan) -> str:
-        return views.projection_status(plan.store, "referrals", fingerprint="", head=None).digest or ""
+        return views.projection_status(plan.store, plan.named("referrals"), head=None).digest or ""
 
     def _killed_after(self) -> int:
         """Starts a sync, kills it as soon as it has stored something new; says how many logs."""

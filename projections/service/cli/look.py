@@ -45,9 +45,7 @@ def whole_status(plan: Plan) -> views.Status:
         for name, chain in plan.config.chains.items()
     }
     projections = {
-        name: views.projection_status(
-            plan.store, name, fingerprint=item.fingerprint, head=chains[plan.chain_of(name)].head
-        )
+        name: views.projection_status(plan.store, item, head=chains[plan.chain_of(name)].head)
         for name, item in plan.projections.items()
     }
     sinks = {}
@@ -95,6 +93,9 @@ def _show_status(found: views.Status) -> None:
     ]
     columns = ["projection", "state", "block", "blocks behind", "documents", "revision", "digest"]
     console.print(table("", columns, rows))
+    for name, item in found.projections.items():
+        if item.standing is not None:
+            console.print(f"{name}: {item.standing}")
     rows = [[name, item.state, item.revision, item.lag_revisions] for name, item in found.sinks.items()]
     console.print(table("", ["sink", "state", "revision", "revisions behind"], rows))
     for group in (found.chains, found.projections, found.sinks):

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -60,6 +61,9 @@ def sync(
     force: Annotated[
         bool, typer.Option("--force", help="Fetch what is there already as well, compare, and repair.")
     ] = False,
+    estimated: Annotated[
+        bool, typer.Option("--estimate", help="Say what a sync would ask the node for, and do nothing.")
+    ] = False,
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Make sinks that hold another store's documents ours.")
     ] = False,
@@ -75,6 +79,9 @@ def sync(
     if from_block is not None and to_block is not None and from_block > to_block:
         raise ConfigurationError(f"--from-block {from_block} is above --to-block {to_block}.")
     span = Span(from_block, to_block, contract)
+    if estimated:
+        show_estimate(span, as_json=as_json)
+        return
     with planned(configuration()) as plan, recorded(plan.store, "sync") as note:
         found = resynchronise(plan, span) if force else {}
         summary = synchronise(plan, span=span, take_over=take_over, tries=tries, alone=not force)
@@ -93,6 +100,39 @@ def sync(
         out().print(summary.line())
     if summary.halted or gaps:
         raise typer.Exit(1)
+
+
+def show_estimate(span: Span, *, as_json: bool) -> None:
+    """What a sync would ask each chain's node for, by method, and how long it takes at the rate allowed."""
+    found: dict[str, Any] = {}
+    with planned(configuration()) as plan:
+        for stage in plan.ingest(first=span.first, last=span.last, contract=span.contract):
+            try:
+                said, spent = stage.estimate()
+            finally:
+                stage.close()
+            rate = plan.config.chains[stage.chain].rate
+            seconds = None if rate is None else round(said.total / rate)
+            found[stage.chain] = {
+                "blocks": said.blocks,
+                "logs": said.logs,
+                "calls": said.calls,
+                "total": said.total,
+                "spent": spent,
+                "seconds_at_rate": seconds,
+            }
+    if as_json:
+        print_json(found)
+        return
+    for chain, item in found.items():
+        methods = ", ".join(f"{method} {count:,}" for method, count in item["calls"].items())
+        out().print(
+            f"{chain}: {item['blocks']:,} blocks with about {item['logs']:,} logs are missing; about "
+            f"{item['total']:,} calls ({methods}); {item['spent']:,} were made to find out."
+        )
+        if item["seconds_at_rate"] is not None:
+            span_ = timedelta(seconds=item["seconds_at_rate"])
+            out().print(f"{chain}: at max_requests_per_second that takes {span_} at least.")
 
 
 class Span(Struct, frozen=True):
@@ -233,8 +273,13 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
     workers = [*third, *second, *first]
     for worker in workers:
         worker.start()
+    heads = plan.heads({stage.chain: worker.wake for stage, worker in zip(ingest, first, strict=True)})
+    for announced in heads:
+        announced.start()
     while not stop.wait(0.5):
         pass
+    for announced in heads:
+        announced.close()
     for worker in workers:
         worker.wake()
     deadline = time.monotonic() + GRACE

@@ -6,9 +6,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import structlog
+from msgspec import Struct
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -18,7 +20,6 @@ from rich.progress import (
     Task,
     TaskID,
     TextColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
@@ -31,6 +32,13 @@ from projections.service.loops import Failed, Observer, Stepped
 
 QUIET = 5.0
 """Seconds between two lines of progress where there is no terminal."""
+
+
+STANDING = {
+    "outdated": "was built by other code or configuration and stands still; run",
+    "ready": "has a finished build that waits beside what is served; to put it in place run",
+}
+"""What a fold that goes no further by itself waits for."""
 
 
 class Summary:
@@ -62,11 +70,8 @@ class Summary:
                 if record.error is not None and record.idle:
                     self.halted.append(record.projection)
                     self.notes.append(f"{record.projection} is halted: {record.error}")
-                if record.state == "outdated":
-                    self.notes.append(
-                        f"{record.projection} was built by other code or configuration and stands still; "
-                        f"run `chainfold rebuild {record.projection}`"
-                    )
+                if record.state in STANDING and record.idle:
+                    self.notes.append(f"{record.projection} {_advice(record)}")
             case Published():
                 self.sent += record.sent
                 self.written += record.written
@@ -93,9 +98,56 @@ class Summary:
         )
 
 
+class Position(Struct, frozen=True):
+    """How far one stage is: `done` of `of` units, `rate` a second since it began, `eta` in seconds."""
+
+    done: int
+    of: int
+    rate: float
+    eta: float | None
+
+
+class Course:
+    """How one stage comes along, seen from its records; it began at `since`, by the monotonic clock."""
+
+    def __init__(self, since: float) -> None:
+        self._since = since
+        self._first: int | None = None
+        self._events = 0
+
+    def at(self, record: Ingested | Folded | Published, now: float) -> Position:
+        """Where it is after `record`: blocks of an ingester, events of a fold, revisions of a publisher."""
+        match record:
+            case Ingested():
+                first = record.fetched.first if record.fetched else record.head
+                done, of = record.fetched.last if record.fetched else record.head, record.head
+            case Folded():
+                self._events += record.events
+                first, done, of = 0, self._events, self._events + record.left
+            case Published():
+                first = done = record.revision
+                of = record.revision + record.lag
+        self._first = first if self._first is None else self._first
+        rate = max(0, done - self._first) / max(now - self._since, 1e-9)
+        return Position(done, of, rate, (of - done) / rate if rate else None)
+
+
 @contextmanager
-def showing(summary: Summary) -> Iterator[Observer]:
-    """An observer that shows the work as it goes, and adds it to `summary`."""
+def showing(summary: Summary, *, every: float = QUIET) -> Iterator[Observer]:
+    """An observer that shows the work as it goes, and adds it to `summary`.
+
+    On a terminal bars with rate and ETA; elsewhere a line that says the same, `every` so many seconds.
+    """
+    courses: dict[str, Course] = {}
+    before = time.monotonic()
+
+    def placed(event: Stepped) -> Position:
+        nonlocal before
+        summary.add(event.stage, event.record)
+        course = courses.setdefault(event.stage, Course(before))
+        before = time.monotonic()
+        return course.at(event.record, before)
+
     if sys.stderr.isatty():
         with _bars() as bars:
             tasks: dict[str, TaskID] = {}
@@ -104,29 +156,40 @@ def showing(summary: Summary) -> Iterator[Observer]:
                 if isinstance(event, Failed):
                     bars.console.print(_failure(event))
                     return
-                summary.add(event.stage, event.record)
+                at = placed(event)
                 if event.stage not in tasks:
                     tasks[event.stage] = bars.add_task(event.stage, total=None, start=True)
-                done, total = _position(event.record, summary)
-                bars.update(tasks[event.stage], completed=done, total=total)
+                bars.update(
+                    tasks[event.stage], completed=at.done, total=at.of, rate=at.rate, eta=_span(at.eta)
+                )
 
             yield observe
         return
     log = _logger()
-    last = time.monotonic()
+    last = before
 
     def plain(event: Stepped | Failed) -> None:
         nonlocal last
         if isinstance(event, Failed):
             _warn(log, event)
             return
-        summary.add(event.stage, event.record)
-        if time.monotonic() - last >= QUIET:
-            last = time.monotonic()
-            done, total = _position(event.record, summary)
-            log.info("progress", stage=event.stage, done=done, of=total)
+        at = placed(event)
+        if before - last >= every:
+            last = before
+            rate = f"{at.rate:,.0f}/s"
+            log.info("progress", stage=event.stage, done=at.done, of=at.of, rate=rate, eta=_span(at.eta))
 
     yield plain
+
+
+def _span(seconds: float | None) -> str:
+    """h:mm:ss; a dash where nobody can tell."""
+    return "-" if seconds is None else str(timedelta(seconds=round(seconds)))
+
+
+def _advice(record: Folded) -> str:
+    """What a fold that stands waits for."""
+    return f"{STANDING[record.state]} `chainfold rebuild {record.projection}`"
 
 
 def _promotion(projection: str, done: Promoted) -> str:
@@ -134,17 +197,6 @@ def _promotion(projection: str, done: Promoted) -> str:
         return f"{projection} is built and live: {done.differing:,} documents"
     swap = f"generation {done.generation} replaces {done.replaced}"
     return f"{projection}: {swap}; {done.differing:,} documents differ"
-
-
-def _position(record: Ingested | Folded | Published, summary: Summary) -> tuple[int, int | None]:
-    match record:
-        case Ingested():
-            reached = record.fetched.last if record.fetched else record.head
-            return reached, record.head
-        case Folded():
-            return summary.events, None
-        case Published():
-            return record.revision, record.revision + record.lag
 
 
 def _logger() -> Any:
@@ -173,21 +225,28 @@ def _failure(event: Failed) -> str:
 
 
 class _Rate(ProgressColumn):
-    """Units a second, as measured over the last moments."""
+    """Units a second and the time that is left, as the course has them."""
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+        if not task.fields.get("rate"):
+            return Text("")
+        return Text(f"{task.fields['rate']:,.0f}/s, {task.fields['eta']} left")
 
 
 def logged() -> Observer:
-    """An observer for the service: one line for whatever moved, none for rest."""
+    """An observer for the service: one line for whatever moved or came to stand, none for rest."""
     log = _logger()
+    states: dict[str, str] = {}
 
     def observe(event: Stepped | Failed) -> None:
         if isinstance(event, Failed):
             _warn(log, event)
             return
         record = event.record
+        if isinstance(record, Folded):
+            if record.state in STANDING and states.get(event.stage) != record.state:
+                log.warning(record.state, stage=event.stage, block=record.block, detail=_advice(record))
+            states[event.stage] = record.state
         match record:
             case Ingested(rewound_to=int()):
                 log.warning(
@@ -215,6 +274,7 @@ def logged() -> Observer:
                     block=record.block,
                     events=record.events,
                     changed=record.changed,
+                    left=record.left,
                     rewound_to=record.rewound_to,
                     promoted=record.promoted is not None,
                 )
@@ -230,7 +290,6 @@ def _bars() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),
-        TimeRemainingColumn(),
         console=Console(stderr=True, highlight=False, markup=False),
         transient=True,
     )

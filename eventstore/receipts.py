@@ -1,0 +1,106 @@
+"""The logs of a block as its receipts tell them: all at once, or one transaction's after another's.
+
+Law: receipts are a second opinion on what eth_getLogs says, so a list that lacks a transaction of the
+block, or whose logs do not rise, is refused and proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eventstore import jsonrpc
+from eventstore.endpoint import Call, Endpoint, Refused
+from eventstore.errors import AnswerRefused, BlockUnknown, RangeTooLarge
+from eventstore.jsonrpc import Receipt
+from eventstore.records import Header, Log
+
+
+class Receipts:
+    """Reads receipts from a node, by the methods that it turns out to have. Safe for several threads."""
+
+    def __init__(self, node: Endpoint) -> None:
+        self._node = node
+        self._by_block = True
+        self._by_transaction = True
+
+    def logs(self, block: Header, transactions: Sequence[bytes]) -> list[Log] | None:
+        """All logs of the block that holds these transactions, or None where there is no way to them.
+
+        Raises `BlockUnknown` where the node has the block, but not its receipts; `AnswerRefused` where
+        they cannot be all there is.
+        """
+        found = self._of_block(block)
+        if found is None:
+            found = self._of_transactions(block, transactions)
+        return None if found is None else checked(block, transactions, found)
+
+    def _of_block(self, block: Header) -> list[Receipt] | None:
+        if not self._by_block:
+            return None
+        item = self._node.ask([Call("eth_getBlockReceipts", (_hex(block.hash),))])[0]
+        if isinstance(item, Refused):
+            if item.no_such_method:
+                self._by_block = False
+                return None
+            if isinstance(item.error, RangeTooLarge):
+                return None
+            raise item.error
+        receipts = jsonrpc.receipts(item)
+        if receipts is None:
+            raise self._unknown(block, "the receipts")
+        return receipts
+
+    def _of_transactions(self, block: Header, transactions: Sequence[bytes]) -> list[Receipt] | None:
+        if not self._by_transaction:
+            return None
+        calls = [Call("eth_getTransactionReceipt", (_hex(tx_hash),)) for tx_hash in transactions]
+        receipts = []
+        for item, tx_hash in zip(self._node.ask(calls), transactions, strict=True):
+            if isinstance(item, Refused):
+                if item.no_such_method:
+                    self._by_transaction = False
+                    return None
+                raise item.error
+            receipt = jsonrpc.receipt(item)
+            if receipt is None:
+                raise self._unknown(block, f"the receipt of transaction {_hex(tx_hash)}")
+            receipts.append(receipt)
+        return receipts
+
+    def _unknown(self, block: Header, what: str) -> BlockUnknown:
+        return BlockUnknown(
+            f"{self._node.name} has the header, but not {what} of block {block.number} {_hex(block.hash)}.",
+            hint="It lags, has pruned them, or the block was orphaned.",
+        )
+
+
+def checked(block: Header, transactions: Sequence[bytes], receipts: Sequence[Receipt]) -> list[Log]:
+    """The logs of `receipts`, if they can be those of all `transactions` of `block`.
+
+    There may be more receipts than transactions: some chains have them for what is no transaction.
+    Raises `AnswerRefused`, which says what is missing or wrong.
+    """
+    missing = set(transactions) - {receipt.tx_hash for receipt in receipts}
+    if missing:
+        raise _refused(block, f"lack that of transaction {_hex(min(missing))}")
+    logs: list[Log] = []
+    for receipt in receipts:
+        if receipt.block_hash not in (None, block.hash):
+            raise _refused(block, f"hold one of block {_hex(receipt.block_hash or b'')}")
+        for log in receipt.logs:
+            if log.block_hash != block.hash or log.tx_hash != receipt.tx_hash:
+                raise _refused(block, f"hold log {log.log_index} of another block or transaction")
+            if logs and log.log_index <= logs[-1].log_index:
+                raise _refused(block, f"hold log {log.log_index} after log {logs[-1].log_index}")
+            logs.append(log)
+    return logs
+
+
+def _refused(block: Header, why: str) -> AnswerRefused:
+    return AnswerRefused(
+        f"The receipts of block {block.number} {why}.", hint="They are asked for again; nothing was kept."
+    )
+
+
+def _hex(value: bytes) -> str:
+    return "0x" + value.hex()

@@ -1,0 +1,110 @@
+"""A node's new heads over websocket, as a wake-up: no data, no promise that one comes.
+
+Law: nothing is believed for what is said here, and nothing is missed for what is not. Who is woken
+looks for itself, and looks from time to time without being woken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import uniform
+from threading import Event, Lock, Thread
+
+import msgspec
+from msgspec import Struct
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+from eventstore.secret import public
+
+LONGEST_PAUSE = 60.0
+"""Seconds between two attempts to connect, at most."""
+
+
+class _Message(Struct):
+    method: str | None = None
+    id: int | None = None
+    error: object = None
+
+
+class _SubscriptionRefusedError(Exception):
+    """The node takes the connection, but not the subscription."""
+
+
+_FAILURES = (OSError, ValueError, WebSocketException, msgspec.DecodeError, _SubscriptionRefusedError)
+
+_subscribe = msgspec.json.encode(
+    {"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}
+).decode()
+_message = msgspec.json.Decoder(_Message)
+
+
+class Heads:
+    """Calls `on_head` from a thread of its own, from `start` to `close`: for each head that the node at
+    `url` announces, and once whenever it is reached (again), for those missed meanwhile.
+
+    Whatever fails, it is tried again after a pause that grows from `pause` seconds; after `quiet` seconds
+    without a word it is as good as gone. `problem` says what is wrong, without the keys in `url`, or is
+    None while all is well.
+    """
+
+    def __init__(
+        self, url: str, on_head: Callable[[], object], *, quiet: float = 120.0, pause: float = 1.0
+    ) -> None:
+        self.name = public(url)
+        self.problem: str | None = f"{self.name} was not reached yet."
+        self._url = url
+        self._on_head = on_head
+        self._quiet = quiet
+        self._pause = pause
+        self._closed = Event()
+        self._lock = Lock()
+        self._connection: ClientConnection | None = None
+        self._thread = Thread(target=self._run, name=f"heads of {self.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begins to listen. Does not wait for the node."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends the connection and the thread. `on_head` is not called afterwards."""
+        self._closed.set()
+        with self._lock:
+            connection = self._connection
+        if connection is not None:
+            connection.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2)  # not for a node that takes longer to be reached
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._closed.is_set():
+            try:
+                self._listen()
+            except _FAILURES as error:
+                failures = failures + 1 if self.problem else 1
+                self.problem = f"{self.name} gives no heads ({type(error).__name__}); polling goes on."
+            longest = min(LONGEST_PAUSE, self._pause * 2.0 ** min(failures - 1, 20))
+            self._closed.wait(uniform(longest / 2, longest))
+
+    def _listen(self) -> None:
+        """Calls `on_head` until something fails."""
+        with connect(self._url, open_timeout=10, close_timeout=1) as connection:
+            with self._lock:
+                self._connection = connection
+            try:
+                connection.send(_subscribe)
+                while not self._closed.is_set():
+                    self._hear(connection)
+            finally:
+                with self._lock:
+                    self._connection = None
+
+    def _hear(self, connection: ClientConnection) -> None:
+        said = _message.decode(connection.recv(timeout=self._quiet))
+        if said.error is not None:
+            raise _SubscriptionRefusedError
+        if said.id == 1 or said.method == "eth_subscription":
+            self.problem = None
+            if not self._closed.is_set():
+                self._on_head()
