@@ -148,12 +148,14 @@ class Worker(threading.Thread):
         _release(self._stage.lease)
 
     def run(self) -> None:
-        pauses = _Pauses()
+        pauses, stands_by = _Pauses(), False
         while not self._halt.is_set():
             try:
-                with held([self._stage.lease]):
+                with held([self._stage.lease]) as check:
+                    stands_by = False
                     self._stage.open()
                     while not self._halt.is_set():
+                        check()
                         attend(self._stage, self._requests)
                         record = self._stage.step()
                         pauses.reset()
@@ -161,12 +163,12 @@ class Worker(threading.Thread):
                         self._rest(record)
             except LeaseHeld as error:  # a stand-by: the holder may die at any time
                 pause = min(self._poll, self._stage.lease.ttl / 4)
-                if pauses.count == 0:
+                if not stands_by:
                     self._observe(Failed(self._stage.name, error, pause))
-                pauses.count += 1
+                stands_by = True
                 self._sleep(pause)
             except ChainfoldError as error:
-                pause = pauses.next()
+                pause, stands_by = pauses.next(), False
                 self._observe(Failed(self._stage.name, error, pause))
                 self._sleep(pause)
             except Exception as error:  # noqa: BLE001 - a fault of ours: the whole service ends with it
@@ -187,12 +189,14 @@ class Worker(threading.Thread):
 
 
 @contextmanager
-def held(leases: Sequence[Lease]) -> Iterator[None]:
+def held(leases: Sequence[Lease]) -> Iterator[Callable[[], None]]:
     """Holds these leases: acquired at once, renewed in the background, released at the end.
 
-    A lease that is lost meanwhile is noticed by the next commit, which is refused.
+    A lease that is lost meanwhile is noticed by the next commit, which is refused; who has nothing to
+    commit calls what this yields: it raises the `Fenced` of a renewal that was refused.
     """
     taken: list[Lease] = []
+    lost: list[Fenced] = []
     done = threading.Event()
 
     def renew() -> None:
@@ -200,8 +204,14 @@ def held(leases: Sequence[Lease]) -> Iterator[None]:
             for lease in taken:
                 try:
                     lease.renew()
+                except Fenced as error:
+                    lost.append(error)
                 except ChainfoldError:
                     continue  # the next commit under this lease fails and says why
+
+    def check() -> None:
+        if lost:
+            raise lost[0]
 
     try:
         for lease in leases:
@@ -209,7 +219,7 @@ def held(leases: Sequence[Lease]) -> Iterator[None]:
             taken.append(lease)
         keeper = threading.Thread(target=renew, name="leases", daemon=True)
         keeper.start()
-        yield
+        yield check
     finally:
         done.set()
         for lease in taken:

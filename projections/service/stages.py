@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from eventstore.errors import SourceError, StoreError
+from eventstore.calls import add_calls
+from eventstore.errors import SourceError, StoreError, StoreUnavailable
 from eventstore.estimate import Estimate, estimate
 from eventstore.ingest import Follow, Ingested, Ingestor
 from eventstore.lease import Lease
@@ -27,6 +30,10 @@ from projections.sinks import Sink
 if TYPE_CHECKING:
     from eventstore.sources.failover import FailoverSource
     from eventstore.sources.rpc import RpcSource
+
+
+TALLY = 10.0
+"""Seconds between two notes of how many calls were made."""
 
 
 def _silent(_event: Stepped | Failed) -> None:
@@ -54,6 +61,8 @@ class IngestStage:
         self._chain_id = chain_id
         self._follow: Follow = follow
         self._requests = Requests(store)
+        self._tallied: Counter[str] = Counter()
+        self._tallied_at = time.monotonic()
         self._ingestor = Ingestor(
             store, source, self.lease, chain_id=chain_id, watches=watches, follow=follow
         )
@@ -64,7 +73,19 @@ class IngestStage:
 
     def step(self) -> Ingested:
         with self._noting():
-            return self._ingestor.step()
+            done = self._ingestor.step()
+        if time.monotonic() - self._tallied_at > TALLY:
+            self._tally()
+        return done
+
+    def _tally(self) -> None:
+        """Writes down the calls made since last time, for `status`."""
+        made = Counter(self._source.requests)
+        new = made - self._tallied
+        if new:
+            with self.lease.store.write() as tx:
+                add_calls(tx, self._chain_id, new)
+        self._tallied, self._tallied_at = made, time.monotonic()
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
@@ -114,6 +135,8 @@ class IngestStage:
         return found
 
     def close(self) -> None:
+        with suppress(StoreUnavailable):  # counts are not worth an error of their own
+            self._tally()
         self._ingestor.close()
         self._source.close()
 

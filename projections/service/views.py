@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from eventstore.calls import calls_of
 from eventstore.coverage import Coverage
 from eventstore.errors import ChainfoldError
+from eventstore.failures import Failures
 from eventstore.journal import Journal, Recorded
 from eventstore.lease import Lease
-from eventstore.records import Watch
+from eventstore.records import Filter, Watch
 from eventstore.store import Store
 from eventstore.tail import Tail
 from projections.backlog import distance
@@ -38,6 +41,28 @@ class ChainStatus(Struct, frozen=True):
     last_reorg: int | None
     last_sync_at: float | None
     error: str | None
+    gaps: list[FailedStatus] = []
+    calls: dict[str, int] = {}
+    unhandled: list[UnhandledStatus] = []
+
+
+class FailedStatus(Struct, frozen=True):
+    """Blocks that no endpoint gave; they are asked for again at `retry_at`, seconds since 1970."""
+
+    first_block: int
+    last_block: int
+    attempts: int
+    since: float
+    retry_at: float
+    reason: str
+
+
+class UnhandledStatus(Struct, frozen=True):
+    """A kind of log that a contract emits and no declared event fits; without topics topic0 is None."""
+
+    contract: str
+    address: str
+    topic0: str | None
 
 
 class BuildStatus(Struct, frozen=True):
@@ -118,8 +143,15 @@ class Status(Struct, frozen=True):
         return not any(item.error for group in every for item in group.values())
 
 
-def chain_status(store: Store, chain_id: int, watches: Iterable[Watch]) -> ChainStatus:
-    """The state of one chain's journal, in one snapshot."""
+def chain_status(
+    store: Store,
+    chain_id: int,
+    watches: Iterable[Watch],
+    *,
+    declared: Mapping[bytes, tuple[str, frozenset[bytes]]] = MappingProxyType({}),
+) -> ChainStatus:
+    """The state of one chain's journal, in one snapshot; `declared` are by address the name of a contract
+    and the topics of its events."""
     with store.read() as tx:
         head, last_sync, error = tx.execute(
             text("SELECT head, last_sync_at, error FROM progress WHERE chain_id = :chain"),
@@ -155,6 +187,27 @@ def chain_status(store: Store, chain_id: int, watches: Iterable[Watch]) -> Chain
             last_reorg=None if last_reorg is None else last_reorg // 1_000_000,
             last_sync_at=None if last_sync is None else last_sync / 1e6,
             error=error,
+            gaps=[
+                FailedStatus(
+                    item.range.first,
+                    item.range.last,
+                    item.attempts,
+                    item.since / 1e6,
+                    item.retry_at / 1e6,
+                    item.reason,
+                )
+                for item in Failures(tx, chain_id).all()
+            ],
+            calls=calls_of(tx, chain_id),
+            unhandled=[
+                UnhandledStatus(
+                    declared[kind.address][0],
+                    "0x" + kind.address.hex(),
+                    "0x" + kind.topic0.hex() if kind.topic0 else None,
+                )
+                for kind in Journal(tx, chain_id).kinds(Filter(address) for address in declared).values()
+                if kind.topic0 not in declared[kind.address][1]
+            ],
         )
 
 

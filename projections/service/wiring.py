@@ -66,6 +66,15 @@ class Plan:
             for topic in _topics(contract)
         ]
 
+    def declared(self, chain: str) -> dict[bytes, tuple[str, frozenset[bytes]]]:
+        """By address of a chain's contracts, their name and the topics of their declared events."""
+        return {
+            address: (name, frozenset(event.topic0 for event in contract.events))
+            for name, contract in self.config.contracts.items()
+            if contract.chain == chain
+            for address in contract.addresses
+        }
+
     def chain_of(self, projection: str) -> str:
         """The name of the chain that a projection reads."""
         wanted = self.projections[projection].chain_id

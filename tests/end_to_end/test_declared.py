@@ -60,7 +60,10 @@ def test_an_event_declared_later_finds_its_history_without_a_request(
         site = Site(workshop, tmp_path / "site", rpc=node.url)
         assert site.run("sync").code == 0
         assert bare(in_sql(site)) == wanted(leaving=False)
+        [unhandled] = site.run("status", "--json").json()["chains"]["main"]["unhandled"]
+        assert unhandled["topic0"] == "0x" + parse(REMOVED).topic0.hex()
         site.set("contracts.referral.events", [SIGNATURE, REMOVED])
+        assert site.run("status", "--json").json()["chains"]["main"]["unhandled"] == []
         asked = node.calls.total()
         done = site.run("rebuild", "referrals")
         assert done.code == 0, done.err

@@ -104,9 +104,32 @@ def test_a_range_that_was_refused_is_a_gap_that_says_why_and_force_fills_it(
     node.faults.log_index_reset = True
     done = site.run("sync", "--json")
     assert done.code == 1
-    assert all("was given twice" in gap["reason"] for gap in done.json()["failed"])
+    gaps = done.json()["failed"]
+    assert gaps
+    assert all("was given twice" in gap["reason"] for gap in gaps)
+    listed = site.run("failures", "list", "--json").json()
+    assert [(item["state"], item["first_block"]) for item in listed] == [
+        ("gap", gap["first_block"]) for gap in gaps
+    ]
+    status = site.run("status", "--json").json()["chains"]["main"]
+    assert [gap["first_block"] for gap in status["gaps"]] == [gap["first_block"] for gap in gaps]
+    assert status["calls"]["eth_getLogs"] > len(gaps)
     node.faults.log_index_reset = False
     synced(site, "--force")
+    right(site, chain, mongo)
+
+
+def test_gaps_are_asked_for_again_when_a_command_says_so(
+    site: Site, chain: SimulatedChain, node: SimulatedNode, mongo: Mongo
+) -> None:
+    chain.finalize(chain.head().number)
+    node.faults.pruned_below = 30
+    assert site.run("sync").code == 1
+    node.faults.pruned_below = None
+    while site.run("failures", "list", "--json").json():
+        assert "failed ranges are due now" in site.run("failures", "retry").out
+        site.run("sync")
+    synced(site)
     right(site, chain, mongo)
 
 

@@ -22,7 +22,7 @@ from projections.generation import Comparison, Generation, Generations
 from projections.runner import Folded
 from projections.service import loops
 from projections.service.cli.app import Json, app, configuration, out, print_json, table
-from projections.service.cli.pipeline import recorded
+from projections.service.cli.pipeline import failed_ranges, recorded
 from projections.service.cli.progress import Summary, showing
 from projections.service.stages import FoldStage
 from projections.service.wiring import Plan, planned
@@ -182,15 +182,17 @@ def resume(projection: Name) -> None:
     out().print(f"{projection}: {answer}.")
 
 
-failures = typer.Typer(help="Events that did not work out: list, retry, skip.", no_args_is_help=True)
+failures = typer.Typer(
+    help="Ranges and events that did not work out: list, retry, skip.", no_args_is_help=True
+)
 app.add_typer(failures, name="failures")
 
 
 @failures.command("list")
 def list_failures(*, as_json: Json = False) -> None:
-    """What halted a projection, and what a quarantine passed over."""
-    found: list[dict[str, Any]] = []
+    """Blocks that no endpoint gave, what halted a projection, and what a quarantine passed over."""
     with planned(configuration()) as plan:
+        found: list[dict[str, Any]] = [{"state": "gap", **gap} for gap in failed_ranges(plan)]
         for name in plan.projections:
             for generation in _generations(plan, name):
                 if generation is None:
@@ -216,16 +218,40 @@ def list_failures(*, as_json: Json = False) -> None:
     if not found:
         out().print("No failures.")
         return
-    columns = ["projection", "state", "block", "log_index", "reason"]
-    out().print(table("", columns, [[item.get(column) for column in columns] for item in found]))
+    rows = [
+        [
+            item.get("projection") or item["chain"],
+            item["state"],
+            item.get("block") or (f"{item['first_block']}-{item['last_block']}" if "chain" in item else None),
+            item.get("log_index"),
+            item["reason"],
+        ]
+        for item in found
+    ]
+    out().print(table("", ["projection or chain", "state", "block", "log index", "reason"], rows))
 
 
 @failures.command("retry")
-def retry(projection: Name) -> None:
-    """Fold again, from the lowest of them on, the blocks whose events were passed over."""
+def retry(
+    projection: Annotated[
+        str | None, typer.Argument(help="Whose events are folded again; none: gaps are asked for again.")
+    ] = None,
+) -> None:
+    """Fold again, from the lowest of them on, the blocks whose events were passed over.
+
+    Without a projection: all blocks that no endpoint gave are asked for again, by the running service at
+    once, else by the next sync.
+    """
     with planned(configuration()) as plan:
-        answer = loops.ask(_stage(plan, projection), Requests(plan.store), "retry")
-    out().print(f"{projection}: {answer}.")
+        if projection is not None:
+            answer = loops.ask(_stage(plan, projection), Requests(plan.store), "retry")
+            out().print(f"{projection}: {answer}.")
+            return
+        for stage in plan.ingest():
+            try:
+                out().print(f"{stage.chain}: {loops.ask(stage, Requests(plan.store), 'retry')}.")
+            finally:
+                stage.close()
 
 
 @failures.command("skip")

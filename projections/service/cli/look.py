@@ -41,7 +41,7 @@ def status(
 def whole_status(plan: Plan) -> views.Status:
     """Everything `status` shows, each part in its own snapshot."""
     chains = {
-        name: views.chain_status(plan.store, chain.chain_id, plan.watches(name))
+        name: views.chain_status(plan.store, chain.chain_id, plan.watches(name), declared=plan.declared(name))
         for name, chain in plan.config.chains.items()
     }
     projections = {
@@ -87,6 +87,15 @@ def _show_status(found: views.Status) -> None:
     ]
     columns = ["chain", "head", "final", "covered to", "logs", "entries", "reorgs", "last synced"]
     console.print(table("", columns, rows))
+    for name, chain in found.chains.items():
+        for gap in chain.gaps:
+            console.print(f"{name}: blocks {gap.first_block:,} to {gap.last_block:,} are a gap: {gap.reason}")
+        if chain.calls:
+            made = ", ".join(f"{method} {count:,}" for method, count in chain.calls.items())
+            console.print(f"{name}: {sum(chain.calls.values()):,} calls so far ({made})")
+        for kind in chain.unhandled:
+            topic = f"topic {kind.topic0}" if kind.topic0 else "no topic"
+            console.print(f"{name}: {kind.contract} {kind.address} emits {topic}, which no event declares")
     rows = [
         [name, item.state, item.block, item.lag_blocks, item.documents, item.revision, _short(item.digest)]
         for name, item in found.projections.items()
