@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 
 from eventstore.answer import check
 from eventstore.coverage import Coverage, Covered
+from eventstore.creation import HasCode, created
 from eventstore.errors import (
     BlockUnknown,
     ChainfoldError,
@@ -135,6 +136,22 @@ class Ingestor:
                     f"store holds one that begins with 0x{known.hex()}.",
                     hint="It is another network of the same id; use another store for it.",
                 )
+
+    def begin(self, wanted: Filter, has_code: HasCode) -> int | None:
+        """Covers all blocks below the one that created the contract: without code there were no logs.
+
+        The block that created it; None where its beginning is covered already. Errors as `step`.
+        """
+        with self._store.read() as tx:
+            if Coverage(tx, self._chain).through(Watch(wanted)) >= 0:
+                return None
+            entry = Journal(tx, self._chain).head()
+        first = created(has_code, wanted.address, head=self._source.head().number)
+        with self._lease.commit() as tx:
+            self._unmoved(tx, entry)
+            if first:
+                Coverage(tx, self._chain).add(Covered(wanted, BlockRange(0, first - 1)), entry=entry)
+        return first
 
     def close(self) -> None:
         self._workers.shutdown(wait=False, cancel_futures=True)

@@ -21,6 +21,8 @@ class Named(Source, Protocol):
     name: str
     requests: Counter[str]
 
+    def has_code(self, address: bytes, block: int) -> bool: ...
+
     def close(self) -> None: ...
 
 

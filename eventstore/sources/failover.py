@@ -67,6 +67,10 @@ class FailoverSource:
         for member in self._lineup.members:
             member.source.close()
 
+    def has_code(self, address: bytes, block: int) -> bool:
+        """Was there a contract at `address` after `block`? Errors as the port's."""
+        return self._ask(lambda member: member.source.has_code(address, block))
+
     # --- the port ---
 
     def identity(self) -> Identity:

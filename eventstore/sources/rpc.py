@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
+import msgspec
 from msgspec import Raw
 
 from eventstore import bloom, jsonrpc
@@ -114,6 +115,13 @@ class RpcSource:
                 return self._logs_of_range(query, where)
             case Header():
                 return self._logs_of_block(query, where)
+
+    # --- outside the port ---
+
+    def has_code(self, address: bytes, block: int) -> bool:
+        """Was there a contract at `address` after `block`? Errors as the port's."""
+        item = self._one(Call("eth_getCode", ("0x" + address.hex(), hex(block))))
+        return len(msgspec.json.decode(_result(item), type=str)) > len("0x")
 
     # --- logs ---
 

@@ -80,6 +80,17 @@ class Backend:
     def block_by_hash(self, block_hash: str, full: bool = False) -> Json | None:
         return self._block(self._hashed(block_hash), full=full)
 
+    def code(self, address: str, block: str) -> str:
+        """A contract is there from the block of its first log on, for all that can be seen from here."""
+        number = self._number(block)
+        if number is None or number > self._head:
+            raise RpcError(-32000, "header not found")
+        if self._faults.pruned_below is not None and number < self._faults.pruned_below:
+            raise RpcError(-32000, "missing trie node (path )")
+        wanted = to_bytes(address)
+        there = any(log.address == wanted for log in self._chain.logs_in(0, number))
+        return "0x60" if there else "0x"
+
     # --- which block is meant, and is it shown? ---
 
     def _number(self, block: str) -> int | None:
@@ -275,6 +286,7 @@ _METHODS: Mapping[str, Callable[..., object]] = {
     "eth_getBlockByNumber": Backend.block_by_number,
     "eth_getBlockByHash": Backend.block_by_hash,
     "eth_getLogs": Backend.logs,
+    "eth_getCode": Backend.code,
     "eth_getBlockReceipts": Backend.block_receipts,
     "eth_getTransactionReceipt": Backend.transaction_receipt,
 }

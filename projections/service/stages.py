@@ -41,7 +41,7 @@ def _silent(_event: Stepped | Failed) -> None:
 
 
 class IngestStage:
-    """The ingester of one chain; it closes its source."""
+    """The ingester of one chain: it finds the first block of those in `auto`, and closes its source."""
 
     def __init__(
         self,
@@ -52,12 +52,14 @@ class IngestStage:
         chain_id: int,
         watches: Sequence[Watch],
         follow: Follow = "latest",
+        auto: frozenset[bytes] = frozenset(),
     ) -> None:
         self.name = f"ingest {chain}"
         self.chain = chain
         self.lease = Lease(store, f"ingest:{chain_id}")
         self._source = source
         self._watches = watches
+        self._auto = auto
         self._chain_id = chain_id
         self._follow: Follow = follow
         self._requests = Requests(store)
@@ -70,6 +72,9 @@ class IngestStage:
     def open(self) -> None:
         with self._noting():
             self._ingestor.open()
+            for watch in self._watches:
+                if watch.filter.address in self._auto:
+                    self._ingestor.begin(watch.filter, self._source.has_code)
 
     def step(self) -> Ingested:
         with self._noting():

@@ -130,6 +130,12 @@ class Plan:
                         chain_id=chain.chain_id,
                         watches=watches,
                         follow=chain.follow,
+                        auto=frozenset(
+                            address
+                            for item in self.config.contracts.values()
+                            if item.start_block is None
+                            for address in item.addresses
+                        ),
                     )
                 )
         return stages

@@ -12,6 +12,7 @@ import pytest
 import redis
 from pymongo import MongoClient
 
+from eventstore.calls import calls_of
 from eventstore.journal import Journal
 from projections.generation import Generations
 from projections.service import views
@@ -233,3 +234,31 @@ def test_documents_are_the_definition_before_and_after_reorgs_of_every_depth(
     again = site.sync()
     assert (again.appended, again.orphaned, again.sent, again.written) == (0, 0, 0, 0)
     assert site.position() == before
+
+
+def test_the_block_that_created_the_contract_is_found(
+    tmp_path: Path, mongo: Mongo, redis_url: str, anvil: Anvil
+) -> None:
+    before = DevelopmentNode(anvil.url)
+    for _ in range(20):
+        before.mine()
+    network = Network(anvil.url, seed=8)
+    network.live(5)
+    site = Site(
+        tmp_path,
+        store=f"sqlite:///{tmp_path / 'store.db'}",
+        mongo=mongo,
+        redis_url=redis_url,
+        rpc=network.node.url,
+        address=network.contract.address,
+    )
+    site.path.write_text(
+        site.path.read_text().replace("[contracts.v1]", '[contracts.v1]\nstart_block = "auto"')
+    )
+    site.sync()
+    assert_served(site, network.definition())
+    with planned(load(site.path)) as plan, plan.store.read() as tx:
+        calls = calls_of(tx, CHAIN)
+    assert 2 <= calls["eth_getCode"] <= 8
+    network.node.close()
+    before.close()
