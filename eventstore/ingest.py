@@ -25,6 +25,8 @@ from eventstore.errors import (
     HistoryConflict,
     RangeTooLarge,
     SourceError,
+    SourceUnavailable,
+    Throttled,
     WrongChain,
 )
 from eventstore.failures import FailedRange, Failures, due
@@ -164,6 +166,8 @@ class Ingestor:
         """
         try:
             return self._step()
+        except (SourceUnavailable, Throttled):
+            raise  # what was seen is as good as before
         except Exception:
             self._view = None
             self._ranges.forget()

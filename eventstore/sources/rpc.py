@@ -170,6 +170,10 @@ class RpcSource:
         if isinstance(found, Refused):
             if len(where) == 1 and _another_way(found):
                 return self._logs_of_block(query, self._known(last, f"block {where.last}"))
+            if found.no_such_method:
+                raise RangeTooLarge(
+                    f"{self.name} has no eth_getLogs: its blocks are read one by one, from their receipts."
+                )
             raise found.error
         header = self._known(last, f"block {where.last}")
         return Answer(_in_order(jsonrpc.logs(found)), header)
