@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from itertools import count
 from threading import Lock
@@ -34,6 +35,9 @@ from eventstore.fetch import classify
 from eventstore.jsonrpc import Failure
 from eventstore.pace import Pace
 from eventstore.secret import public
+
+AT_ONCE = 8
+"""How many requests may be under way for calls that do not depend on each other."""
 
 _NO_BATCHES_HERE = (400, 405, 413, 415, 422, 501)
 """HTTP statuses that a gateway answers to a batch where it would take the same calls one by one."""
@@ -119,20 +123,36 @@ class Endpoint:
         self._timeout = timeout
         self._pace = pace
         self._batch = max_batch if pace is None else max(1, min(max_batch, int(pace.per_second)))
+        self._borne = 1  # the largest batch that the node was seen to take
+        self._callers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="calls")
         self._ids = count(1)
         self._lock = Lock()
         self._provider = _Provider(url, timeout=timeout)
 
     def close(self) -> None:
         """Ends all connections. The endpoint cannot be used afterwards."""
+        self._callers.shutdown(wait=False, cancel_futures=True)
         self._provider.close()
 
     def ask(self, calls: Sequence[Call]) -> list[Raw | Refused]:
         """The outcomes of `calls`, in their order, in as few requests as the node bears.
 
+        Calls of several methods are made in their order: what one shows was so before the next was
+        asked. Those of one method may be under way together, but not where a `pace` sets the time.
+
         Raises `SourceError` only for what befell a whole request; what the node answers to one call
         comes back in its place.
         """
+        if self._pace is not None or len(calls) <= self._batch or len({call.method for call in calls}) > 1:
+            return self._in_turn(calls)
+        # One request finds out how many calls the node takes together, before several are under way.
+        answers = self._in_turn(calls[: self._batch]) if self._borne < self._batch else []
+        parts = [calls[start : start + self._batch] for start in range(len(answers), len(calls), self._batch)]
+        for part in self._callers.map(self._in_turn, parts):
+            answers += part
+        return answers
+
+    def _in_turn(self, calls: Sequence[Call]) -> list[Raw | Refused]:
         answers: list[Raw | Refused] = []
         while len(answers) < len(calls):
             part = calls[len(answers) : len(answers) + self._batch]
@@ -189,6 +209,7 @@ class Endpoint:
                 answers.append(self._refusal(outcome, response, call.method))
             else:
                 answers.append(outcome)
+        self._borne = max(self._borne, len(calls))
         return answers
 
     def _post(self, calls: Sequence[Call], payload: object) -> requests.Response:

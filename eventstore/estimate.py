@@ -10,10 +10,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from eventstore.answer import check
+from eventstore.branch import Follow
 from eventstore.coverage import Coverage
 from eventstore.errors import RangeTooLarge
 from eventstore.fetch import Window
-from eventstore.ingest import IN_FLIGHT, Follow
+from eventstore.ingest import IN_FLIGHT
 from eventstore.ranges import order, query_of
 from eventstore.records import BlockRange, Watch
 from eventstore.sources import Source

@@ -29,6 +29,9 @@ from eventstore.sources import Source
 TRIES = 3
 """How often what only times out is asked for, once it cannot be narrowed, before it is given up for now."""
 
+HEADERS = 1_000
+"""How many headers are asked for before they are decoded."""
+
 
 class Fetched(Struct, frozen=True):
     """A range whose logs are all here, with the headers of the blocks that hold them."""
@@ -223,8 +226,10 @@ def _whole(
     numbers = list(dict.fromkeys(log.block_number for log in logs))
     wanted = numbers if anchor is None else [*numbers, anchor.number]
     missing = [number for number in dict.fromkeys(wanted) if number not in known]
-    headers = source.headers(missing) if missing else []
-    blocks = known | {header.number: header for header in headers if header is not None}
+    blocks = dict(known)
+    for start in range(0, len(missing), HEADERS):  # answers in JSON are ten times as large as what is kept
+        found = source.headers(missing[start : start + HEADERS])
+        blocks |= {header.number: header for header in found if header is not None}
     if anchor is not None:
         above = blocks.get(anchor.number)
         if above is None or above.hash != anchor.hash:

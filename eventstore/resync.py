@@ -7,11 +7,28 @@ whole and appended anew; and what the block's own bloom says may well be there i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 
 from msgspec import Struct
 
 from eventstore import bloom
-from eventstore.records import Header, Log, Query
+from eventstore.blocks import read_blocks
+from eventstore.branch import Branch, Ingested, View
+from eventstore.coverage import Covered
+from eventstore.errors import HistoryConflict, RangeTooLarge
+from eventstore.failures import Failures
+from eventstore.fetch import Window
+from eventstore.journal import Journal
+from eventstore.lease import Lease
+from eventstore.ranges import query_of, read
+from eventstore.records import BlockRange, Header, Log, Query, Watch, clipped
+from eventstore.sources import Source
+from eventstore.store import Store
+from eventstore.tail import Tail
+from eventstore.wanted import Wanted, filters_at, wants
+
+BLOCKS_PER_PART = 32
+"""How many unfinalised blocks one part asks for."""
 
 NAMED = 20
 """How many blocks of each kind a report names."""
@@ -100,3 +117,119 @@ def _questions(log: Log) -> list[Query]:
 def _named(blocks: Sequence[int]) -> str:
     shown = ", ".join(f"{block:,}" for block in blocks)
     return f"block{'s' if len(blocks) > 1 else ''} {shown}" + (" ..." if len(blocks) == NAMED else "")
+
+
+class Resync:
+    """Fetches blocks again part by part, and repairs the journal where it differs from the chain."""
+
+    def __init__(
+        self,
+        store: Store,
+        source: Source,
+        lease: Lease,
+        branch: Branch,
+        workers: Executor,
+        *,
+        chain_id: int,
+        watches: Sequence[Watch],
+        window: Window,
+    ) -> None:
+        self._store = store
+        self._source = source
+        self._lease = lease
+        self._branch = branch
+        self._workers = workers
+        self._chain = chain_id
+        self._watches = watches
+        self._window = window
+
+    def part(self, asked: BlockRange, chosen: Sequence[Watch]) -> tuple[Resynced, int]:
+        """Does the first part of `asked` for the chosen watches: what was found, and its last block."""
+        view = self._branch.look()
+        if isinstance(view, Ingested):
+            return Resynced(rewound=1), asked.first - 1
+        with self._store.read() as tx:
+            known = Tail(tx, self._chain).headers()
+            entry = Journal(tx, self._chain).head()
+        final, filters = self._branch.reach(view, known), [watch.filter for watch in chosen]
+        if asked.first <= final:
+            part = self._window.take(asked.first, min(asked.last, final))
+            try:
+                fetched = read(self._source, query_of(filters), part, known)
+            except RangeTooLarge as error:
+                self._window = self._window.refused(part, error)
+                return Resynced(), asked.first - 1
+            self._window = self._window.answered(part, logs=len(fetched.logs))
+            logs, blocks = fetched.logs, fetched.blocks
+        else:
+            seen = [item for item in known if asked.first <= item.number <= asked.last]
+            if not seen:
+                return Resynced(), asked.last  # nothing is known there yet: steps will fetch it
+            wanted = [Wanted(header, filters) for header in seen[:BLOCKS_PER_PART]]
+            done, logs = read_blocks(self._source, self._workers, wanted)
+            part = BlockRange(asked.first, done[-1].header.number)
+            blocks = {item.header.number: item.header for item in done}
+        logs = [log for log in logs if wants(chosen, log)]
+        return self._repair(view, part, chosen, logs, blocks, entry=entry), part.last
+
+    def _repair(
+        self,
+        view: View,
+        part: BlockRange,
+        chosen: Sequence[Watch],
+        logs: Sequence[Log],
+        blocks: dict[int, Header],
+        *,
+        entry: int,
+    ) -> Resynced:
+        with self._store.read() as tx:
+            recorded = Journal(tx, self._chain).history(first=part.first, last=part.last, limit=2**31)
+        living = [item.log for item in recorded]
+        found = compare([log for log in living if wants(chosen, log)], logs)
+        fresh, wrong, doubted = list(found.missing), [], []
+        for number in found.wrong:
+            of_block = [log for log in living if log.block_number == number]
+            header = self._branch.lookout.header(number)
+            if header.hash != of_block[0].block_hash:
+                moved = HistoryConflict(f"Block {number} has another hash on the node's chain.")
+                self._branch.resolve(view, moved, part, entry=entry)
+                return Resynced(rewound=1)
+            again = [Wanted(header, filters_at(self._watches, number))]
+            _, told = read_blocks(self._source, self._workers, again)
+            if not credible(header, of_block, told):
+                doubted.append(number)
+                continue
+            wrong.append(number)
+            fresh += told
+            blocks[number] = header
+        fresh.sort(key=lambda log: (log.block_number, log.log_index))
+        try:
+            with self._lease.commit() as tx:
+                self._branch.unmoved(tx, entry)
+                journal = Journal(tx, self._chain)
+                for number in wrong:
+                    journal.orphan(number, number)
+                journal.append(fresh, blocks, [] if doubted else _covered(chosen, part))
+                if not doubted:
+                    Failures(tx, self._chain).forget(part)
+        except HistoryConflict as conflict:
+            self._branch.resolve(view, conflict, part, entry=entry)
+            return Resynced(rewound=1)
+        before, after = set(living), set(fresh)
+        return Resynced(
+            blocks=len(part),
+            logs=len(logs),
+            missing=len(after - before),
+            orphaned=sum(log.block_number in wrong and log not in after for log in living),
+            missing_in=tuple(sorted({log.block_number for log in after - before})),
+            orphaned_in=tuple(wrong),
+            doubted_in=tuple(doubted),
+        )
+
+
+def _covered(chosen: Sequence[Watch], part: BlockRange) -> list[Covered]:
+    return [
+        Covered(watch.filter, item)
+        for watch in chosen
+        if (item := clipped(part, first=watch.first_block, last=watch.last_block)) is not None
+    ]

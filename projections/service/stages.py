@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from eventstore.branch import Follow, Ingested
 from eventstore.calls import add_calls
 from eventstore.errors import SourceError, StoreError, StoreUnavailable
 from eventstore.estimate import Estimate, estimate
-from eventstore.ingest import Follow, Ingested, Ingestor
+from eventstore.ingest import Ingestor
 from eventstore.lease import Lease
 from eventstore.records import BlockRange, Watch
 from eventstore.request import Request, Requests

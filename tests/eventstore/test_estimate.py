@@ -6,9 +6,10 @@ from random import Random
 
 import pytest
 
+from eventstore.branch import Follow
 from eventstore.estimate import Estimate, estimate
 from eventstore.fetch import Window
-from eventstore.ingest import Follow, Ingestor
+from eventstore.ingest import Ingestor
 from eventstore.lease import Lease
 from eventstore.records import Filter, Watch
 from eventstore.sources.rpc import RpcSource

@@ -8,7 +8,8 @@ from random import Random
 
 import pytest
 
-from eventstore.ingest import Follow, Ingestor
+from eventstore.branch import Follow
+from eventstore.ingest import Ingestor
 from eventstore.lease import Lease
 from eventstore.records import Filter, Watch
 from eventstore.sources.rpc import RpcSource

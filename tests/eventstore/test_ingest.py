@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventstore.branch import Ingested
 from eventstore.coverage import Coverage
 from eventstore.errors import Fenced, LeaseHeld, SourceError, WrongChain
 from eventstore.fetch import Window
-from eventstore.ingest import Ingested, Ingestor
+from eventstore.ingest import Ingestor
 from eventstore.integrity import check_digests
 from eventstore.journal import Journal
 from eventstore.lease import Lease

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventstore.branch import Ingested
 from eventstore.coverage import Coverage
 from eventstore.errors import (
     AnswerRefused,
@@ -21,7 +22,7 @@ from eventstore.errors import (
 )
 from eventstore.failures import FailedRange, Failures, outside
 from eventstore.fetch import Window
-from eventstore.ingest import Ingested, Ingestor
+from eventstore.ingest import Ingestor
 from eventstore.journal import Journal
 from eventstore.lease import Lease
 from eventstore.records import Answer, BlockRange, Filter, Header, Identity, Log, Query, Watch

@@ -182,7 +182,7 @@ CLAUSES = {
         ],
     ),
     "fence": Clause(
-        "9, every commit begins with the lease", [(Lease, "_renew", "renewed.rowcount != 1", "False")]
+        "9, every commit begins with the lease", [(Lease, "_own", "changed.rowcount != 1", "False")]
     ),
     "marker": Clause(
         "8, the marker in the sink is the cursor",

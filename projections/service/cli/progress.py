@@ -23,7 +23,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from eventstore.ingest import Ingested
+from eventstore.branch import Ingested
 from eventstore.records import BlockRange
 from projections.generation import Promoted
 from projections.publisher import Published
