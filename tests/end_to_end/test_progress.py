@@ -14,14 +14,17 @@ import sys
 import termios
 import time
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from eventstore.sources.simulated import SimulatedChain
+from eventstore.sources.simulated_node import Faults, SimulatedNode
 from eventstore.store import Store
 from projections.service.cli.progress import Summary, showing
 from projections.service.loops import Stepped
 from tests.end_to_end.shop import EVENTS, NEW, NOBODY, History, copied, fold, halfway, shop, until
-from tests.end_to_end.site import Site, Workshop
+from tests.end_to_end.site import Site, Workshop, grow
 from tests.folding import Bench, registration
 
 
@@ -45,16 +48,17 @@ class Terminal:
             text=True,
         )
         os.close(other)
-        self._shown = ""
+        self._shown = b""
 
     @property
     def text(self) -> str:
         while select.select([self._own], [], [], 0)[0]:
             try:
-                self._shown += os.read(self._own, 65_536).decode()
+                self._shown += os.read(self._own, 65_536)
             except OSError:  # it has ended
                 break
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self._shown)
+        shown = self._shown.decode(errors="ignore")  # the last character may be half there
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
 
     def end(self) -> str:
         """What it said on stdout; it must end well."""
@@ -107,3 +111,18 @@ def test_where_there_is_no_terminal_lines_say_done_of_rate_and_time_left(
     lines = [line for line in capsys.readouterr().err.splitlines() if "progress" in line]
     assert re.search(r"done=6 of=30 rate=[\d,]+/s eta=0:\d\d:\d\d", lines[1])
     assert re.search(r"done=30 of=30 rate=[\d,]+/s eta=0:00:00", lines[-1])
+
+
+def test_a_resync_shows_how_many_blocks_are_left(workshop: Workshop, tmp_path: Path) -> None:
+    chain = SimulatedChain()
+    grow(chain, Random(2), 120, users=30)
+    chain.finalize(110)
+    with SimulatedNode(chain, faults=Faults(range_cap=4)) as node:
+        site = Site(workshop, tmp_path / "site", rpc=node.url)
+        assert site.run("sync").code == 0
+        node.faults.latency = 0.1
+        terminal = Terminal(site, "sync", "--force")
+        bar = re.compile(r"resync main .*/121 +[\d,]+/s, \d:\d\d:\d\d left")
+        until(lambda: terminal.text, lambda shown: bar.search(shown) is not None)
+        node.faults.latency = 0.0
+        assert "the journal holds the same" in terminal.end()

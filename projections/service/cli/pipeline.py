@@ -22,7 +22,7 @@ from eventstore.store import Store
 from projections.errors import ConfigurationError
 from projections.service import loops
 from projections.service.cli.app import Json, app, configuration, out, print_json
-from projections.service.cli.progress import Summary, logged, showing
+from projections.service.cli.progress import Summary, following, logged, showing
 from projections.service.wiring import Plan, planned
 
 STAGES = ("ingest", "project", "publish")
@@ -146,17 +146,12 @@ class Span(Struct, frozen=True):
 def resynchronise(plan: Plan, span: Span) -> dict[str, str]:
     """Has a span fetched again by whoever ingests it, else does so itself; what was found, by chain."""
     addresses = None if span.contract is None else [a.hex() for a in plan.contract(span.contract).addresses]
-    found = {}
+    asked = {"first": span.first or 0, "last": span.last, "addresses": addresses}
+    found, requests = {}, Requests(plan.store)
     for stage in plan.ingest(contract=span.contract):
         try:
-            found[stage.chain] = loops.ask(
-                stage,
-                Requests(plan.store),
-                "resync",
-                first=span.first or 0,
-                last=span.last,
-                addresses=addresses,
-            )
+            with following(requests, stage.lease.name, f"resync {stage.chain}"):
+                found[stage.chain] = loops.ask(stage, requests, "resync", **asked)
         finally:
             stage.close()
     return found

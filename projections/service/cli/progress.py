@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -24,7 +25,9 @@ from rich.progress import (
 from rich.text import Text
 
 from eventstore.branch import Ingested
+from eventstore.errors import ChainfoldError
 from eventstore.records import BlockRange
+from eventstore.request import Requests
 from projections.generation import Promoted
 from projections.publisher import Published
 from projections.runner import Folded
@@ -180,6 +183,41 @@ def showing(summary: Summary, *, every: float = QUIET) -> Iterator[Observer]:
             log.info("progress", stage=event.stage, done=at.done, of=at.of, rate=rate, eta=_span(at.eta))
 
     yield plain
+
+
+@contextmanager
+def following(requests: Requests, lease: str, stage: str, *, every: float = QUIET) -> Iterator[None]:
+    """Shows, while it is open, how far what was asked of a lease's holder has come, whoever that is."""
+    ended = threading.Event()
+    thread = threading.Thread(
+        target=_follow, args=(requests, lease, stage, ended, every), name="progress", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _follow(requests: Requests, lease: str, stage: str, ended: threading.Event, every: float) -> None:
+    terminal = sys.stderr.isatty()
+    began, log = time.monotonic(), _logger()
+    with _bars() if terminal else nullcontext() as bars:
+        task = None if bars is None else bars.add_task(stage, total=None)
+        while not ended.wait(0.2 if terminal else every):
+            try:
+                begun = [item for item in requests.pending(lease) if item.done is not None]
+            except ChainfoldError:
+                continue  # the command itself says what is wrong with the store
+            for item in begun[:1]:
+                done, of = item.done or 0, item.total or 0
+                rate = done / (time.monotonic() - began)
+                eta = _span((of - done) / rate if rate else None)
+                if bars is not None and task is not None:
+                    bars.update(task, completed=done, total=of, rate=rate, eta=eta)
+                else:
+                    log.info("progress", stage=stage, done=done, of=of, rate=f"{rate:,.0f}/s", eta=eta)
 
 
 def _span(seconds: float | None) -> str:
