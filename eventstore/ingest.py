@@ -35,7 +35,7 @@ from eventstore.reorg import Extend, decide
 from eventstore.resync import Resync, Resynced
 from eventstore.sources import Source
 from eventstore.store import Store
-from eventstore.tail import Tail
+from eventstore.tail import Tail, genesis_of
 from eventstore.wanted import Gap, Wanted, covered_by, filters_at, holes, lowest_gap, missing_in, only
 
 BLOCKS_PER_STEP = 32
@@ -95,9 +95,7 @@ class Ingestor:
                 hint="Mend chain_id or rpc; nothing was read.",
             )
         with self._lease.commit() as tx:
-            known = tx.execute(
-                text("SELECT genesis FROM chains WHERE chain_id = :chain"), {"chain": self._chain}
-            ).scalar()
+            known = genesis_of(tx, self._chain)
             if known is None:
                 tx.execute(
                     text("INSERT INTO chains VALUES (:chain, :genesis)"),

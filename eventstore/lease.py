@@ -2,6 +2,10 @@
 
 Every commit begins with an UPDATE of the lease row that names owner and epoch. A takeover raises the
 epoch, so the former owner's UPDATE finds no row, and its transaction ends before it wrote anything.
+
+The UPDATE also locks the row until the commit, so that nobody takes over in between. On PostgreSQL a
+process that stands still there (stopped, paused, cut off) would keep that lock for ever: whoever wants
+the lease ends a transaction that has waited for its process for longer than the lease lives.
 """
 
 from __future__ import annotations
@@ -10,12 +14,15 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import OperationalError
 
-from eventstore.errors import Fenced, LeaseHeld
+from eventstore.errors import Fenced, LeaseHeld, StoreError
 from eventstore.store import Store
 
 TTL = 10.0
@@ -25,6 +32,25 @@ _CLOCK = {
     True: "(julianday('now') - 2440587.5) * 86400.0",
     False: "extract(epoch from clock_timestamp())",
 }
+
+_END_STANDING = """
+SELECT set_config('lock_timeout', '100ms', true),
+    set_config('idle_in_transaction_session_timeout', '10s', true),
+    (SELECT count(pg_terminate_backend(pid))
+     FROM leases JOIN pg_locks ON transactionid = leases.xmax AND granted
+     JOIN pg_stat_activity USING (pid)
+     WHERE name = :name AND usename = current_user AND wait_event = 'ClientRead'
+     AND clock_timestamp() - state_change > make_interval(secs => :ttl))
+"""
+"""Ends what has locked the row of a lease (`xmax` is the transaction that did) and has waited for its process
+for as long as the lease lives. Who asks then waits for a commit under way, a little while at a time, and may
+not himself stand still with the row in his hand."""
+
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+class _Locked(Exception):
+    """Somebody's transaction has locked the row of the lease."""
 
 
 class Lease:
@@ -36,46 +62,37 @@ class Lease:
         self.ttl = ttl
         self.owner = owner or _this_process()
         self.epoch = 0
+        """Of the taking that was not given back yet; 0: there is none."""
         self._now = _CLOCK[store.sqlite]
+        self._turn = Lock()  # of a commit and a renewal the second waits here, and not for the row
 
     def acquire(self) -> Lease:
         """Takes the lease if it is free, expired, or held by a process of this machine that is dead.
 
         Raises `LeaseHeld` naming the holder. The epoch rises with each taking and is never reused.
         """
-        with self.store.write() as tx:
-            tx.execute(
-                text(
-                    "INSERT INTO leases (name, owner, epoch, expires_at) VALUES (:name, '', 0, 0) "
-                    "ON CONFLICT (name) DO NOTHING"
-                ),
+        while True:
+            with suppress(_Locked):
+                with self.store.write() as tx:
+                    epoch = self._take(tx)
+                self.epoch = epoch
+                return self
+
+    def is_held(self) -> bool:
+        """Is some process at work under this name? One of this machine that is dead is none."""
+        with self.store.read() as tx:
+            row = tx.execute(
+                text(f"SELECT owner, expires_at - {self._now} AS seconds FROM leases WHERE name = :name"),
                 {"name": self.name},
-            )
-            lock = "" if self.store.sqlite else " FOR UPDATE"
-            owner, epoch, left = tx.execute(
-                text(f"SELECT owner, epoch, expires_at - {self._now} FROM leases WHERE name = :name{lock}"),
-                {"name": self.name},
-            ).one()
-            if owner not in ("", self.owner) and left > 0 and not _is_dead(owner):
-                raise LeaseHeld(
-                    f"{self.name} is being worked on by another process ({_shown(owner)}).",
-                    hint=f"Its lease runs out {left:.0f} s from now unless it renews it.",
-                )
-            tx.execute(
-                text(
-                    "UPDATE leases SET owner = :owner, epoch = :epoch, "
-                    f"expires_at = {self._now} + :ttl WHERE name = :name"
-                ),
-                {"owner": self.owner, "epoch": epoch + 1, "ttl": self.ttl, "name": self.name},
-            )
-        self.epoch = epoch + 1
-        return self
+            ).first()
+        return row is not None and row.owner != "" and row.seconds > 0 and not _is_dead(row.owner)
 
     @contextmanager
     def commit(self) -> Iterator[Connection]:
-        """A write transaction that begins by renewing the lease; `Fenced` if it is no longer ours."""
-        with self.store.write() as tx:
-            self._renew(tx)
+        """A write transaction that begins by renewing the lease; `Fenced` if it is no longer ours, also
+        where it stood still and was ended for that."""
+        with self._turn, self._refused(), self.store.write() as tx:
+            self._own(tx, f"expires_at = {self._now} + :ttl", ttl=self.ttl)
             yield tx
 
     def renew(self) -> None:
@@ -84,29 +101,93 @@ class Lease:
             pass
 
     def release(self) -> None:
-        """Gives the lease back at once. Harmless where it was lost already."""
-        with self.store.write() as tx:
+        """Gives the lease back at once; `Fenced`, but once only, where another took it over before.
+
+        A process that was stopped while it gave the lease back would else never hear that it lost it.
+        """
+        if self.epoch == 0:
+            return
+        try:
+            with self._refused(), self.store.write() as tx:
+                self._own(tx, "owner = '', expires_at = 0")
+        except Fenced:
+            self.epoch = 0
+            raise
+        self.epoch = 0
+
+    def _own(self, tx: Connection, change: str, **values: float) -> None:
+        """Changes the row, which must be ours."""
+        changed = tx.execute(
+            text(f"UPDATE leases SET {change} WHERE name = :name AND owner = :owner AND epoch = :epoch"),
+            {"name": self.name, "owner": self.owner, "epoch": self.epoch, **values},
+        )
+        if changed.rowcount != 1:
+            raise self._fenced()
+
+    @contextmanager
+    def _refused(self) -> Iterator[None]:
+        """A transaction that was ended because another wants the lease is `Fenced` too."""
+        try:
+            yield
+        except Fenced:
+            raise
+        except StoreError as error:
+            if self._is_lost():
+                raise self._fenced() from error
+            raise
+
+    def _take(self, tx: Connection) -> int:
+        """The new epoch. Raises `LeaseHeld`, or `_Locked` where the row is free and being written."""
+        name = {"name": self.name}
+        query = f"SELECT owner, epoch, expires_at - {self._now} AS seconds FROM leases WHERE name = :name"
+        self._refuse(tx.execute(text(query), name).first())  # whoever stands by waits for no lock
+        try:
+            if not self.store.sqlite:
+                query += " FOR UPDATE"
+                tx.execute(text(_END_STANDING), {**name, "ttl": self.ttl})
             tx.execute(
                 text(
-                    "UPDATE leases SET owner = '', expires_at = 0 "
-                    "WHERE name = :name AND owner = :owner AND epoch = :epoch"
+                    "INSERT INTO leases (name, owner, epoch, expires_at) VALUES (:name, '', 0, 0) "
+                    "ON CONFLICT (name) DO NOTHING"
                 ),
-                {"name": self.name, "owner": self.owner, "epoch": self.epoch},
+                name,
             )
-
-    def _renew(self, tx: Connection) -> None:
-        renewed = tx.execute(
+            row = tx.execute(text(query), name).one()
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            raise _Locked from error
+        self._refuse(row)
+        tx.execute(
             text(
-                f"UPDATE leases SET expires_at = {self._now} + :ttl "
-                "WHERE name = :name AND owner = :owner AND epoch = :epoch"
+                "UPDATE leases SET owner = :owner, epoch = :epoch, "
+                f"expires_at = {self._now} + :ttl WHERE name = :name"
             ),
-            {"ttl": self.ttl, "name": self.name, "owner": self.owner, "epoch": self.epoch},
+            {"owner": self.owner, "epoch": row.epoch + 1, "ttl": self.ttl, "name": self.name},
         )
-        if renewed.rowcount != 1:
-            raise Fenced(
-                f"This process no longer holds the lease on {self.name}: another took it over.",
-                hint="Its work was refused and nothing was written.",
-            )
+        return int(row.epoch) + 1
+
+    def _refuse(self, row: Row[Any] | None) -> None:
+        """Raises `LeaseHeld` where another that lives holds the lease."""
+        if row is None or row.owner in ("", self.owner) or row.seconds <= 0 or _is_dead(row.owner):
+            return
+        raise LeaseHeld(
+            f"{self.name} is being worked on by another process ({_shown(row.owner)}).",
+            hint=f"Its lease runs out {row.seconds:.0f} s from now unless it renews it.",
+        )
+
+    def _is_lost(self) -> bool:
+        with self.store.read() as tx:
+            epoch = tx.execute(
+                text("SELECT epoch FROM leases WHERE name = :name"), {"name": self.name}
+            ).scalar()
+        return epoch is not None and epoch != self.epoch
+
+    def _fenced(self) -> Fenced:
+        return Fenced(
+            f"This process no longer holds the lease on {self.name}: another took it over.",
+            hint="Its work was refused and nothing was written.",
+        )
 
 
 def _this_process() -> str:

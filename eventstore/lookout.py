@@ -22,6 +22,8 @@ class Lookout:
 
     def compare(self, known: Sequence[Header], head: Header) -> Rewind | Extend | Wait:
         """What `head` and its ancestors mean for the known end, which is not empty."""
+        if head.number < known[0].number and self._is_ours(head):
+            return Wait()
         tip = known[-1]
         start = head if head.number <= tip.number + 1 else self.header(tip.number + 1)
         branch = [start]
@@ -39,6 +41,13 @@ class Lookout:
                     )
                 case decided:
                     return decided
+
+    def _is_ours(self, head: Header) -> bool:
+        """Is this head, below all that is known of the tail, on the chain that the journal follows? Then the
+        node lags; a chain that did become so short is followed once it has grown again."""
+        with self._store.read() as tx:
+            newest = Journal(tx, self._chain).canonical_blocks_below(head.number + 1, 1)
+        return not newest or self.header(newest[0].number).hash == newest[0].hash
 
     def deep_ancestor(self, below: int) -> int:
         """The newest block under finality that the source still shares; -1 where it shares none."""

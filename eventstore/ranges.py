@@ -29,6 +29,9 @@ from eventstore.sources import Source
 TRIES = 3
 """How often what only times out is asked for, once it cannot be narrowed, before it is given up for now."""
 
+AHEAD = 40_000
+"""Logs that are read ahead, if the ranges ahead are as full as the last one was; one range always is."""
+
 HEADERS = 1_000
 """How many headers are asked for before they are decoded."""
 
@@ -73,6 +76,7 @@ class Ranges:
         self._width = 1
         self._lost: BlockRange | None = None  # the blocks given up last
         self._timeouts = 0
+        self._full = AHEAD  # logs in the last range; before the first one is here, it may be full
 
     def forget(self) -> None:
         """Drops what was read ahead: the chain, or who else writes, may have moved on."""
@@ -104,7 +108,8 @@ class Ranges:
 
     def _fill(self, gap: BlockRange, known: Sequence[Header]) -> None:
         first = self._ahead[-1].asked.last + 1 if self._ahead else gap.first
-        while first <= gap.last and len(self._ahead) < self._most:
+        most = max(1, min(self._most, AHEAD // max(1, self._full)))
+        while first <= gap.last and len(self._ahead) < most:
             asked, sure = self._next_range(first, gap.last)
             self._ahead.append(
                 _Flight(asked, self._workers.submit(read, self._source, self._query, asked, known))
@@ -123,7 +128,7 @@ class Ranges:
         return self.window.take(first, last), True
 
     def _answered(self, fetched: Fetched) -> None:
-        self._lost, self._timeouts = None, 0
+        self._lost, self._timeouts, self._full = None, 0, len(fetched.logs)
         if self._doubted is None:
             self.window = self.window.answered(fetched.asked, logs=len(fetched.logs))
         elif fetched.asked.last >= self._doubted.last:

@@ -12,6 +12,12 @@ from sqlalchemy import Connection, text
 from eventstore.records import Header
 
 
+def genesis_of(tx: Connection, chain_id: int) -> bytes | None:
+    """The hash of the chain's first block, once it was seen."""
+    found = tx.execute(text("SELECT genesis FROM chains WHERE chain_id = :chain"), {"chain": chain_id})
+    return found.scalar()
+
+
 class Tail:
     """The tail of one chain, seen within the caller's transaction or snapshot.
 

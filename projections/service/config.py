@@ -356,15 +356,19 @@ database = "chainfold"
 url = "embedded"                          # or "redis://...", "rediss://..."
 
 [chains.main]
-rpc = ["{rpc}"]
+rpc = ["{rpc}"]                           # several: the first while it is well, else the next
+# websocket = "wss://..."                 # wakes the service when the node announces a head
 chain_id = {chain_id}
 finality = "finalized"                    # or "safe", or a depth in blocks where a node has no tags
+follow = "latest"                         # or "finalized": no block is read that may still change
 poll = "2s"
+# max_requests_per_second = 25            # to each endpoint; `chainfold sync --estimate` counts beforehand
 
 [contracts.referral]
 chain = "main"
 address = "{contract}"
-start_block = 0                           # the block that created the contract: saves reading from 0
+start_block = 0                           # the block that created the contract; "auto" looks for it
+# topics = "declared"                     # of a busy contract only the events declared here
 events = ["ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)"]
 # abi = "referral.json"                   # instead of events
 

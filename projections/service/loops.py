@@ -16,8 +16,8 @@ from typing import Any, Protocol, TypeVar
 from msgspec import Struct
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
+from eventstore.branch import Ingested
 from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, StoreError
-from eventstore.ingest import Ingested
 from eventstore.lease import TTL, Lease
 from eventstore.request import Request, Requests
 from projections.publisher import Published
@@ -135,6 +135,7 @@ class Worker(threading.Thread):
         self._poll = poll
         self._wake = threading.Event()
         self._listeners: list[Worker] = []
+        self._told: Fenced | None = None
 
     def feeds(self, downstream: Worker) -> None:
         """Wakes `downstream` whenever this stage moved."""
@@ -145,13 +146,16 @@ class Worker(threading.Thread):
 
     def abandon(self) -> None:
         """Gives the lease back over the head of a step that does not end: its commit will be refused."""
-        _release(self._stage.lease)
+        try:
+            _release(self._stage.lease)
+        except Fenced as error:
+            self._observe(Failed(self._stage.name, error, None))
 
     def run(self) -> None:
         pauses, stands_by = _Pauses(), False
         while not self._halt.is_set():
             try:
-                with held([self._stage.lease]) as check:
+                with held([self._stage.lease], tell=self._lost) as check:
                     stands_by = False
                     self._stage.open()
                     while not self._halt.is_set():
@@ -161,6 +165,7 @@ class Worker(threading.Thread):
                         pauses.reset()
                         self._observe(Stepped(self._stage.name, record))
                         self._rest(record)
+                check()
             except LeaseHeld as error:  # a stand-by: the holder may die at any time
                 pause = min(self._poll, self._stage.lease.ttl / 4)
                 if not stands_by:
@@ -169,12 +174,18 @@ class Worker(threading.Thread):
                 self._sleep(pause)
             except ChainfoldError as error:
                 pause, stands_by = pauses.next(), False
-                self._observe(Failed(self._stage.name, error, pause))
+                if error is not self._told:
+                    self._observe(Failed(self._stage.name, error, pause))
                 self._sleep(pause)
             except Exception as error:  # noqa: BLE001 - a fault of ours: the whole service ends with it
                 self.crash = error
                 self._halt.set()
         self._stage.close()
+
+    def _lost(self, error: Fenced) -> None:
+        """Says at once that the lease is lost: the step under way may take long until it is refused."""
+        self._told = error
+        self._observe(Failed(self._stage.name, error, 0.0))
 
     def _rest(self, record: Record) -> None:
         if not record.idle:
@@ -189,23 +200,30 @@ class Worker(threading.Thread):
 
 
 @contextmanager
-def held(leases: Sequence[Lease]) -> Iterator[Callable[[], None]]:
+def held(
+    leases: Sequence[Lease], *, tell: Callable[[Fenced], None] = lambda _: None
+) -> Iterator[Callable[[], None]]:
     """Holds these leases: acquired at once, renewed in the background, released at the end.
 
-    A lease that is lost meanwhile is noticed by the next commit, which is refused; who has nothing to
-    commit calls what this yields: it raises the `Fenced` of a renewal that was refused.
+    A lease that is lost meanwhile is noticed by the next commit, which is refused, and at the end: an
+    error of who lost it is `Fenced`, whatever else it was. Who has nothing to commit calls what this
+    yields, in the middle or afterwards: it raises that `Fenced`. `tell` is called, in another thread,
+    as soon as a renewal is refused; what is raised later is the same error.
     """
     taken: list[Lease] = []
     lost: list[Fenced] = []
     done = threading.Event()
 
     def renew() -> None:
+        ours = list(taken)
         while not done.wait(min((lease.ttl for lease in leases), default=TTL) / 3):
-            for lease in taken:
+            for lease in list(ours):
                 try:
                     lease.renew()
                 except Fenced as error:
+                    ours.remove(lease)
                     lost.append(error)
+                    tell(error)
                 except ChainfoldError:
                     continue  # the next commit under this lease fails and says why
 
@@ -213,23 +231,36 @@ def held(leases: Sequence[Lease]) -> Iterator[Callable[[], None]]:
         if lost:
             raise lost[0]
 
+    keeper = threading.Thread(target=renew, name="leases", daemon=True)
     try:
-        for lease in leases:
-            lease.acquire()
-            taken.append(lease)
-        keeper = threading.Thread(target=renew, name="leases", daemon=True)
-        keeper.start()
-        yield check
-    finally:
-        done.set()
-        for lease in taken:
-            _release(lease)
+        try:
+            for lease in leases:
+                _release(lease)  # what the store was not there to take back the last time
+                lease.acquire()
+                taken.append(lease)
+            keeper.start()
+            yield check
+        finally:
+            done.set()
+            if keeper.ident is not None:
+                keeper.join()  # its renewal of what was given back would be refused
+            for lease in taken:
+                try:
+                    _release(lease)
+                except Fenced as error:
+                    lost.append(error)
+    except ChainfoldError as error:
+        if lost and error is not lost[0]:
+            raise lost[0] from error
+        raise
 
 
 def _release(lease: Lease) -> None:
     """A store that is away cannot take the lease back; it runs out by itself."""
     try:
         lease.release()
+    except Fenced:
+        raise
     except ChainfoldError as error:
         if not error.retry:
             raise

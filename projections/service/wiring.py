@@ -22,6 +22,7 @@ from eventstore.journal import Journal, Kind
 from eventstore.records import BlockRange, Filter, Log, Query, Watch
 from eventstore.secret import public
 from eventstore.store import Store
+from eventstore.tail import genesis_of
 from eventstore.witness import Witness
 from projections.decoding import Decoder, presented
 from projections.errors import ConfigurationError, DecodingError, ProjectorError
@@ -157,7 +158,11 @@ class Plan:
             )
             for url in chain.rpc
         ]
-        return endpoints[0] if len(endpoints) == 1 else FailoverSource(endpoints, chain_id=chain.chain_id)
+        if len(endpoints) == 1:
+            return endpoints[0]
+        with self.store.read() as tx:
+            genesis = genesis_of(tx, chain.chain_id)
+        return FailoverSource(endpoints, chain_id=chain.chain_id, genesis=genesis)
 
     def heads(self, wake: Mapping[str, Callable[[], object]]) -> list[Heads]:
         """What calls these when a chain's node announces a head; chains without a websocket poll only."""

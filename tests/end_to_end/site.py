@@ -129,6 +129,11 @@ class Command:
             self._code = int(answer)
         return self._code is None
 
+    @property
+    def complaints(self) -> str:
+        """What it has said on stderr so far."""
+        return (self._folder / "err").read_text()
+
     def signal(self, number: signal.Signals) -> None:
         if self._code is None:
             os.kill(self.pid, number)

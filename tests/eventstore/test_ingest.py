@@ -19,7 +19,9 @@ from eventstore.integrity import check_digests
 from eventstore.journal import Journal
 from eventstore.lease import Lease
 from eventstore.records import Filter, Log, Watch
+from eventstore.sources.rpc import RpcSource
 from eventstore.sources.simulated import Emission, SimulatedChain, SimulatedSource
+from eventstore.sources.simulated_node import Faults, SimulatedNode
 from eventstore.store import Store
 from projections.service.migrate import migrate
 from tests.blocks import ALICE, BOB, TOPIC
@@ -152,6 +154,37 @@ def test_a_reorg_while_nobody_looked_is_found_on_return(sqlite_store: Store, cha
     assert canonical(sqlite_store) == on_chain(chain)
 
 
+@pytest.mark.parametrize("lag", [1, 8, 9, 20])
+def test_a_node_that_lags_below_what_was_final_causes_no_rewind(
+    store: Store, chain: SimulatedChain, lag: int
+) -> None:
+    """Its head is below all that is kept of the tail; nothing competes with what is known."""
+    chain.mine(20, logs=[emission(ALICE)])
+    chain.finalize(38)
+    to_end(ingestor(store, chain))
+    with SimulatedNode(chain, faults=Faults(lag=lag)) as node:
+        source = RpcSource(node.url)
+        lease = Lease(store, f"ingest:{CHAIN}", owner="test||1|a").acquire()
+        stage = Ingestor(
+            store, source, lease, chain_id=CHAIN, watches=[Watch(Filter(ALICE)), Watch(Filter(BOB))]
+        )
+        stage.open()
+        assert all(done.rewound_to is None for done in to_end(stage))
+        stage.close()
+        source.close()
+    assert canonical(store) == on_chain(chain)
+
+
+def test_a_shorter_chain_that_competes_below_what_was_final_is_followed(
+    sqlite_store: Store, chain: SimulatedChain
+) -> None:
+    to_end(ingestor(sqlite_store, chain))
+    chain.reorg(15, logs=[[emission(BOB, b"deep")], [], []])
+    done = to_end(ingestor(sqlite_store, chain))
+    assert any(item.below_finality for item in done)
+    assert canonical(sqlite_store) == on_chain(chain)
+
+
 def test_a_contract_added_late_is_backfilled_without_disturbing_the_rest(
     store: Store, chain: SimulatedChain
 ) -> None:
@@ -231,14 +264,19 @@ STEP = st.one_of(
 def test_whatever_the_chain_does_between_any_two_steps_the_journal_ends_as_the_chain_is(
     tmp_path_factory: pytest.TempPathFactory, script: list[tuple[str, Any]]
 ) -> None:
-    """Reorgs of any depth, also below finality, A to B to A, and restarts, between single steps."""
+    """Reorgs of any depth, also below finality, A to B to A, and restarts, between single steps.
+
+    In the end the chain is longer than ever: one that became shorter is not told from a node that lags.
+    """
     for store in fresh(tmp_path_factory.mktemp("ingest")):
         chain = SimulatedChain()
         chain.mine(3, logs=[emission(ALICE)])
         stage = ingestor(store, chain)
         tips: list[bytes] = []
+        longest = 0
         for count, (verb, what) in enumerate(script):
             head = chain.head().number
+            longest = max(longest, head)
             if verb == "mine":
                 chain.mine(logs=[emission(address, bytes([count])) for address in what])
             elif verb == "reorg" and head > 1:
@@ -256,6 +294,7 @@ def test_whatever_the_chain_does_between_any_two_steps_the_journal_ends_as_the_c
             elif verb == "restart":
                 stage.close()
                 stage = ingestor(store, chain)
+        chain.mine(max(1, longest + 1 - chain.head().number))
         to_end(stage)
         stage.close()
         assert canonical(store) == on_chain(chain)
