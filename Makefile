@@ -30,13 +30,21 @@ install: .venv/.dev node_modules/.stamp
 	@touch $@ .venv/.embedded
 
 # anvil, a local chain, where npm is at hand; the tests fail without it, the demo takes the simulated chain.
-node_modules/.stamp: package.json
+NPM := npm install --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error
+
+node_modules/.anvil: package.json
 	@mkdir -p node_modules
 	@if ! command -v npm >/dev/null; then echo "npm is not at hand: the simulated chain instead of anvil"; \
-	elif npm install --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error; then touch $@; \
+	elif $(NPM) --omit=dev; then touch $@; \
 	else echo "npm could not install anvil: the simulated chain instead"; fi
 
-demo: .venv/.embedded node_modules/.stamp
+# and the other nodes that the tests try
+node_modules/.stamp: package.json
+	@mkdir -p node_modules
+	@echo "installing anvil, hardhat and ganache ..."
+	@if $(NPM); then touch $@ node_modules/.anvil; else echo "npm could not install the nodes that the tests try"; fi
+
+demo: .venv/.embedded node_modules/.anvil
 	@$(BIN)/chainfold demo
 
 test: install

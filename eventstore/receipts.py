@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from eventstore import jsonrpc
 from eventstore.endpoint import Call, Endpoint, Refused
 from eventstore.errors import AnswerRefused, BlockUnknown, RangeTooLarge
@@ -77,19 +79,25 @@ class Receipts:
 def checked(block: Header, transactions: Sequence[bytes], receipts: Sequence[Receipt]) -> list[Log]:
     """The logs of `receipts`, if they can be those of all `transactions` of `block`.
 
-    There may be more receipts than transactions: some chains have them for what is no transaction.
+    There may be more receipts than transactions: some chains have them for what is no transaction. Where a
+    node (ganache) counts the logs of each transaction from 0, they are counted through the block.
     Raises `AnswerRefused`, which says what is missing or wrong.
     """
     missing = set(transactions) - {receipt.tx_hash for receipt in receipts}
     if missing:
         raise _refused(block, f"lack that of transaction {_hex(min(missing))}")
     logs: list[Log] = []
+    counted_anew = [item.tx_hash for item in receipts] == list(transactions) and all(
+        log.log_index == place for receipt in receipts for place, log in enumerate(receipt.logs)
+    )
     for receipt in receipts:
         if receipt.block_hash not in (None, block.hash):
             raise _refused(block, f"hold one of block {_hex(receipt.block_hash or b'')}")
         for log in receipt.logs:
             if log.block_hash != block.hash or log.tx_hash != receipt.tx_hash:
                 raise _refused(block, f"hold log {log.log_index} of another block or transaction")
+            if counted_anew:
+                log = replace(log, log_index=len(logs))  # noqa: PLW2901 - it is the same log, rightly numbered
             if logs and log.log_index <= logs[-1].log_index:
                 raise _refused(block, f"hold log {log.log_index} after log {logs[-1].log_index}")
             logs.append(log)

@@ -2,6 +2,8 @@
 
 pytest_plugins = [
     "tests.servers.anvil",
+    "tests.servers.ganache",
+    "tests.servers.hardhat",
     "tests.servers.mongo",
     "tests.servers.postgres",
     "tests.servers.redis",

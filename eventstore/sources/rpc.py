@@ -216,6 +216,11 @@ class RpcSource:
             [Call("eth_getBlockByHash", (block, False)), _get_logs(query, {"blockHash": block})]
         )
         header = self._known(raw, f"block {where.number} {block}")
+        if header.hash != where.hash:  # as ganache answers with the block that took its place
+            raise BlockUnknown(
+                f"{self.name} gives another block for {block}: 0x{header.hash.hex()}.",
+                hint="The block was orphaned, or the node is several; it is asked again.",
+            )
         transactions = jsonrpc.transactions(_result(raw))
         if isinstance(found, Refused):
             if not _another_way(found):

@@ -36,9 +36,7 @@ def calls_an_hour(store: Store, follow: Follow, *, share: float) -> float:
     with SimulatedNode(chain) as node:
         source = RpcSource(node.url)
         lease = Lease(store, f"ingest:{CHAIN}").acquire()
-        stage = Ingestor(
-            store, source, lease, chain_id=CHAIN, watches=[Watch(Filter(ALICE))], follow=follow
-        )
+        stage = Ingestor(store, source, lease, chain_id=CHAIN, watches=[Watch(Filter(ALICE))], follow=follow)
         stage.open()
         while not stage.step().idle:
             pass

@@ -56,6 +56,13 @@ def test_a_list_that_lacks_a_transaction_is_refused(left_out: int) -> None:
         checked(BLOCK, TX, [*GOOD[:left_out], *GOOD[left_out + 1 :]])
 
 
+def test_logs_that_are_counted_from_0_in_each_transaction_are_counted_through_the_block() -> None:
+    anew = [receipt(TX[0], 0, 1), receipt(TX[1]), receipt(TX[2], 0)]
+    assert [item.log_index for item in checked(BLOCK, TX, anew)] == [0, 1, 2]
+    with pytest.raises(AnswerRefused, match="hold log 0 after log 0"):
+        checked(BLOCK, TX, anew[::-1])
+
+
 def test_a_list_in_another_order_is_refused() -> None:
     with pytest.raises(AnswerRefused, match="hold log 0 after log 2"):
         checked(BLOCK, TX, GOOD[::-1])
