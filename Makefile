@@ -59,7 +59,7 @@ lint: install
 bench: install
 	$(BIN)/python -m bench.backfill --store sqlite
 	$(BIN)/python -m bench.backfill --store postgresql
-	$(BIN)/python -m bench.reorg
+	$(BIN)/python -m bench.reorg --sinks memory redis
 	$(BIN)/python -m bench.rebuild
 
 # SECONDS is how long to try schedules, SEED where to begin.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
+from sqlalchemy.exc import SQLAlchemyError
 
 from eventstore.errors import ChainfoldError
 from eventstore.journal import Kind, Page, StoredLog
@@ -132,6 +133,8 @@ def _apply(route: Route, event: Any, documents: TrackedDocuments) -> Exception |
         if error.retry:
             raise
         return error
+    except SQLAlchemyError:
+        raise  # no projector speaks SQL: it is the documents that could not be read
     except Exception as error:  # noqa: BLE001 - a projector may raise anything; the policy decides
         return error
     return None

@@ -174,9 +174,10 @@ def test_a_reorg_ends_in_the_new_branch_and_keeps_the_logs_of_the_old(
 
 
 def test_a_revert_alone_is_no_reorg_as_a_node_that_lags_shows_the_same(
-    network: Network, ingestor: Ingestors, sqlite_store: Store
+    network: Network, finality: Finality, ingestor: Ingestors, sqlite_store: Store
 ) -> None:
-    stage = ingestor(RpcSource(network.url, finality=DEPTH))
+    """Also where what was left was called final."""
+    stage = ingestor(RpcSource(network.url, finality=finality))
     snapshot = network.rpc("evm_snapshot")
     network.register()
     to_end(stage)
