@@ -17,7 +17,7 @@ from msgspec import Struct
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 from eventstore.branch import Ingested
-from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, StoreError
+from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, StoreError, Throttled
 from eventstore.lease import TTL, Lease
 from eventstore.request import Request, Requests
 from projections.publisher import Published
@@ -25,6 +25,9 @@ from projections.runner import Folded
 
 Record = Ingested | Folded | Published
 Done = TypeVar("Done")
+
+LONGEST_PATIENCE = 300.0
+"""Seconds that a node may ask for, and get, before it is asked again."""
 
 TRIES = 5
 """How often `sync` tries what may heal before it gives up: half a minute in all, at most."""
@@ -115,7 +118,7 @@ def persist(stage: Stage, act: Callable[[], Done], observe: Observer, *, tries: 
         except ChainfoldError as error:
             if not error.retry or pauses.count >= tries - 1:
                 raise
-            pause = pauses.next()
+            pause = pauses.after(error)
             observe(Failed(stage.name, error, pause))
             time.sleep(pause)
 
@@ -173,10 +176,10 @@ class Worker(threading.Thread):
                 stands_by = True
                 self._sleep(pause)
             except ChainfoldError as error:
-                pause, stands_by = pauses.next(), False
+                pause, stands_by = pauses.after(error), False
                 if error is not self._told:
                     self._observe(Failed(self._stage.name, error, pause))
-                self._sleep(pause)
+                self._halt.wait(pause)  # a new head is no reason to try sooner
             except Exception as error:  # noqa: BLE001 - a fault of ours: the whole service ends with it
                 self.crash = error
                 self._halt.set()
@@ -274,10 +277,12 @@ class _Pauses:
         self._state = RetryCallState(Retrying(), None, (), {})
         self.count = 0
 
-    def next(self) -> float:
+    def after(self, error: ChainfoldError) -> float:
+        """Seconds to wait after `error`: no less than a node asked for, within reason."""
         self.count += 1
         self._state.attempt_number = self.count
-        return float(self._wait(self._state))
+        asked = error.after if isinstance(error, Throttled) and error.after is not None else 0.0
+        return max(float(self._wait(self._state)), min(asked, LONGEST_PATIENCE))
 
     def reset(self) -> None:
         self.count = 0

@@ -8,12 +8,12 @@ from threading import Event
 
 from sqlalchemy import text
 
-from eventstore.errors import Fenced, LeaseHeld, SourceUnavailable, StoreUnavailable
+from eventstore.errors import Fenced, LeaseHeld, SourceUnavailable, StoreUnavailable, Throttled
 from eventstore.lease import Lease
 from eventstore.request import Request, Requests
 from eventstore.store import Store
 from projections.publisher import Published
-from projections.service.loops import Failed, Stepped, Worker
+from projections.service.loops import Failed, Stepped, Worker, persist
 
 PATIENCE = 60.0
 
@@ -202,3 +202,21 @@ class Counted(Lease):
     def acquire(self) -> Lease:
         self.times += 1
         return super().acquire()
+
+
+def test_a_node_that_asks_for_patience_is_given_it(sqlite_store: Store) -> None:
+    """Half a second, where the first pause would be a tenth at least."""
+    told: list[Failed] = []
+    answers = iter([Throttled("Slowly.", after=0.5)])
+
+    def act() -> str:
+        for error in answers:
+            raise error
+        return "done"
+
+    def observe(event: Stepped | Failed) -> None:
+        assert isinstance(event, Failed)
+        told.append(event)
+
+    assert persist(Idle(Lease(sqlite_store, "idle")), act, observe) == "done"
+    assert [event.pause is not None and event.pause >= 0.5 for event in told] == [True]
