@@ -3,7 +3,8 @@
     python -m bench.node --events 100000          # prints its URL, serves until standard input ends
 
 It knows no faults and checks nothing: it is there to be faster than whoever reads it. The logs of all
-blocks stand in one buffer, so the answer to a range is one slice of it.
+blocks stand in one buffer, so the answer to a range is one slice of it. Where it shall be like one that is
+far away and public, it lets every request wait for `latency` and refuses ranges of more than `cap` blocks.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase
 from threading import Thread
+from time import sleep
 from typing import Any
 
 import msgspec
@@ -37,7 +39,8 @@ _call = msgspec.json.Decoder(_Call)
 class _Chain:
     """Answers in bytes."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, cap: int | None = None) -> None:
+        self._cap = cap
         self._headers: list[bytes] = []
         self._number: dict[str, int] = {}
         self._starts = [0]  # of each block's logs in the buffer, each log followed by a comma
@@ -57,6 +60,9 @@ class _Chain:
         return self._reply(_call.decode(body))
 
     def _reply(self, call: _Call) -> bytes:
+        if self._cap is not None and call.method == "eth_getLogs" and self._width(call.params[0]) > self._cap:
+            said = b"query exceeds max block range %d" % self._cap
+            return b'{"jsonrpc":"2.0","id":%d,"error":{"code":-32000,"message":"%b"}}' % (call.id, said)
         return b'{"jsonrpc":"2.0","id":%d,"result":%b}' % (call.id, self._result(call))
 
     def _result(self, call: _Call) -> bytes:
@@ -85,6 +91,11 @@ class _Chain:
             last = min(self._numbered(asked["toBlock"]), self._head)
         return b"[%b]" % self._logs[self._starts[first] : max(self._starts[last + 1] - 1, 0)]
 
+    def _width(self, asked: dict[str, Any]) -> int:
+        if "blockHash" in asked:
+            return 1
+        return self._numbered(asked["toBlock"]) - self._numbered(asked["fromBlock"]) + 1
+
     @property
     def _head(self) -> int:
         return len(self._headers) - 1
@@ -103,6 +114,8 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 64
     chain: _Chain
+    latency: float
+    """Seconds that every answer is held back, each by itself."""
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -114,6 +127,8 @@ class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         while (body := _request(self.rfile)) is not None:
             said = self.server.chain.answer(body)
+            if self.server.latency:
+                sleep(self.server.latency)
             head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
             self.connection.sendall(head % len(said))
             self.connection.sendall(said)
@@ -132,9 +147,10 @@ def _request(stream: BufferedIOBase) -> bytes | None:
 
 
 @contextmanager
-def serving(scenario: Scenario) -> Iterator[str]:
-    """The URL of a node in a process of its own, ready to answer."""
+def serving(scenario: Scenario, *, latency: float = 0.0, cap: int | None = None) -> Iterator[str]:
+    """The URL of a node in a process of its own, ready to answer; `latency` in seconds, `cap` in blocks."""
     options = [f"--{name.replace('_', '-')}={value}" for name, value in msgspec.to_builtins(scenario).items()]
+    options += [f"--latency={latency}", *([] if cap is None else [f"--cap={cap}"])]
     with subprocess.Popen(
         [sys.executable, "-m", "bench.node", *options],
         stdin=subprocess.PIPE,
@@ -156,9 +172,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serves the chain of the benchmark.")
     for field in msgspec.structs.fields(Scenario):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=int, default=field.default)
-    chain = _Chain(Scenario(**vars(parser.parse_args())))
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds that every answer is held back")
+    parser.add_argument("--cap", type=int, help="the most blocks in a range")
+    chosen = vars(parser.parse_args())
+    latency, cap = chosen.pop("latency"), chosen.pop("cap")
+    chain = _Chain(Scenario(**chosen), cap)
     with _Server(("127.0.0.1", 0), _Handler) as server:
-        server.chain = chain
+        server.chain, server.latency = chain, latency
         Thread(target=server.serve_forever, daemon=True).start()
         print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
         sys.stdin.read()

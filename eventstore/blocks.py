@@ -10,7 +10,7 @@ from eventstore.errors import SourceError
 from eventstore.ranges import query_of
 from eventstore.records import Log
 from eventstore.sources import Source
-from eventstore.wanted import Wanted, only
+from eventstore.wanted import Wanted, apart, only
 
 
 def read_blocks(
@@ -20,10 +20,12 @@ def read_blocks(
     that a source which often fails is not asked for the same ones again. Raises where the first did."""
 
     def ask(item: Wanted) -> list[Log]:
-        if not item.filters:
-            return []
-        query = query_of(item.filters)
-        return only(item.filters, check(query, item.header, source.logs(query, item.header)))
+        found: list[Log] = []
+        for filters in apart(item.filters):
+            query = query_of(filters)
+            found += only(filters, check(query, item.header, source.logs(query, item.header)))
+        found.sort(key=lambda log: log.log_index)
+        return found
 
     logs: list[Log] = []
     for place, found in enumerate([workers.submit(ask, item) for item in wanted]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from msgspec import Struct
@@ -15,11 +15,12 @@ from eventstore.coverage import Coverage
 from eventstore.errors import RangeTooLarge
 from eventstore.fetch import Window
 from eventstore.ingest import IN_FLIGHT
-from eventstore.ranges import order, query_of
-from eventstore.records import BlockRange, Watch
+from eventstore.ranges import AHEAD, query_of
+from eventstore.records import BlockRange, Query, Watch
 from eventstore.sources import Source
 from eventstore.store import Store
 from eventstore.tail import Tail
+from eventstore.wanted import apart
 
 SAMPLES = 12
 """How many places of the missing blocks are looked at."""
@@ -52,6 +53,13 @@ class _Density(Struct, frozen=True):
     blocks: float  # that hold any
 
 
+class _Part(Struct, frozen=True):
+    """Missing blocks, and the questions in which their filters are asked for."""
+
+    range: BlockRange
+    queries: list[Query]
+
+
 def estimate(
     store: Store,
     source: Source,
@@ -71,16 +79,19 @@ def estimate(
         last = min(finalized, head.number)
         parts = _parts(Coverage(tx, chain_id), watches, last)
     calls = Counter({"eth_chainId": 1, "eth_getBlockByNumber": 1}) + LOOK + LOOK
-    density, window = _sampled(source, watches, parts, window or Window())
-    ranges = [asked for part in parts for asked in _asked(part, window, density)]
-    missing = sum(len(part) for part in parts)
-    calls["eth_getLogs"] += len(ranges)
+    density, window = _sampled(source, parts, window or Window())
+    ranges = _ranges(parts, window, density)
+    missing = sum(len(part.range) for part in parts)
+    questions = len(apart([watch.filter for watch in watches]))
+    calls["eth_getLogs"] += ranges
     # of each range its last block and the anchor, and of all the blocks that hold logs
-    calls["eth_getBlockByNumber"] += 2 * len(ranges) + round(density.blocks * missing)
+    calls["eth_getBlockByNumber"] += 2 * ranges + round(density.blocks * missing)
     first = min((watch.first_block for watch in watches), default=0)
     below = max(tip, last) if finalized >= 0 or known else first - 1
     fresh = max(0, head.number - below) if follow == "latest" else 0
-    calls += Counter({"eth_getBlockByNumber": fresh, "eth_getBlockByHash": fresh, "eth_getLogs": fresh})
+    calls["eth_getBlockByNumber"] += fresh
+    calls["eth_getBlockByHash"] += questions * fresh
+    calls["eth_getLogs"] += questions * fresh
     return Estimate(
         blocks=missing + fresh,
         logs=round(density.logs * (missing + fresh)),
@@ -88,63 +99,64 @@ def estimate(
     )
 
 
-def _asked(part: BlockRange, window: Window, density: _Density) -> Iterator[BlockRange]:
-    """The ranges that a missing part is asked for in: as wide as the answers to earlier ones suggest."""
-    ahead: deque[BlockRange] = deque()
-    at = part.first
-    while ahead or at <= part.last:
-        while at <= part.last and len(ahead) < IN_FLIGHT:
-            ahead.append(window.take(at, part.last))
-            at = ahead[-1].last + 1
-        asked = ahead.popleft()
-        window = window.answered(asked, logs=round(density.logs * len(asked)))
-        yield asked
+def _ranges(parts: Sequence[_Part], window: Window, density: _Density) -> int:
+    """How many ranges are asked for: as wide as the answers to earlier ones suggest, several ahead."""
+    count, ahead = 0, deque[BlockRange]()
+    most = 1  # until the first answer is here
+    for part in parts:
+        at, last = part.range.first, part.range.last
+        while ahead or at <= last:
+            while at <= last and len(ahead) < most:
+                ahead.append(window.take(at, last))
+                at = ahead[-1].last + 1
+            asked = ahead.popleft()
+            found = round(density.logs * len(asked))
+            window = window.answered(asked, logs=found)
+            most = max(1, min(IN_FLIGHT, AHEAD // max(1, found)))
+            count += len(part.queries)
+    return count
 
 
-def _parts(coverage: Coverage, watches: Sequence[Watch], last: int) -> list[BlockRange]:
+def _parts(coverage: Coverage, watches: Sequence[Watch], last: int) -> list[_Part]:
     """The missing blocks, cut wherever another filter begins or ends to miss them."""
-    gaps = [gap for watch in watches for gap in coverage.gaps(watch, last)]
-    cuts = sorted({gap.first for gap in gaps} | {gap.last + 1 for gap in gaps})
-    return [
-        BlockRange(first, after - 1)
-        for first, after in pairwise(cuts)
-        if any(gap.first <= first <= gap.last for gap in gaps)
-    ]
+    gaps = [(gap, watch.filter) for watch in watches for gap in coverage.gaps(watch, last)]
+    cuts = sorted({gap.first for gap, _ in gaps} | {gap.last + 1 for gap, _ in gaps})
+    parts = []
+    for first, after in pairwise(cuts):
+        filters = [item for gap, item in gaps if gap.first <= first <= gap.last]
+        if filters:
+            parts.append(_Part(BlockRange(first, after - 1), [query_of(group) for group in apart(filters)]))
+    return parts
 
 
-def _sampled(
-    source: Source, watches: Sequence[Watch], parts: Sequence[BlockRange], window: Window
-) -> tuple[_Density, Window]:
+def _sampled(source: Source, parts: Sequence[_Part], window: Window) -> tuple[_Density, Window]:
     """The density in evenly spread samples, and the window as the node's own cap leaves it."""
-    total = sum(len(part) for part in parts)
-    if not total:
-        return _Density(0, 0), window
-    query = query_of(sorted({watch.filter for watch in watches}, key=order))
+    total = sum(len(part.range) for part in parts)
     blocks = logs = holding = 0
-    tried = Window(size=min(SAMPLE, -(-total // SAMPLES)))
-    for number in range(SAMPLES):
-        place = _at(parts, total * number // SAMPLES)
-        part = next(item for item in parts if item.first <= place <= item.last)
+    tried = Window(size=max(1, min(SAMPLE, -(-total // SAMPLES))))
+    for number in range(SAMPLES if total else 0):
+        part, place = _at(parts, total * number // SAMPLES)
         while True:
-            asked = tried.take(place, part.last)
+            asked = tried.take(place, part.range.last)
             try:
-                answer = source.logs(query, asked)
+                found = [
+                    log for query in part.queries for log in check(query, asked, source.logs(query, asked))
+                ]
             except RangeTooLarge as error:
                 tried = tried.refused(asked, error)
                 window = replace(window, size=min(window.size, tried.size), cap=tried.size)
                 continue
             break
-        found = check(query, asked, answer)
         blocks += len(asked)
         logs += len(found)
         holding += len({log.block_number for log in found})
-    return _Density(logs / blocks, holding / blocks), window
+    return _Density(logs / max(1, blocks), holding / max(1, blocks)), window
 
 
-def _at(parts: Sequence[BlockRange], place: int) -> int:
-    """The block at this place of all parts in a row."""
+def _at(parts: Sequence[_Part], place: int) -> tuple[_Part, int]:
+    """The block at this place of all parts in a row, and the part that it is in."""
     for part in parts:
-        if place < len(part):
-            return part.first + place
-        place -= len(part)
-    return parts[-1].last
+        if place < len(part.range):
+            return part, part.range.first + place
+        place -= len(part.range)
+    return parts[-1], parts[-1].range.last

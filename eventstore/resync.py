@@ -25,7 +25,7 @@ from eventstore.records import BlockRange, Header, Log, Query, Watch, clipped
 from eventstore.sources import Source
 from eventstore.store import Store
 from eventstore.tail import Tail
-from eventstore.wanted import Wanted, filters_at, wants
+from eventstore.wanted import Wanted, apart, filters_at, only, wants
 
 BLOCKS_PER_PART = 32
 """How many unfinalised blocks one part asks for."""
@@ -154,13 +154,17 @@ class Resync:
         final, filters = self._branch.reach(view, known), [watch.filter for watch in chosen]
         if asked.first <= final:
             part = self._window.take(asked.first, min(asked.last, final))
+            logs: list[Log] = []
+            blocks: dict[int, Header] = {}
             try:
-                fetched = read(self._source, query_of(filters), part, known)
+                for group in apart(filters):
+                    fetched = read(self._source, query_of(group), part, known)
+                    logs += only(group, fetched.logs)
+                    blocks |= fetched.blocks
             except RangeTooLarge as error:
                 self._window = self._window.refused(part, error)
                 return Resynced(), asked.first - 1
-            self._window = self._window.answered(part, logs=len(fetched.logs))
-            logs, blocks = fetched.logs, fetched.blocks
+            self._window = self._window.answered(part, logs=len(logs))
         else:
             seen = [item for item in known if asked.first <= item.number <= asked.last]
             if not seen:

@@ -11,8 +11,8 @@ from eventstore.failures import FailedRange, outside
 from eventstore.ranges import order
 from eventstore.records import BlockRange, Filter, Header, Log, Watch
 
-ADDRESSES_PER_QUERY = 500
-"""Nodes refuse longer lists (1,000 to 5,000 by provider); the rest waits for the next step."""
+FILTERS_PER_QUERY = 500
+"""Nodes refuse longer lists of addresses or topics (1,000 to 5,000 by provider); the rest is asked apart."""
 
 
 class Gap(Struct, frozen=True):
@@ -42,7 +42,7 @@ def lowest_gap(
         return None
     first = min(part.first for part, _ in first_gaps)
     missing = sorted({item for part, item in first_gaps if part.first == first}, key=order)
-    missing = missing[:ADDRESSES_PER_QUERY]
+    missing = missing[:FILTERS_PER_QUERY]
     ends = [part.last for part, item in first_gaps if item in missing and part.first == first]
     starts = [part.first - 1 for part, _ in first_gaps if part.first > first]
     return Gap(missing, BlockRange(first, min(ends + starts)))
@@ -58,7 +58,7 @@ def missing_in(coverage: Coverage, watches: Sequence[Watch], part: BlockRange) -
     ]
     if not found:
         return None
-    filters = sorted({item for _, item in found}, key=order)[:ADDRESSES_PER_QUERY]
+    filters = sorted({item for _, item in found}, key=order)[:FILTERS_PER_QUERY]
     return Gap(filters, BlockRange(min(first for first, _ in found), part.last))
 
 
@@ -96,6 +96,12 @@ def only(filters: Sequence[Filter], logs: list[Log]) -> list[Log]:
         for log in logs
         if Filter(log.address) in asked or (log.topics and Filter(log.address, log.topics[0]) in asked)
     ]
+
+
+def apart(filters: Sequence[Filter]) -> list[list[Filter]]:
+    """Filters in groups that one question each may carry."""
+    ordered = sorted(set(filters), key=order)
+    return [ordered[at : at + FILTERS_PER_QUERY] for at in range(0, len(ordered), FILTERS_PER_QUERY)]
 
 
 def wants(watches: Sequence[Watch], log: Log) -> bool:

@@ -43,6 +43,7 @@ class Moody:
         self.mood: Callable[[BlockRange | Header], SourceError | None] = lambda _: None
         self.alter: Callable[[Log], Log] = lambda log: log
         self.asked: list[BlockRange | Header] = []
+        self.queries: list[Query] = []
 
     def identity(self) -> Identity:
         return self._inner.identity()
@@ -58,6 +59,7 @@ class Moody:
 
     def logs(self, query: Query, where: BlockRange | Header) -> Answer:
         self.asked.append(where)
+        self.queries.append(query)
         if (error := self.mood(where)) is not None:
             raise error
         answer = self._inner.logs(query, where)
@@ -245,6 +247,26 @@ def test_ranges_are_asked_for_ahead_and_committed_in_order(
     assert stored(sqlite_store) == chain.logs_in(0, 63)
     to_end(stage)
     assert stored(sqlite_store) == chain.logs_in(0, HEAD)
+
+
+def test_more_addresses_than_a_node_takes_are_asked_for_apart(sqlite_store: Store) -> None:
+    """By range, by hash, and by force; 500 is fewer than any node is known to refuse."""
+    addresses = [number.to_bytes(20, "big") for number in range(1, 1_201)]
+    chain = SimulatedChain()
+    for number in range(40):
+        chain.mine(logs=[Emission(address, (TOPIC,)) for address in addresses[number::40]])
+    chain.finalize(30)
+    source = Moody(chain)
+    lease = Lease(sqlite_store, f"ingest:{CHAIN}").acquire()
+    watches = [Watch(Filter(address)) for address in addresses]
+    stage = Ingestor(sqlite_store, source, lease, chain_id=CHAIN, watches=watches)
+    stage.open()
+    to_end(stage)
+    assert len(stored(sqlite_store)) == 1_200
+    found, _ = stage.resync(BlockRange(0, 30))
+    assert found.logs == 900
+    assert max(len(query.addresses) for query in source.queries) == 500
+    stage.close()
 
 
 def test_an_altered_log_makes_its_block_orphaned_and_appended_anew(
