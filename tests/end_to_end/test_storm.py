@@ -11,8 +11,8 @@ from tests.end_to_end.storm import rage
 from tests.end_to_end.verdict import judge
 from tests.servers.mongo import Mongo
 
-KILLS = 24
-STOPS = 2
+KILLS = 12
+STOPS = 1
 
 
 def test_two_services_killed_and_stopped_under_load_lose_nothing_and_double_nothing(

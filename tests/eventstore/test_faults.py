@@ -11,7 +11,7 @@ import pytest
 from tests.eventstore.faulty import FAULTS, MEANS, draw, run
 
 DOCS = Path(__file__).parents[2] / "docs" / "guarantees.md"
-COMBINATIONS = 24
+COMBINATIONS = 12
 SEED = 11
 
 
