@@ -30,7 +30,7 @@ PATIENCE = 60.0
 """Seconds after which a command that has not ended is a failure."""
 
 WORKSHOP = """
-import json, os, sys
+import json, os, signal, sys
 import alembic.command, psycopg, sqlalchemy.dialects.postgresql.psycopg, sqlalchemy.dialects.sqlite, web3
 import eventstore.sources.rpc, projections.service.migrate, projections.projectors.referrals
 import projections.sinks.mongo, projections.sinks.redis
@@ -46,13 +46,14 @@ for line in sys.stdin:
     if child:
         print(child, flush=True)
         continue
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who started the tests may ignore it
     os.chdir(order["folder"])
     os.environ.update(order["environment"])
     sys.path[0] = order["folder"]
     for number, name in enumerate((os.devnull, order["out"], order["err"])):
         os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
     if order["largest_file"]:
-        import resource, signal
+        import resource
 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"],) * 2)

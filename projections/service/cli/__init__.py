@@ -5,10 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or configuration, 3 `verify` found a d
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
 import traceback
 from typing import NoReturn
 
@@ -26,7 +23,6 @@ WRONG_USE = (ConfigurationError, SignatureError, ProjectorError, WrongChain)
 
 def main() -> NoReturn:
     """Runs the command line; turns our errors into a sentence on stderr and an exit code."""
-    sys.unraisablehook = _once_more
     try:
         app(prog_name="chainfold")
     except ChainfoldError as error:
@@ -38,16 +34,6 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
-
-
-def _once_more(lost: sys.UnraisableHookArgs) -> None:
-    """An interrupt that came while Python ran a destructor would be lost there: it is raised once more."""
-    if issubclass(lost.exc_type, KeyboardInterrupt):
-        again = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))  # once this is left
-        again.daemon = True
-        again.start()
-    else:
-        sys.__unraisablehook__(lost)
 
 
 def _tell(sentence: str) -> None:
