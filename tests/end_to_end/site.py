@@ -269,7 +269,8 @@ def in_mongo(url: str, database: str) -> dict[str, dict[str, Any]]:
     """What the collection holds, without our mark; times in seconds, as in SQL."""
     client: MongoClient[dict[str, Any]]
     with MongoClient(url, tz_aware=True) as client:
-        found = list(client[database]["users"].find({}, {"_id": 0, "chainfold": 0}))
+        there = {"chainfold.removed": {"$ne": True}}  # of what was removed the mark stays for a while
+        found = list(client[database]["users"].find(there, {"_id": 0, "chainfold": 0}))
     return {item["address"]: {**item, "updatedAt": int(item["updatedAt"].timestamp())} for item in found}
 
 
