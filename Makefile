@@ -47,8 +47,10 @@ node_modules/.stamp: package.json
 demo: .venv/.embedded node_modules/.anvil
 	@$(BIN)/chainfold demo
 
+# The tests wait for servers more than they compute: one process more than there are cores.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 test: install
-	CI=true $(BIN)/pytest
+	CI=true $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 lint: install
 	$(BIN)/ruff check .
