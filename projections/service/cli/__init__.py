@@ -11,7 +11,14 @@ from typing import NoReturn
 
 from eventstore.errors import ChainfoldError, WrongChain
 from projections.errors import ConfigurationError, ProjectorError, SignatureError
-from projections.service.cli import change, demo, look, pipeline, setup  # noqa: F401 - each adds to `app`
+from projections.service.cli import (  # noqa: F401 - each adds to `app`
+    change,
+    demo,
+    look,
+    pipeline,
+    setup,
+    verify,
+)
 from projections.service.cli.app import app, options
 
 HINT = (

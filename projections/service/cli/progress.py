@@ -1,4 +1,4 @@
-"""What long work shows: bars with rate and ETA on a terminal, plain log lines elsewhere."""
+"""What the stages show while they work: where each is, at what rate, and what needs a look."""
 
 from __future__ import annotations
 
@@ -7,22 +7,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import timedelta
 from typing import Any
 
-import structlog
 from msgspec import Struct
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-)
-from rich.text import Text
+from rich.progress import TaskID
 
 from eventstore.branch import Ingested
 from eventstore.errors import ChainfoldError
@@ -31,11 +19,8 @@ from eventstore.request import Requests
 from projections.generation import Promoted
 from projections.publisher import Published
 from projections.runner import Folded
+from projections.service.cli.bars import QUIET, bars, logger, span
 from projections.service.loops import Failed, Observer, Stepped
-
-QUIET = 5.0
-"""Seconds between two lines of progress where there is no terminal."""
-
 
 STANDING = {
     "outdated": "was built by other code or configuration and stands still; run",
@@ -152,23 +137,23 @@ def showing(summary: Summary, *, every: float = QUIET) -> Iterator[Observer]:
         return course.at(event.record, before)
 
     if sys.stderr.isatty():
-        with _bars() as bars:
+        with bars() as shown:
             tasks: dict[str, TaskID] = {}
 
             def observe(event: Stepped | Failed) -> None:
                 if isinstance(event, Failed):
-                    bars.console.print(_failure(event))
+                    shown.console.print(_failure(event))
                     return
                 at = placed(event)
                 if event.stage not in tasks:
-                    tasks[event.stage] = bars.add_task(event.stage, total=None, start=True)
-                bars.update(
-                    tasks[event.stage], completed=at.done, total=at.of, rate=at.rate, eta=_span(at.eta)
+                    tasks[event.stage] = shown.add_task(event.stage, total=None, start=True)
+                shown.update(
+                    tasks[event.stage], completed=at.done, total=at.of, rate=at.rate, eta=span(at.eta)
                 )
 
             yield observe
         return
-    log = _logger()
+    log = logger()
     last = before
 
     def plain(event: Stepped | Failed) -> None:
@@ -180,7 +165,7 @@ def showing(summary: Summary, *, every: float = QUIET) -> Iterator[Observer]:
         if before - last >= every:
             last = before
             rate = f"{at.rate:,.0f}/s"
-            log.info("progress", stage=event.stage, done=at.done, of=at.of, rate=rate, eta=_span(at.eta))
+            log.info("progress", stage=event.stage, done=at.done, of=at.of, rate=rate, eta=span(at.eta))
 
     yield plain
 
@@ -202,9 +187,9 @@ def following(requests: Requests, lease: str, stage: str, *, every: float = QUIE
 
 def _follow(requests: Requests, lease: str, stage: str, ended: threading.Event, every: float) -> None:
     terminal = sys.stderr.isatty()
-    began, log = time.monotonic(), _logger()
-    with _bars() if terminal else nullcontext() as bars:
-        task = None if bars is None else bars.add_task(stage, total=None)
+    began, log = time.monotonic(), logger()
+    with bars() if terminal else nullcontext() as shown:
+        task = None if shown is None else shown.add_task(stage, total=None)
         while not ended.wait(0.2 if terminal else every):
             try:
                 begun = [item for item in requests.pending(lease) if item.done is not None]
@@ -213,16 +198,11 @@ def _follow(requests: Requests, lease: str, stage: str, ended: threading.Event, 
             for item in begun[:1]:
                 done, of = item.done or 0, item.total or 0
                 rate = done / (time.monotonic() - began)
-                eta = _span((of - done) / rate if rate else None)
-                if bars is not None and task is not None:
-                    bars.update(task, completed=done, total=of, rate=rate, eta=eta)
+                eta = span((of - done) / rate if rate else None)
+                if shown is not None and task is not None:
+                    shown.update(task, completed=done, total=of, rate=rate, eta=eta)
                 else:
                     log.info("progress", stage=stage, done=done, of=of, rate=f"{rate:,.0f}/s", eta=eta)
-
-
-def _span(seconds: float | None) -> str:
-    """h:mm:ss; a dash where nobody can tell."""
-    return "-" if seconds is None else str(timedelta(seconds=round(seconds)))
 
 
 def _advice(record: Folded) -> str:
@@ -235,18 +215,6 @@ def _promotion(projection: str, done: Promoted) -> str:
         return f"{projection} is built and live: {done.differing:,} documents"
     swap = f"generation {done.generation} replaces {done.replaced}"
     return f"{projection}: {swap}; {done.differing:,} documents differ"
-
-
-def _logger() -> Any:
-    """Lines on stderr: stdout is for what was asked for."""
-    return structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%SZ", utc=True),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False),
-        ],
-    )
 
 
 def _warn(log: Any, event: Failed) -> None:
@@ -262,18 +230,9 @@ def _failure(event: Failed) -> str:
     return f"{event.stage}: {event.error} ({again})"
 
 
-class _Rate(ProgressColumn):
-    """Units a second and the time that is left, as the course has them."""
-
-    def render(self, task: Task) -> Text:
-        if not task.fields.get("rate"):
-            return Text("")
-        return Text(f"{task.fields['rate']:,.0f}/s, {task.fields['eta']} left")
-
-
 def logged() -> Observer:
     """An observer for the service: one line for whatever moved or came to stand, none for rest."""
-    log = _logger()
+    log = logger()
     states: dict[str, str] = {}
 
     def observe(event: Stepped | Failed) -> None:
@@ -320,14 +279,3 @@ def logged() -> Observer:
                 log.info("published", stage=event.stage, revision=record.revision, written=record.written)
 
     return observe
-
-
-def _bars() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        console=Console(stderr=True, highlight=False, markup=False),
-        transient=True,
-    )

@@ -1,0 +1,65 @@
+"""The command that compares: is the journal whole, and do documents and sinks agree with it?"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from eventstore.verdict import Check
+from projections.service import verification
+from projections.service.cli.app import Json, app, configuration, out, print_json
+from projections.service.cli.bars import counted
+from projections.service.cli.pipeline import recorded
+from projections.service.wiring import planned
+
+DIFFERS = 3
+"""The exit code where something differs, and stays so."""
+
+
+@app.command()
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Of {', '.join(verification.CHECKS)}; none: all.")
+    ] = None,
+    *,
+    projection: Annotated[str | None, typer.Option(help="Only this projection.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare what is stored with what it was made from, and name what differs.
+
+    The exit code is 3 where something does.
+    """
+    wanted = verification.Wanted(projection=projection)
+    with planned(configuration()) as plan, recorded(plan.store, "verify") as note:
+        found = verification.verify(plan, names or [], wanted, counted)
+        note("; ".join(_line(check) for check in found))
+    if as_json:
+        print_json({"ok": all(check.ok for check in found), "checks": [_record(check) for check in found]})
+    else:
+        _show(found)
+    if not all(check.ok for check in found):
+        raise typer.Exit(DIFFERS)
+
+
+def _show(found: list[Check]) -> None:
+    for check in found:
+        out().print(_line(check))
+        for item in check.differences:
+            out().print(f"   {item.what}: {item.detail}")
+        if check.found > len(check.differences):
+            out().print(f"   and {check.found - len(check.differences):,} more")
+        if check.note:
+            out().print(f"   {check.note}")
+
+
+def _line(check: Check) -> str:
+    """One check in a line: `journal main: ok, 12,345 looked at`."""
+    said = "ok" if not check.found else f"{check.found:,} {'differ' if check.found > 1 else 'differs'}"
+    mended = f", {check.repaired:,} repaired" if check.repaired else ""
+    return f"{check.name}: {said}{mended}, {check.checked:,} looked at"
+
+
+def _record(check: Check) -> dict[str, Any]:
+    return {"name": check.name, "ok": check.ok, **msgspec.structs.asdict(check)}
