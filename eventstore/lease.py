@@ -60,7 +60,7 @@ class Lease:
         self.store = store
         self.name = name
         self.ttl = ttl
-        self.owner = owner or _this_process()
+        self.owner = owner or this_process()
         self.epoch = 0
         """Of the taking that was not given back yet; 0: there is none."""
         self._now = _CLOCK[store.sqlite]
@@ -85,7 +85,7 @@ class Lease:
                 text(f"SELECT owner, expires_at - {self._now} AS seconds FROM leases WHERE name = :name"),
                 {"name": self.name},
             ).first()
-        return row is not None and row.owner != "" and row.seconds > 0 and not _is_dead(row.owner)
+        return row is not None and row.owner != "" and row.seconds > 0 and not is_dead(row.owner)
 
     @contextmanager
     def commit(self) -> Iterator[Connection]:
@@ -169,7 +169,7 @@ class Lease:
 
     def _refuse(self, row: Row[Any] | None) -> None:
         """Raises `LeaseHeld` where another that lives holds the lease."""
-        if row is None or row.owner in ("", self.owner) or row.seconds <= 0 or _is_dead(row.owner):
+        if row is None or row.owner in ("", self.owner) or row.seconds <= 0 or is_dead(row.owner):
             return
         raise LeaseHeld(
             f"{self.name} is being worked on by another process ({_shown(row.owner)}).",
@@ -190,12 +190,12 @@ class Lease:
         )
 
 
-def _this_process() -> str:
+def this_process() -> str:
     """host|pid namespace|pid|nonce: enough to see that an owner on this machine is gone."""
     return f"{socket.gethostname()}|{_namespace()}|{os.getpid()}|{secrets.token_hex(4)}"
 
 
-def _is_dead(owner: str) -> bool:
+def is_dead(owner: str) -> bool:
     """True if the owner was a process of this machine that no longer runs. Taking over from a live
     one would be safe as well (it is fenced), only rude."""
     host, namespace, pid, _ = owner.split("|")

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -211,6 +212,46 @@ runs = Table(
     Column("command", Text, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
-    Column("outcome", SmallInteger),  # the exit code; none while it runs, or if it was killed
+    Column("outcome", SmallInteger),  # the exit code, -1 where it was interrupted; none while it runs
     Column("detail", Text, nullable=False, server_default=""),
+    Column("origin", String(8), nullable=False, server_default="manual"),  # or schedule
+    Column("due_at", BigInteger),  # when the schedule wanted it
+    Column("owner", Text, nullable=False, server_default=""),  # as in `leases`
+    Column("beat_at", BigInteger),  # when its process last said that it lives
+    Index("runs_by_command", "command", "id"),
+)
+
+# What went wrong, from when to when, and whether it was told; at most one of a kind and subject is open.
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("opened_at", BigInteger, nullable=False),  # microseconds since 1970, as is
+    Column("closed_at", BigInteger),
+    Column("outcome", Text, nullable=False, server_default=""),  # how it ended
+    Column("told_at", BigInteger),
+    Column("over_told_at", BigInteger),
+    Column("claimed_until", BigInteger, nullable=False, server_default="0"),  # by whoever tells it now
+    Index(
+        "incidents_open",
+        "kind",
+        "subject",
+        unique=True,
+        sqlite_where=text("closed_at IS NULL"),
+        postgresql_where=text("closed_at IS NULL"),
+    ),
+    Index("incidents_by_key", "kind", "subject", "id"),
+)
+
+# Where alerts go, and since when they do not arrive there.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("target", String(100), primary_key=True),
+    Column("failing_since", BigInteger),
+    Column("attempts", BigInteger, nullable=False, server_default="0"),
+    Column("reason", Text, nullable=False, server_default=""),
 )

@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.servers.hardhat",
     "tests.servers.mongo",
     "tests.servers.postgres",
+    "tests.servers.receiver",
     "tests.servers.redis",
     "tests.stores",
 ]

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +16,10 @@ from msgspec import Struct
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from eventstore.secret import keys_in
 from projections.errors import ConfigurationError, SignatureError
 from projections.event import Event, from_abi, parse
+from projections.service import duties
 from projections.service.placeholders import Placeholders
 from projections.service.tables import (
     ChainTable,
@@ -95,6 +97,10 @@ class Config(Struct, frozen=True):
     chains: dict[str, Chain]
     contracts: dict[str, Contract]
     projections: dict[str, ProjectionSettings]
+    alerts: duties.Alerts
+    schedule: duties.Schedule
+    secrets: frozenset[str] = frozenset()
+    """What no message may carry: keys and passwords of addresses, and what stood behind placeholders."""
 
 
 def load(path: Path | None = None) -> Config:
@@ -115,10 +121,10 @@ def load(path: Path | None = None) -> Config:
     placeholders = Placeholders(folder)
     filled = placeholders.fill(raw)
     with placeholders.hidden():
-        return _checked(decoded(filled), folder)
+        return _checked(decoded(filled), folder, placeholders.values)
 
 
-def _checked(raw: File, folder: Path) -> Config:
+def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
     chains = {name: _chain(table, f"chains.{name}") for name, table in raw.chains.items()}
     ids = [chain.chain_id for chain in chains.values()]
     for name, chain in chains.items():
@@ -132,7 +138,30 @@ def _checked(raw: File, folder: Path) -> Config:
     }
     _distinct(projections)
     store = StoreSettings(url=_store_url(raw.store.url, folder))
-    return Config(folder, store, raw.mongo, raw.redis, chains, contracts, projections)
+    alerts = duties.alerts(raw.alerts, _duration)
+    return Config(
+        folder,
+        store,
+        raw.mongo,
+        raw.redis,
+        chains,
+        contracts,
+        projections,
+        alerts,
+        duties.schedule(raw.schedule, folder),
+        hidden | _keys(raw.store.url, raw.mongo.url, raw.redis.url, chains, alerts.urls),
+    )
+
+
+def _keys(
+    store: str, mongo: str, redis: str, chains: Mapping[str, Chain], alerts: Sequence[str]
+) -> frozenset[str]:
+    """Every key and password in the addresses of a configuration."""
+    given = [store, mongo, redis]
+    for chain in chains.values():
+        given += [*chain.rpc, *([chain.websocket] if chain.websocket else [])]
+    found = [keys_in(url) for url in given] + [keys_in(url, host=True) for url in alerts]
+    return frozenset[str]().union(*found)
 
 
 def _store_url(url: str, folder: Path) -> str:
@@ -379,4 +408,7 @@ contract = "referral"
 # from = [{{ contract = "referral", roles = {{ user = "referee", referrer = "inviter" }} }}]
 mongo = {{ collection = "users" }}
 redis = {{ key = "user:{{address}}", ttl = "24h" }}
+
+# [alerts]
+# urls = ["${{ALERT_URL}}"]               # any Apprise URL; `chainfold alerts test` sends a message
 """

@@ -66,6 +66,16 @@ class Stepped(Struct, frozen=True):
 Observer = Callable[[Stepped | Failed], None]
 
 
+def all_of(*observers: Observer) -> Observer:
+    """An observer that tells each of these, in turn."""
+
+    def observe(event: Stepped | Failed) -> None:
+        for each in observers:
+            each(event)
+
+    return observe
+
+
 def to_end(stage: Stage, observe: Observer, *, tries: int = TRIES) -> None:
     """Steps until the stage is idle. Raises what does not heal, or did not within `tries` attempts."""
     while True:

@@ -41,6 +41,11 @@ class Placeholders:
             case _:
                 return value
 
+    @property
+    def values(self) -> frozenset[str]:
+        """What stood behind the placeholders so far, where it is too long to be a word of any sentence."""
+        return frozenset(value for value in self._values if len(value) >= _SHORT)
+
     @contextmanager
     def hidden(self) -> Iterator[None]:
         """Complaints that leave this block say `${NAME}` where they quoted what stood behind it."""

@@ -98,6 +98,26 @@ class ProjectionTable(_Strict, frozen=True):
     redis: RedisTable | None = None
 
 
+class AlertsTable(_Strict, frozen=True):
+    """`[alerts]`; a duration of "never" leaves that kind out."""
+
+    urls: list[str] | str = []
+    failing_for: str = "2m"
+    head_stalled: str = "15m"
+    gap_older_than: str = "10m"
+    cooldown: str = "30m"
+    per_hour: int = 20
+    every: str = "5s"
+
+
+class ScheduleTable(_Strict, frozen=True):
+    """`[schedule]`: cron expressions."""
+
+    sync: str | None = None
+    verify: str | None = None
+    timezone: str = "UTC"
+
+
 class File(Struct, frozen=True):
     """The whole file. Its keys are the names of its tables."""
 
@@ -107,6 +127,8 @@ class File(Struct, frozen=True):
     chains: dict[str, ChainTable]
     contracts: dict[str, ContractTable]
     projections: dict[str, ProjectionTable]
+    alerts: AlertsTable
+    schedule: ScheduleTable
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -126,6 +148,8 @@ def decoded(raw: Mapping[str, Any]) -> File:
         _tables(raw, "chains", ChainTable),
         _tables(raw, "contracts", ContractTable),
         _tables(raw, "projections", ProjectionTable),
+        _table(raw.get("alerts", {}), AlertsTable, "alerts"),
+        _table(raw.get("schedule", {}), ScheduleTable, "schedule"),
     )
 
 

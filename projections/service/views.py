@@ -15,6 +15,7 @@ from eventstore.calls import calls_of
 from eventstore.coverage import Coverage
 from eventstore.errors import ChainfoldError
 from eventstore.failures import Failures
+from eventstore.incident import Incidents
 from eventstore.journal import Journal, Recorded
 from eventstore.lease import Lease
 from eventstore.records import Filter, Watch
@@ -24,6 +25,7 @@ from projections.backlog import distance
 from projections.fold import Projection
 from projections.generation import Generation, Generations, lease_of
 from projections.publisher import refusal
+from projections.service.incidents import kind_of
 from projections.sinks import Sink
 from projections.state import GenerationState
 
@@ -130,12 +132,36 @@ class SinkStatus(Struct, frozen=True):
     error: str | None
 
 
+class IncidentStatus(Struct, frozen=True):
+    """What is wrong since `since`, and what to do; `told` is whether somebody was told."""
+
+    id: int
+    kind: str
+    subject: str
+    title: str
+    since: float
+    told: bool
+    detail: str
+    todo: str
+
+
+class UndeliveredStatus(Struct, frozen=True):
+    """An address of `[alerts]` that takes no alerts since `since`, and why."""
+
+    target: str
+    since: float
+    attempts: int
+    reason: str
+
+
 class Status(Struct, frozen=True):
     """Everything `chainfold status` shows."""
 
     chains: dict[str, ChainStatus]
     projections: dict[str, ProjectionStatus]
     sinks: dict[str, SinkStatus]
+    incidents: list[IncidentStatus] = []
+    undelivered: list[UndeliveredStatus] = []
 
     @property
     def healthy(self) -> bool:
@@ -290,6 +316,29 @@ def sink_status(store: Store, name: str, chain_id: int, sink: Sink) -> SinkStatu
         return SinkStatus(marker.revision, None, "foreign", str(foreign))
     lag = wanted - marker.revision
     return SinkStatus(marker.revision, lag, "behind" if lag else "current", None)
+
+
+def incident_status(store: Store) -> tuple[list[IncidentStatus], list[UndeliveredStatus]]:
+    """The incidents that are not over, and the addresses that take no alerts."""
+    with store.read() as tx:
+        incidents = Incidents(tx)
+        found, failing = incidents.opened(), incidents.failing()
+    return [
+        IncidentStatus(
+            item.id,
+            item.kind,
+            item.subject,
+            kind_of(item.kind).title.format(subject=item.subject),
+            item.opened_at / 1e6,
+            item.told_at is not None,
+            item.detail,
+            kind_of(item.kind).todo.format(subject=item.subject),
+        )
+        for item in found
+    ], [
+        UndeliveredStatus(post.target, post.failing_since / 1e6, post.attempts, post.reason)
+        for post in failing
+    ]
 
 
 def served(store: Store, projection: str) -> Generation | None:

@@ -53,7 +53,7 @@ def whole_status(plan: Plan) -> views.Status:
         for sink in plan.sinks(name):
             with sink_open(sink):
                 sinks[f"{name}.{sink.name}"] = views.sink_status(plan.store, name, item.chain_id, sink)
-    return views.Status(chains, projections, sinks)
+    return views.Status(chains, projections, sinks, *views.incident_status(plan.store))
 
 
 class sink_open:  # noqa: N801 - reads as a state: with sink_open(sink)
@@ -111,6 +111,11 @@ def _show_status(found: views.Status) -> None:
         for name, any_item in group.items():
             if any_item.error:
                 console.print(f"{name}: {any_item.error}")
+    for incident in found.incidents:
+        told = "" if incident.told else ", not told"
+        console.print(f"incident {incident.id} since {_when(incident.since)}{told}: {incident.title}")
+    for post in found.undelivered:
+        console.print(f"{post.target} takes no alerts since {_when(post.since)}: {post.reason}")
 
 
 @app.command()

@@ -7,22 +7,24 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 from msgspec import Struct
-from sqlalchemy import text
 
 from eventstore.errors import ChainfoldError, LeaseHeld, StoreError
 from eventstore.failures import Failures
 from eventstore.request import Requests
+from eventstore.run import Outcome
 from eventstore.store import Store
 from projections.errors import ConfigurationError
 from projections.service import loops
+from projections.service.alerts import watchman
 from projections.service.cli.app import Json, app, configuration, out, print_json
+from projections.service.cli.bars import logger
 from projections.service.cli.progress import Summary, following, logged, showing
+from projections.service.recorded import recorded as recorded  # noqa: PLC0414 - other commands find it here
 from projections.service.wiring import Plan, planned
 
 STAGES = ("ingest", "project", "publish")
@@ -86,7 +88,8 @@ def sync(
         found = resynchronise(plan, span) if force else {}
         summary = synchronise(plan, span=span, take_over=take_over, tries=tries, alone=not force)
         gaps = failed_ranges(plan)
-        note("; ".join([*(f"{chain}: {said}" for chain, said in found.items()), summary.line()]))
+        said_ = [*(f"{chain}: {said}" for chain, said in found.items()), summary.line()]
+        note("; ".join(said_), Outcome.FAILED if summary.halted or gaps else Outcome.DONE)
     if as_json:
         print_json(summary.record() | {"resynced": found, "failed": gaps})
     else:
@@ -252,7 +255,8 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
     False where some step did not end within the grace: its lease is given back all the same, so whatever
     it still does is refused.
     """
-    observe, requests = logged(), Requests(plan.store)
+    watch, requests = watchman(plan, stop, logger()), Requests(plan.store)
+    observe = loops.all_of(logged(), watch.observe)
     polls = {name: chain.poll for name, chain in plan.config.chains.items()}
     slowest = min(polls.values(), default=2.0)
     ingest = plan.ingest() if "ingest" in wanted else []
@@ -266,8 +270,8 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
             for listener in downstream:
                 worker.feeds(listener)
     workers = [*third, *second, *first]
-    for worker in workers:
-        worker.start()
+    for thread in (watch, *workers):
+        thread.start()
     heads = plan.heads({stage.chain: worker.wake for stage, worker in zip(ingest, first, strict=True)})
     for announced in heads:
         announced.start()
@@ -278,8 +282,8 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
     for worker in workers:
         worker.wake()
     deadline = time.monotonic() + GRACE
-    for worker in workers:
-        worker.join(timeout=max(0.0, deadline - time.monotonic()))
+    for thread in (*workers, watch):
+        thread.join(timeout=max(0.0, deadline - time.monotonic()))
     for worker in workers:
         if worker.crash is not None:
             raise worker.crash
@@ -287,43 +291,3 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
     for worker in late:
         worker.abandon()
     return not late
-
-
-class recorded:  # noqa: N801 - reads as a verb: with recorded(store, "sync") as note
-    """Writes the run down for `chainfold runs`: when it began and ended, and how."""
-
-    def __init__(self, store: Store, command: str) -> None:
-        self._store = store
-        self._command = command
-        self._detail = ""
-
-    def __enter__(self) -> Callable[[str], None]:
-        with self._store.write() as tx:
-            self._id = tx.execute(
-                text("INSERT INTO runs (command, started_at) VALUES (:command, :now) RETURNING id"),
-                {"command": self._command, "now": time.time_ns() // 1000},
-            ).scalar_one()
-        return self._note
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        detail = self._detail if error is None else str(error)
-        try:
-            with self._store.write() as tx:
-                tx.execute(
-                    text(
-                        "UPDATE runs SET finished_at = :now, outcome = :outcome, detail = :detail "
-                        "WHERE id = :id"
-                    ),
-                    {
-                        "id": self._id,
-                        "now": time.time_ns() // 1000,
-                        "outcome": 0 if error is None else 1,
-                        "detail": detail,
-                    },
-                )
-        except ChainfoldError:
-            if error is None:
-                raise  # else the first error is the one to tell; the run shows as never finished
-
-    def _note(self, detail: str) -> None:
-        self._detail = detail

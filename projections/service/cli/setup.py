@@ -71,6 +71,8 @@ def check(*, as_json: Json = False) -> None:
                 results.append(_tried(f"chain {name} {public(url)}", lambda u=url, c=chain: _node(u, c)))  # type: ignore[misc]
         for name in config.projections:
             results.append(_tried(f"sinks of {name}", lambda n=name: _sinks(plan, n)))  # type: ignore[misc]
+        for place, url in enumerate(config.alerts.urls):
+            results.append(_tried(f"alerts.urls[{place}]", lambda u=url, p=place: _address(u, p)))  # type: ignore[misc]
     finally:
         plan.close()
     if as_json:
@@ -103,6 +105,13 @@ def _node(url: str, chain: settings.Chain) -> None:
         source.head()
     finally:
         source.close()
+
+
+def _address(url: str, place: int) -> None:
+    """Only whether Apprise knows it: `chainfold alerts test` sends a message."""
+    from projections.service.delivery import Address
+
+    Address(url, place=place)
 
 
 def _sinks(plan: Plan, projection: str) -> None:

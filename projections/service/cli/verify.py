@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from eventstore.run import Outcome
 from eventstore.verdict import Check
 from projections.service import verification
 from projections.service.cli.app import Json, app, configuration, out, print_json
@@ -32,14 +33,16 @@ def verify(
     The exit code is 3 where something does.
     """
     wanted = verification.Wanted(projection=projection)
-    with planned(configuration()) as plan, recorded(plan.store, "verify") as note:
+    said = [*(names or []), *([] if projection is None else [f"--projection {projection}"])]
+    with planned(configuration()) as plan, recorded(plan.store, " ".join(["verify", *said])) as note:
         found = verification.verify(plan, names or [], wanted, counted)
-        note("; ".join(_line(check) for check in found))
+        whole = all(check.ok for check in found)
+        note("; ".join(_line(check) for check in found), Outcome.DONE if whole else Outcome.DIFFERS)
     if as_json:
-        print_json({"ok": all(check.ok for check in found), "checks": [_record(check) for check in found]})
+        print_json({"ok": whole, "checks": [_record(check) for check in found]})
     else:
         _show(found)
-    if not all(check.ok for check in found):
+    if not whole:
         raise typer.Exit(DIFFERS)
 
 

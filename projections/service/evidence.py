@@ -1,0 +1,91 @@
+"""What the store itself tells of incidents: gaps, halts, dead letters, runs. All who read it see the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+
+from eventstore.failures import Failures
+from eventstore.incident import Key
+from eventstore.run import Outcome, Runs
+from projections.generation import Generations
+from projections.service.incidents import Bad, Good, Limits, Standing
+from projections.state import GenerationState
+
+if TYPE_CHECKING:
+    from projections.fold import Projection
+
+
+def evidence(
+    tx: Connection,
+    *,
+    chains: Mapping[str, int],
+    projections: Iterable[Projection],
+    limits: Limits,
+    open_now: Iterable[Key],
+    now: int,
+) -> dict[Key, Standing]:
+    """The standing of all that the store tells of, in one snapshot; `chains` are ids by name, `now` is in
+    microseconds since 1970."""
+    known = list(projections)
+    found: dict[Key, Standing] = {}
+    for name, chain_id in chains.items():
+        found[Key("gap-old", name)] = _gaps(tx, chain_id, limits, now=now)
+        reorg = Key("reorg-below-finality", name)
+        if reorg in open_now and _followed(
+            tx, chain_id, [item for item in known if item.chain_id == chain_id]
+        ):
+            found[reorg] = Good()
+    for own in known:
+        served = Generations(tx, own.name).served()
+        if served is None:
+            continue
+        if served.error is not None:
+            found[Key("projection-halted", own.name)] = Bad(served.error)
+        letters = GenerationState(tx, served.id).dead_letters()
+        found[Key("projection-quarantining", own.name)] = (
+            Bad(f"{len(letters):,} so far, the first of block {letters[0].block:,}: {letters[0].reason}")
+            if letters
+            else Good()
+        )
+    return found | _runs(tx)
+
+
+def _gaps(tx: Connection, chain_id: int, limits: Limits, *, now: int) -> Standing:
+    if limits.gap_older_than is None:
+        return Good()
+    old = [item for item in Failures(tx, chain_id).all() if now - item.since >= limits.gap_older_than * 1e6]
+    if not old:
+        return Good()
+    named = ", ".join(f"{item.range.first:,} to {item.range.last:,}" for item in old[:3])
+    more = f" and {len(old) - 3:,} more" if len(old) > 3 else ""
+    return Bad(f"Blocks {named}{more} are missing: {old[0].reason}")
+
+
+def _followed(tx: Connection, chain_id: int, projections: list[Projection]) -> bool:
+    """Does what is served of each projection stand on the newest entry that took blocks away?"""
+    entry = tx.execute(
+        text("SELECT max(entry) FROM entries WHERE chain_id = :chain AND kind = 'orphaned'"),
+        {"chain": chain_id},
+    ).scalar()
+    for own in projections:
+        served = Generations(tx, own.name).served()
+        if served is None or served.state != "live" or served.entry < (entry or 0):
+            return False
+    return True
+
+
+def _runs(tx: Connection) -> dict[Key, Standing]:
+    """How the newest scheduled run of each job ended, and what the newest whole verification found."""
+    found: dict[Key, Standing] = {}
+    runs = Runs(tx)
+    for run in runs.newest_scheduled():
+        failed = run.outcome in (Outcome.FAILED, Outcome.MISUSED)
+        found[Key("run-failed", f"scheduled {run.command}")] = Bad(run.detail) if failed else Good()
+    verified = runs.newest("verify")
+    if verified is not None and verified.outcome in (Outcome.DONE, Outcome.DIFFERS):
+        differs = verified.outcome is Outcome.DIFFERS
+        found[Key("verify-difference", "verify")] = Bad(verified.detail) if differs else Good()
+    return found

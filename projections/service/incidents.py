@@ -1,0 +1,262 @@
+"""What an incident is, when it opens, when it is over. Pure: records and looks in, openings and endings out.
+
+Law: only evidence changes anything. An incident opens when something was seen to be wrong (for as long
+as its kind asks for), and is over when the same thing was seen to be right; silence is neither. Whoever
+loses a stage to another process forgets what it saw of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from eventstore.branch import Ingested
+from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, SourceError, StoreError
+from eventstore.incident import Key
+from projections.errors import ForeignMarker
+from projections.runner import Folded
+from projections.service.loops import Failed, Stepped
+
+
+class Kind(Struct, frozen=True):
+    """A kind of incident: its sentence, when it opens and is over, and what to do about it."""
+
+    title: str
+    opens: str
+    over: str
+    todo: str
+
+
+KINDS: dict[str, Kind] = {
+    "reorg-below-finality": Kind(
+        "{subject} reorganised below finality",
+        "blocks that the node had called final were replaced",
+        "every projection of the chain has followed",
+        "The documents follow by themselves. Find out whether the chain or your node was wrong: "
+        "`chainfold events --orphaned` shows what left, `chainfold sync --from-block A --to-block B --force` "
+        "asks again, `chainfold verify` compares.",
+    ),
+    "source-failing": Kind(
+        "the source of {subject} fails",
+        "no endpoint of the chain gave an answer for `failing_for`",
+        "a step of the chain's ingester ended well",
+        "Run `chainfold check`, and mend or add an endpoint in chains.{subject}.rpc; nothing is lost "
+        "meanwhile.",
+    ),
+    "head-stalled": Kind(
+        "the head of {subject} does not move",
+        "the endpoints answer, with the same newest block for `head_stalled`",
+        "a newer block is seen",
+        "Compare with another node; if yours stands still, name another one first in chains.{subject}.rpc.",
+    ),
+    "gap-old": Kind(
+        "{subject} has a gap",
+        "blocks that no endpoint gives have been missing for `gap_older_than`",
+        "no gap is as old as that",
+        "Look at `chainfold failures list`, add an endpoint that has these blocks, then run "
+        "`chainfold failures retry`.",
+    ),
+    "projection-halted": Kind(
+        "the projection {subject} is halted",
+        "an event cannot be folded, a build is refused, or the fold fails for `failing_for`",
+        "it goes on",
+        "Look at `chainfold failures list`; mend the projector and start the service again, or pass the "
+        "event over with `chainfold failures skip {subject} --block N --log-index I --reason ...`.",
+    ),
+    "projection-quarantining": Kind(
+        "the projection {subject} put events aside",
+        "its dead letters are not empty",
+        "its dead letters are empty",
+        "Look at `chainfold failures list`; mend the projector and run `chainfold failures retry {subject}`, "
+        "or pass them over with `chainfold failures skip {subject} --block N --log-index I --reason ...`.",
+    ),
+    "sink-down": Kind(
+        "the sink {subject} is down",
+        "it could not be reached or written to for `failing_for`, or refuses a document",
+        "it took what was sent",
+        "Run `chainfold check` and bring the server back; the sink catches up by itself, nothing is lost.",
+    ),
+    "sink-foreign": Kind(
+        "the sink {subject} holds the documents of another store",
+        "its marker names another store, chain or projection, or a later state than ours",
+        "its marker is ours",
+        "Point the sink elsewhere, or run `chainfold sync --take-over` to make it ours.",
+    ),
+    "verify-difference": Kind(
+        "{subject} found a difference",
+        "a verification ended with a difference that was not repaired",
+        "the same verification finds none",
+        "Run `chainfold verify` to see what differs; `chainfold events` and `chainfold show` tell how it "
+        "came about.",
+    ),
+    "run-failed": Kind(
+        "{subject} failed",
+        "a run of the schedule ended with an error",
+        "a later run of the same job ended well",
+        "Look at `chainfold runs`; the next time of the schedule runs normally.",
+    ),
+}
+"""Every kind, by the name that the table of incidents knows it by."""
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of that name; one that a newer version wrote down is told by its name."""
+    return KINDS.get(name) or Kind(f"{name} {{subject}}", "", "it is over", "Run `chainfold alerts list`.")
+
+
+class Limits(Struct, frozen=True):
+    """How long something may be wrong before it is an incident, in seconds; None: for ever."""
+
+    failing_for: float | None = 120.0
+    head_stalled: float | None = 900.0
+    gap_older_than: float | None = 600.0
+
+
+class Bad(Struct, frozen=True):
+    """It is wrong, and this is how."""
+
+    detail: str
+
+
+class Good(Struct, frozen=True):
+    """It is right."""
+
+
+Standing = Bad | Good
+
+
+def worst(*seen: Mapping[Key, Standing]) -> dict[Key, Standing]:
+    """All that was seen together: where one saw it wrong and another right, it is wrong."""
+    found: dict[Key, Standing] = {}
+    for each in seen:
+        for key, standing in each.items():
+            if not isinstance(found.get(key), Bad):
+                found[key] = standing
+    return found
+
+
+class Changes(Struct, frozen=True):
+    """What is to be written down: incidents that open, with their detail, and incidents that are over."""
+
+    opened: dict[Key, str]
+    closed: list[Key]
+
+
+def changes(open_now: Iterable[Key], standing: Mapping[Key, Standing]) -> Changes:
+    """What the standing of things makes of the incidents that are open."""
+    known = set(open_now)
+    return Changes(
+        {key: seen.detail for key, seen in standing.items() if isinstance(seen, Bad) and key not in known},
+        [key for key in sorted(known) if isinstance(standing.get(key), Good)],
+    )
+
+
+class _Stage(Struct):
+    """What was seen of one stage."""
+
+    failing_since: float | None = None
+    error: ChainfoldError | None = None
+    head: int | None = None
+    head_since: float = 0.0
+    head_rose: bool = False
+    answered: bool = False
+    halted: str | None = None
+    reorg: str | None = None
+
+
+class Board:
+    """The standing of all that can go wrong in the stages of one process, by the records of their steps.
+
+    `now` is in seconds of one monotonic clock, the same for both methods.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._stages: dict[str, _Stage] = {}
+
+    def observe(self, event: Stepped | Failed, now: float) -> None:
+        """Takes in what one step did."""
+        if isinstance(event, Failed):
+            self._failed(event, now)
+            return
+        seen = self._stages.setdefault(event.stage, _Stage())
+        seen.failing_since = seen.error = None
+        seen.answered = True
+        match event.record:
+            case Ingested() as record:
+                if seen.head is None or record.head > seen.head:
+                    seen.head_rose = seen.head is not None
+                    seen.head, seen.head_since = record.head, now
+                if record.below_finality:
+                    seen.reorg = (
+                        f"{record.depth} blocks were replaced, block {record.rewound_to} stands, "
+                        f"{record.orphaned} logs left the chain."
+                    )
+            case Folded() as record:
+                seen.halted = record.error
+
+    def standing(self, now: float) -> dict[Key, Standing]:
+        """What is known to be wrong or right; of what is missing here, nothing is known."""
+        found: dict[Key, Standing] = {}
+        for stage, seen in self._stages.items():
+            verb, _, subject = stage.partition(" ")
+            if seen.error is not None and seen.failing_since is not None:
+                if _lasts(now - seen.failing_since, self._limits.failing_for) or not seen.error.retry:
+                    found[Key(_kind(verb, seen.error), subject)] = Bad(str(seen.error))
+            elif seen.answered:
+                found |= self._well(verb, subject, seen, now)
+        return found
+
+    def reorgs(self) -> dict[Key, str]:
+        """The reorgs below finality that were seen and not yet written down."""
+        return {
+            Key("reorg-below-finality", stage.partition(" ")[2]): seen.reorg
+            for stage, seen in self._stages.items()
+            if seen.reorg is not None
+        }
+
+    def written(self, key: Key) -> None:
+        """That reorg is written down."""
+        seen = self._stages.get(f"ingest {key.subject}")
+        if seen is not None:
+            seen.reorg = None
+
+    def _failed(self, event: Failed, now: float) -> None:
+        if isinstance(event.error, LeaseHeld | Fenced):
+            self._stages.pop(event.stage, None)  # another process sees to it now, and knows better
+            return
+        if isinstance(event.error, StoreError) and event.error.retry:
+            return  # it says nothing of the node, the fold or the sink
+        seen = self._stages.setdefault(event.stage, _Stage())
+        seen.failing_since = now if seen.failing_since is None else seen.failing_since
+        seen.error, seen.answered = event.error, False
+
+    def _well(self, verb: str, subject: str, seen: _Stage, now: float) -> dict[Key, Standing]:
+        match verb:
+            case "ingest":
+                found: dict[Key, Standing] = {Key("source-failing", subject): Good()}
+                if _lasts(now - seen.head_since, self._limits.head_stalled) and seen.head is not None:
+                    for_ = f"{(now - seen.head_since) / 60:.0f} minutes"
+                    found[Key("head-stalled", subject)] = Bad(
+                        f"Block {seen.head:,} is the newest since {for_}."
+                    )
+                elif seen.head_rose:
+                    found[Key("head-stalled", subject)] = Good()
+                return found
+            case "project":
+                return {Key("projection-halted", subject): Bad(seen.halted) if seen.halted else Good()}
+            case _:
+                return {Key("sink-down", subject): Good(), Key("sink-foreign", subject): Good()}
+
+
+def _kind(verb: str, error: ChainfoldError) -> str:
+    if verb == "project":
+        return "projection-halted"
+    if verb == "ingest" or isinstance(error, SourceError):
+        return "source-failing"
+    return "sink-foreign" if isinstance(error, ForeignMarker) else "sink-down"
+
+
+def _lasts(seconds: float, limit: float | None) -> bool:
+    return limit is not None and seconds >= limit

@@ -1,0 +1,291 @@
+"""When an incident opens and when it is over, and which alerts are due: the pure parts."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import replace
+
+from eventstore.branch import Ingested
+from eventstore.errors import Fenced, LeaseHeld, SourceUnavailable, StoreUnavailable, WrongChain
+from eventstore.incident import Incident, Key
+from projections.errors import ForeignMarker, SinkUnavailable
+from projections.publisher import Published
+from projections.runner import Folded
+from projections.service.incidents import Bad, Board, Good, Limits, changes, worst
+from projections.service.loops import Failed, Stepped
+from projections.service.telling import HOUR, Pace, due
+
+LIMITS = Limits(failing_for=60, head_stalled=300, gap_older_than=600)
+AWAY = Failed("ingest main", SourceUnavailable("The node is away."), 1.0)
+SOURCE = Key("source-failing", "main")
+HEAD = Key("head-stalled", "main")
+SINK = Key("sink-down", "users.mongo")
+
+
+def seen(head: int) -> Stepped:
+    return Stepped("ingest main", Ingested(head, head))
+
+
+def board(*events: tuple[float, Stepped | Failed]) -> Board:
+    made = Board(LIMITS)
+    for now, event in events:
+        made.observe(event, now)
+    return made
+
+
+# --- one stage ---
+
+
+def test_a_source_that_fails_for_a_moment_is_no_incident() -> None:
+    assert SOURCE not in board((0, AWAY), (59, AWAY)).standing(59)
+
+
+def test_a_source_that_fails_for_long_is_one_until_a_step_ends_well() -> None:
+    made = board((0, AWAY), (30, AWAY))
+    assert made.standing(60)[SOURCE] == Bad("The node is away.")
+    made.observe(seen(5), 61)
+    assert made.standing(61)[SOURCE] == Good()
+
+
+def test_a_source_of_another_chain_is_one_at_once() -> None:
+    made = board((0, Failed("ingest main", WrongChain("It serves chain 5."), 1.0)))
+    assert made.standing(0)[SOURCE] == Bad("It serves chain 5.")
+
+
+def test_who_stands_by_knows_nothing_and_ends_nothing() -> None:
+    """Else a process that lost its stage would say for ever what it saw last."""
+    for error in (LeaseHeld("Another holds it."), Fenced("It was lost.")):
+        assert board((0, AWAY), (60, Failed("ingest main", error, 1.0))).standing(99) == {}
+        assert board((0, seen(1)), (60, Failed("ingest main", error, 1.0))).standing(99) == {}
+
+
+def test_a_store_that_is_away_says_nothing_of_the_node() -> None:
+    gone = Failed("ingest main", StoreUnavailable("No room."), 1.0)
+    assert board((0, gone), (99, gone)).standing(99) == {}
+
+
+def test_a_head_that_does_not_move_is_one_until_it_does() -> None:
+    made = board((0, seen(5)), (299, seen(5)))
+    assert HEAD not in made.standing(299)
+    assert isinstance(made.standing(300)[HEAD], Bad)
+    made.observe(seen(6), 301)
+    assert made.standing(301)[HEAD] == Good()
+
+
+def test_after_a_restart_only_a_head_that_rose_is_one_that_moves() -> None:
+    assert HEAD not in board((0, seen(5)), (10, seen(5))).standing(10)
+
+
+def test_a_source_that_fails_is_not_a_head_that_stands_as_well() -> None:
+    assert HEAD not in board((0, seen(5)), (1, AWAY)).standing(999)
+
+
+def test_a_reorg_below_finality_is_told_until_it_is_written_down() -> None:
+    made = board((0, Stepped("ingest main", Ingested(9, 8, rewound_to=3, depth=6, below_finality=True))))
+    key = Key("reorg-below-finality", "main")
+    assert "6 blocks" in made.reorgs()[key]
+    made.written(key)
+    assert made.reorgs() == {}
+
+
+def test_a_halt_is_one_at_once_and_over_when_it_goes_on() -> None:
+    key = Key("projection-halted", "users")
+    made = board((0, Stepped("project users", Folded("users", "live", error="Block 7 is poison."))))
+    assert made.standing(0)[key] == Bad("Block 7 is poison.")
+    made.observe(Stepped("project users", Folded("users", "live", block=8, moved=True)), 1)
+    assert made.standing(1)[key] == Good()
+
+
+def test_a_foreign_sink_is_one_at_once_and_one_that_is_down_after_a_while() -> None:
+    down = Failed("publish users.mongo", SinkUnavailable("No answer."), 1.0)
+    foreign = Failed("publish users.mongo", ForeignMarker("Another store's."), 1.0)
+    assert board((0, down)).standing(59) == {}
+    assert board((0, down)).standing(60) == {SINK: Bad("No answer.")}
+    assert board((0, foreign)).standing(0) == {Key("sink-foreign", "users.mongo"): Bad("Another store's.")}
+    well = Stepped("publish users.mongo", Published("users", "mongo"))
+    assert board((0, down), (60, well)).standing(60)[SINK] == Good()
+
+
+def test_where_one_sees_it_wrong_and_another_right_it_is_wrong() -> None:
+    assert worst({SINK: Bad("x")}, {SINK: Good()}) == {SINK: Bad("x")}
+    assert worst({SINK: Good()}, {SINK: Bad("x")}) == {SINK: Bad("x")}
+
+
+EVENTS = st.sampled_from(
+    [AWAY, seen(1), seen(2), Failed("ingest main", LeaseHeld("Another."), 1.0)],
+)
+
+
+@given(st.lists(st.tuples(st.floats(0, 50), EVENTS), max_size=60))
+def test_whatever_happens_only_evidence_opens_and_ends_an_incident(
+    steps: list[tuple[float, Stepped | Failed]],
+) -> None:
+    made, now, is_open, failing_since = Board(LIMITS), 0.0, False, None
+    for pause, event in steps:
+        now += pause
+        made.observe(event, now)
+        failing_since = (now if failing_since is None else failing_since) if event is AWAY else None
+        found = changes([SOURCE] if is_open else [], made.standing(now))
+        if SOURCE in found.opened:
+            assert not is_open
+            assert failing_since is not None
+            assert now - failing_since >= 60
+            is_open = True
+        elif SOURCE in found.closed:
+            assert is_open
+            assert isinstance(event, Stepped)
+            is_open = False
+
+
+# --- which alerts are due ---
+
+SECOND = 1_000_000
+PACE = Pace(cooldown=600, per_hour=6)
+
+
+class World(Struct):
+    """Incidents as the table holds them, and what was told, as (time, key, mood)."""
+
+    rows: list[Incident] = []
+    sent: list[tuple[int, Key, str]] = []
+
+    def open(self, key: Key, now: int) -> None:
+        if not any(row.key == key and row.closed_at is None for row in self.rows):
+            self.rows.append(Incident(len(self.rows) + 1, key.kind, key.subject, "detail", now))
+
+    def close(self, key: Key, now: int) -> None:
+        self.rows = [
+            replace(row, closed_at=now) if row.key == key and row.closed_at is None else row
+            for row in self.rows
+        ]
+
+    def tell(self, now: int, pace: Pace = PACE) -> list[str]:
+        """All that is due, as the watchman tells it; the titles."""
+        titles = []
+        while True:
+            untold = [r for r in self.rows if r.told_at is None or (r.closed_at and r.over_told_at is None)]
+            message = due(untold, self.rows, pace, now=now)
+            if message is None:
+                return titles
+            for row in self.rows:
+                if row.id in message.begun:
+                    assert row.told_at is None
+                if row.id in message.ended:
+                    assert row.closed_at is not None
+                    assert row.over_told_at is None
+            self.rows = [
+                replace(row, told_at=row.told_at or now, over_told_at=now)
+                if row.id in message.ended
+                else replace(row, told_at=now)
+                if row.id in message.begun
+                else row
+                for row in self.rows
+            ]
+            key = next(row.key for row in self.rows if row.id in (*message.begun, *message.ended))
+            self.sent.append((now, key, message.mood))
+            titles.append(message.title)
+            now += 1
+
+
+def test_one_incident_is_two_messages() -> None:
+    world = World()
+    world.open(SOURCE, 0)
+    assert world.tell(1) == ["chainfold: the source of main fails"]
+    assert world.tell(2) == []
+    world.close(SOURCE, 3)
+    assert world.tell(4) == ["chainfold: over: the source of main fails"]
+    assert world.tell(5) == []
+
+
+def test_one_that_came_and_went_before_anybody_was_told_is_one_message() -> None:
+    world = World()
+    world.open(SOURCE, 0)
+    world.close(SOURCE, 1)
+    assert world.tell(2) == ["chainfold: over: the source of main fails"]
+    assert world.tell(3) == []
+
+
+def test_what_flaps_is_one_pair_and_then_a_count() -> None:
+    world = World()
+    for turn in range(5):
+        world.open(SOURCE, 2 * turn * SECOND)
+        world.tell(2 * turn * SECOND)
+        world.close(SOURCE, (2 * turn + 1) * SECOND)
+        world.tell((2 * turn + 1) * SECOND)
+    assert [mood for _, _, mood in world.sent] == ["open", "over"]
+    world.tell(601 * SECOND)
+    assert [mood for _, _, mood in world.sent] == ["open", "over", "summary"]
+    untold = World(rows=[replace(row, told_at=None, over_told_at=None) for row in world.rows[1:]])
+    message = due(untold.rows, [], PACE, now=601 * SECOND)
+    assert message is not None
+    assert "4 times since 1970-01-01 00:00:02Z" in message.body
+
+
+def test_one_that_stays_open_through_the_cooldown_is_told_with_a_count_of_those_before() -> None:
+    world = World()
+    world.open(SOURCE, 0)
+    world.tell(0)
+    world.close(SOURCE, 1)
+    world.tell(1)
+    world.open(SOURCE, 2)
+    world.close(SOURCE, 3)
+    world.open(SOURCE, 4)
+    assert world.tell(5) == []
+    untold = [row for row in world.rows if row.told_at is None]
+    message = due(untold, world.rows, PACE, now=601 * SECOND)
+    assert message is not None
+    assert (message.mood, message.begun, message.ended) == ("open", (3,), (2,))
+    assert "Once before" in message.body
+
+
+def test_the_last_of_many_says_so_and_the_others_wait() -> None:
+    world = World()
+    for number in range(10):
+        world.open(Key("sink-down", f"p{number}.mongo"), 0)
+    assert len(world.tell(0)) == 6
+    again = due(world.rows[5:], world.rows[:5], PACE, now=1)
+    assert again is not None
+    assert "`chainfold alerts list`" in again.body
+    assert len(world.tell(3_601 * SECOND)) == 4
+
+
+def test_a_kind_that_this_version_does_not_know_is_told_by_its_name() -> None:
+    world = World()
+    world.open(Key("moon-fell", "main"), 0)
+    assert world.tell(0) == ["chainfold: moon-fell main"]
+
+
+KEYS = [Key("sink-down", name) for name in ("a.mongo", "b.mongo", "c.redis")]
+STEPS = st.lists(
+    st.tuples(st.integers(0, 400), st.sampled_from(["open", "close", "rest"]), st.sampled_from(KEYS)),
+    max_size=80,
+)
+
+
+@given(STEPS)
+def test_whatever_opens_and_ends_no_message_is_sent_twice_too_soon_or_never(
+    steps: list[tuple[int, str, Key]],
+) -> None:
+    world, now = World(), 0
+    for pause, what, key in steps:
+        now += pause * SECOND
+        if what == "open":
+            world.open(key, now)
+        elif what == "close":
+            world.close(key, now)
+        world.tell(now)
+    for at, _, _ in world.sent:
+        hour = [other for other, _, _ in world.sent if at - int(HOUR * SECOND) < other <= at]
+        assert len(hour) <= PACE.per_hour
+    for key in KEYS:
+        begun = [at for at, of, mood in world.sent if of == key and mood != "over"]
+        assert all(later - at >= PACE.cooldown * SECOND for at, later in pairwise(begun))
+    for _ in range(40):  # in the end all is told
+        now += 3_600 * SECOND
+        world.tell(now)
+    assert all(row.told_at is not None for row in world.rows)
+    assert all((row.over_told_at is None) == (row.closed_at is None) for row in world.rows)
