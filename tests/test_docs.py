@@ -23,7 +23,11 @@ def test_every_command_and_option_that_a_page_names_exists(page: Path) -> None:
         if name not in COMMANDS:
             assert not re.search(rf"(`|\$ |bin/)chainfold {name}", page.read_text()), (page, name)
             continue
-        known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+        command = COMMANDS[name]
+        if (group := getattr(command, "commands", None)) and (words := rest.split()):
+            assert words[0].strip(".,;:") in group, (page, name, rest)
+            command = group[words[0].strip(".,;:")]
+        known = {option for parameter in command.params for option in parameter.opts}
         for option in re.findall(r"(--[a-z-]+)", rest):
             assert option in known, (page, name, option)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -13,6 +12,7 @@ from eventstore.errors import ChainfoldError
 from eventstore.incident import Incident, Incidents
 from projections.errors import ConfigurationError
 from projections.service.cli.app import Json, app, configuration, out, print_json, table
+from projections.service.cli.runs import when
 from projections.service.delivery import addresses
 from projections.service.incidents import kind_of
 from projections.service.wiring import planned
@@ -49,8 +49,8 @@ def listed(
         rows: list[list[Any]] = [
             [
                 str(item.id),
-                _when(item.opened_at),
-                _when(item.closed_at),
+                when(item.opened_at),
+                when(item.closed_at),
                 title(item),
                 _told(item),
                 item.detail,
@@ -62,7 +62,7 @@ def listed(
         out().print(f"There may be more: --before {found[-1].id}.")
     for post in failing:
         out().print(
-            f"{post.target} takes no alerts since {_when(post.failing_since)} "
+            f"{post.target} takes no alerts since {when(post.failing_since)} "
             f"({post.attempts:,} attempts): {post.reason}"
         )
 
@@ -122,9 +122,3 @@ def _told(item: Incident) -> str:
     if item.told_at is None:
         return "no"
     return "both" if item.over_told_at is not None else "begin"
-
-
-def _when(micros: int | None) -> str | None:
-    return (
-        None if micros is None else datetime.fromtimestamp(micros / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    )
