@@ -18,6 +18,7 @@ from projections.service.cli import (  # noqa: F401 - each adds to `app`
     look,
     pipeline,
     runs,
+    service,
     setup,
     verify,
 )

@@ -1,0 +1,97 @@
+"""The command that goes on: run, the service."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Annotated
+
+import typer
+
+from eventstore.request import Requests
+from projections.errors import ConfigurationError
+from projections.service import loops
+from projections.service.alerts import watchman
+from projections.service.cli.app import app, configuration
+from projections.service.cli.bars import logger
+from projections.service.cli.progress import logged
+from projections.service.recorded import recorded
+from projections.service.wiring import Plan, planned
+
+STAGES = ("ingest", "project", "publish")
+GRACE = 5.0
+"""Seconds that a service which is told to stop gives its steps to end; supervisors kill after ten."""
+
+
+@app.command()
+def run(
+    *,
+    only: Annotated[
+        str, typer.Option(help="Stages to run here, of ingest,project,publish; default all.")
+    ] = ",".join(STAGES),
+) -> None:
+    """The service: follow the chain until told to stop.
+
+    SIGTERM or Ctrl-C ends it: steps that have begun are finished, leases are given back.
+    """
+    wanted = [part.strip() for part in only.split(",") if part.strip()]
+    if not wanted:
+        raise ConfigurationError("--only names no stage.", hint=f"Known are {', '.join(STAGES)}.")
+    for part in wanted:
+        if part not in STAGES:
+            raise ConfigurationError(f"--only {part} is no stage.", hint=f"Known are {', '.join(STAGES)}.")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with planned(configuration()) as plan, recorded(plan.store, "run"):
+        all_ended = follow(plan, stop, wanted)
+    if not all_ended:  # threads that wait for a node would hold up the exit for as long
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
+    """Runs a worker per stage until `stop`; each finishes its step and gives its lease back.
+
+    False where some step did not end within the grace: its lease is given back all the same, so whatever
+    it still does is refused.
+    """
+    watch, requests = watchman(plan, stop, logger()), Requests(plan.store)
+    observe = loops.all_of(logged(), watch.observe)
+    polls = {name: chain.poll for name, chain in plan.config.chains.items()}
+    slowest = min(polls.values(), default=2.0)
+    ingest = plan.ingest() if "ingest" in wanted else []
+    fold = plan.fold() if "project" in wanted else []
+    publish = plan.publish() if "publish" in wanted else []
+    first = [loops.Worker(stage, requests, observe, stop, poll=polls[stage.chain]) for stage in ingest]
+    second = [loops.Worker(stage, requests, observe, stop, poll=slowest) for stage in fold]
+    third = [loops.Worker(stage, requests, observe, stop, poll=slowest) for stage in publish]
+    for upstream, downstream in ((first, second), (second, third)):
+        for worker in upstream:
+            for listener in downstream:
+                worker.feeds(listener)
+    workers = [*third, *second, *first]
+    for thread in (watch, *workers):
+        thread.start()
+    heads = plan.heads({stage.chain: worker.wake for stage, worker in zip(ingest, first, strict=True)})
+    for announced in heads:
+        announced.start()
+    while not stop.wait(0.5):
+        pass
+    for announced in heads:
+        announced.close()
+    for worker in workers:
+        worker.wake()
+    deadline = time.monotonic() + GRACE
+    for thread in (*workers, watch):
+        thread.join(timeout=max(0.0, deadline - time.monotonic()))
+    for worker in workers:
+        if worker.crash is not None:
+            raise worker.crash
+    late = [worker for worker in workers if worker.is_alive()]
+    for worker in late:
+        worker.abandon()
+    return not late
