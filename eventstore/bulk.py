@@ -31,6 +31,12 @@ _TYPES = {
     "topic2": "bytea",
     "topic3": "bytea",
     "data": "bytea",
+    "entries.kind": "text",
+    "address": "bytea",
+    "topic0": "bytea",
+    "head_hash": "bytea",
+    "previous_digest": "bytea",
+    "digest": "bytea",
     "hash": "bytea",
     "parent_hash": "bytea",
     "body": "bytea",
@@ -41,7 +47,8 @@ _TYPES = {
     "reason": "text",
     "stack": "text",
 }
-"""The column types that binary COPY must be told; every other column is int8."""
+"""The column types that binary COPY must be told, by name, or table and name where two tables differ; every
+other column is int8."""
 
 
 def insert(tx: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
@@ -58,7 +65,9 @@ def insert(tx: Connection, table: str, columns: Sequence[str], rows: Sequence[tu
             driver.cursor() as cursor,
             cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)") as copy,
         ):
-            copy.set_types([_TYPES.get(column, "int8") for column in columns])
+            copy.set_types(
+                [_TYPES.get(f"{table}.{column}") or _TYPES.get(column, "int8") for column in columns]
+            )
             for row in rows:
                 copy.write_row(row)
         return

@@ -14,6 +14,8 @@ ChainfoldError
 │   ├── HistoryConflict       another payload under a key that lives            (retry)
 │   ├── LeaseHeld             another process works on this                     (retry)
 │   └── Fenced                this process lost its lease; its work was refused (retry)
+├── BackupError               a backup cannot be written, or is not one that can be used here
+│   └── BackupDamaged         its bytes are not those that were written
 └── projections.errors ...    the read side
 """
 
@@ -130,3 +132,11 @@ class Fenced(StoreError):
     """This process no longer holds the lease, or the cursor moved: nothing was written."""
 
     retry = True
+
+
+class BackupError(ChainfoldError):
+    """A backup cannot be written or used: no room, another store's, of another version, not empty."""
+
+
+class BackupDamaged(BackupError):
+    """A file of the backup is missing, truncated, or not what was written."""

@@ -13,6 +13,7 @@ from eventstore.errors import ChainfoldError, WrongChain
 from projections.errors import ConfigurationError, ProjectorError, SignatureError
 from projections.service.cli import (  # noqa: F401 - each adds to `app`
     alerts,
+    backup,
     change,
     demo,
     look,

@@ -1,0 +1,255 @@
+"""Directory -> store: a backup looked at, and put into an empty store.
+
+Law: all or nothing. Every file is held against the manifest before the first row is written, every digest is
+computed anew from the rows as they are read, and one transaction holds it all: a store that was being filled
+when the process died is empty.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+from sqlalchemy import Connection, text
+
+from eventstore import bulk, digest, schema
+from eventstore.backup import file, line, manifest, state
+from eventstore.backup.manifest import Chain, Manifest, Segment
+from eventstore.chronicle import Told
+from eventstore.errors import BackupError
+from eventstore.records import Appended
+from eventstore.secret import public
+from eventstore.store import Store
+
+BATCH = 20_000
+"""Rows that are inserted together."""
+
+Counter = Callable[[int, int], None]
+
+_GONE_KINDS = (
+    "INSERT INTO entry_kinds (chain_id, kind, entry, first_block) "
+    "SELECT o.chain_id, l.kind, o.orphaned_by, min(l.block_number) FROM orphans o JOIN logs l "
+    "ON l.chain_id = o.chain_id AND l.block_number = o.block_number AND l.entry = o.entry "
+    "WHERE o.chain_id = :chain GROUP BY o.chain_id, l.kind, o.orphaned_by"
+)
+
+
+class Restored(Struct, frozen=True):
+    """What a backup holds, or a restore put into the store whose id is `store`; `of` is the id of the store
+    that was backed up, `taken_at` when, in seconds since 1970."""
+
+    store: str
+    of: str
+    taken_at: int
+    chains: list[Chain]
+    entries: int
+    logs: int
+    seconds: float
+
+
+def check(directory: Path, *, progress: Counter = lambda done, of: None) -> Restored:
+    """Looks at all of a backup, as a restore would. Raises `BackupDamaged` naming the file, `BackupError`
+    where it is of another version. `progress` is called with the logs read, and how many there are."""
+    began = time.monotonic()
+    found = _whole(directory)
+    done = 0
+    for chain in found.chains:
+        for told in _told(directory, found, chain):
+            done += len(told.logs)
+            progress(done, found.logs)
+    return _restored(found, found.store, began)
+
+
+def restore(
+    store: Store,
+    directory: Path,
+    *,
+    keep_id: bool = False,
+    tables: Iterable[str] = state.TABLES,
+    progress: Counter = lambda done, of: None,
+) -> Restored:
+    """Puts a backup into a store that is set up and empty.
+
+    The store keeps its own id, so that no sink takes it for the one that was backed up, unless `keep_id`
+    says that it takes that one's place. Raises as `check` does, and `BackupError` where the store is not
+    empty; then nothing was written.
+    """
+    began = time.monotonic()
+    found = _whole(directory)
+    wanted = list(tables)
+    with store.write() as tx:
+        _refuse_filled(tx, store, wanted)
+        filling, done = _Filling(tx), 0
+        for chain in found.chains:
+            for told in _told(directory, found, chain):
+                filling.add(chain.chain_id, told)
+                done += len(told.logs)
+                progress(done, found.logs)
+            filling.flush()
+            tx.execute(text(_GONE_KINDS), {"chain": chain.chain_id})
+            if chain.genesis is not None:
+                genesis = {"chain": chain.chain_id, "genesis": line.unhex(chain.genesis)}
+                tx.execute(text("INSERT INTO chains VALUES (:chain, :genesis)"), genesis)
+        _restore_state(tx, directory, found, wanted)
+        if keep_id:
+            tx.execute(text("UPDATE store SET id = :id"), {"id": found.store})
+        if not store.sqlite:  # it would plan for the empty tables that it knows
+            for table in schema.HISTORY:
+                tx.execute(text(f"ANALYZE {table}"))
+    return _restored(found, store.identity(), began)
+
+
+def _whole(directory: Path) -> Manifest:
+    """The manifest, once every file that it names was held against it."""
+    found = manifest.read(directory)
+    for item in found.files:
+        for _ in file.pieces(directory, item):
+            pass
+    return found
+
+
+def _told(directory: Path, found: Manifest, chain: Chain) -> Iterator[Told]:
+    """The entries of one chain, each held against its own digest, the last against the manifest's."""
+    previous, last, logs = digest.START, 0, 0
+    for segment in found.of(chain.chain_id):
+        path = directory / segment.file.name
+        for told in _read(directory, segment):
+            if told.entry.entry != last + 1:
+                raise manifest.damaged(path, f"entry {last + 1} is missing")
+            if told.previous_digest != previous or told.recomputed(chain.chain_id) != told.digest:
+                raise manifest.damaged(path, f"entry {last + 1} is not what its digest says")
+            previous, last, logs = told.digest, told.entry.entry, logs + len(told.logs)
+            yield told
+        if last != segment.last_entry:
+            raise manifest.damaged(path, f"it ends at entry {last}, and should at {segment.last_entry}")
+    if line.hexed(previous) != chain.digest or logs != chain.logs:
+        raise manifest.damaged(
+            directory / manifest.NAME, f"it speaks of another history of chain {chain.chain_id}"
+        )
+
+
+def _read(directory: Path, segment: Segment) -> Iterator[Told]:
+    try:
+        yield from line.read(file.lines(directory, segment.file))
+    except ValueError as error:  # msgspec's are ValueErrors
+        path = directory / segment.file.name
+        raise manifest.damaged(path, f"it holds a line that is none: {error}") from error
+
+
+def _refuse_filled(tx: Connection, store: Store, tables: list[str]) -> None:
+    every = [*schema.HISTORY, "chains", *tables]
+    if not store.sqlite:  # on SQLite nobody else writes
+        tx.execute(text(f"LOCK TABLE {', '.join(schema.HISTORY)}, chains IN SHARE ROW EXCLUSIVE MODE"))
+    filled = state.filled(tx, every)
+    if filled is not None:
+        raise BackupError(
+            f"The event store {public(store.url)} is not empty: there are rows in {filled}.",
+            hint="Restore into a new one: name another file or database in store.url.",
+        )
+
+
+def _restore_state(tx: Connection, directory: Path, found: Manifest, tables: list[str]) -> None:
+    if found.state is None:
+        return
+    try:
+        state.restore(tx, file.lines(directory, found.state), tables)
+    except ValueError as error:
+        path = directory / found.state.name
+        raise manifest.damaged(path, f"it holds a line that is none: {error}") from error
+
+
+def _restored(found: Manifest, store: str, began: float) -> Restored:
+    entries = sum(chain.entries for chain in found.chains)
+    return Restored(
+        store, found.store, found.taken_at, found.chains, entries, found.logs, time.monotonic() - began
+    )
+
+
+class _Filling:
+    """Collects the rows of entries, and inserts many at once."""
+
+    def __init__(self, tx: Connection) -> None:
+        self._tx = tx
+        self._kinds: dict[tuple[bytes, bytes], int] = {}
+        self._new: list[tuple[int, bytes, bytes]] = []
+        self._rows: dict[str, list[tuple[object, ...]]] = {table: [] for table in _COLUMNS}
+        self._waiting = 0
+
+    def add(self, chain: int, told: Told) -> None:
+        entry = told.entry
+        number = entry.entry
+        rows = self._rows
+        rows["entries"].append(
+            (
+                chain,
+                number,
+                "appended" if isinstance(entry, Appended) else "orphaned",
+                entry.first_block,
+                entry.last_block,
+                entry.log_count,
+                told.head_hash,
+                told.recorded_at,
+                told.previous_digest,
+                told.digest,
+            )
+        )
+        rows["blocks"] += [(chain, b.number, number, b.hash, b.parent_hash, b.timestamp) for b in told.blocks]
+        rows["orphans"] += [(chain, block, of_entry, number) for block, of_entry in told.gone]
+        touched: dict[int, int] = {}
+        add = rows["logs"].append
+        for log in told.logs:
+            topics = (*log.topics, None, None, None, None)
+            pair = (log.address, topics[0] or b"")
+            kind = self._kinds.get(pair) or self._intern(pair)
+            touched.setdefault(kind, log.block_number)  # logs ascend
+            add(
+                (
+                    chain,
+                    log.block_number,
+                    log.log_index,
+                    number,
+                    kind,
+                    log.tx_hash,
+                    log.tx_index,
+                    *topics[1:4],
+                    log.data,
+                )
+            )
+        rows["entry_kinds"] += [(chain, kind, number, first) for kind, first in touched.items()]
+        self._waiting += 1 + len(told.blocks) + len(told.logs) + len(told.gone)
+        if self._waiting >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        for table, columns in _COLUMNS.items():
+            bulk.insert(self._tx, table, columns, self._rows[table])
+            self._rows[table] = []
+        self._waiting = 0
+
+    def _intern(self, pair: tuple[bytes, bytes]) -> int:
+        kind = self._kinds[pair] = len(self._kinds) + 1
+        self._rows["log_kinds"].append((kind, *pair))
+        return kind
+
+
+_COLUMNS: dict[str, tuple[str, ...]] = {
+    "log_kinds": ("kind", "address", "topic0"),
+    "entries": (
+        "chain_id",
+        "entry",
+        "kind",
+        "first_block",
+        "last_block",
+        "log_count",
+        "head_hash",
+        "recorded_at",
+        "previous_digest",
+        "digest",
+    ),
+    "entry_kinds": ("chain_id", "kind", "entry", "first_block"),
+    "blocks": ("chain_id", "number", "entry", "hash", "parent_hash", "timestamp"),
+    "logs": bulk.LOG_COLUMNS,
+    "orphans": ("chain_id", "block_number", "entry", "orphaned_by"),
+}

@@ -1,0 +1,115 @@
+"""Journals to back up: random ones, and what must be the same in two stores that tell the same history."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from sqlalchemy import text
+
+from eventstore.coverage import Covered
+from eventstore.journal import Journal
+from eventstore.records import BlockRange, Filter, Header, Log
+from eventstore.store import Store
+from eventstore.tail import Tail
+from tests.blocks import ALICE, BOB, hash_, header
+
+CHAINS = (1, 137)
+TOPICS = [bytes([0x70 + number]) * 32 for number in range(5)]
+TOLD = ("entries", "blocks", "orphans", "coverage", "finality", "tail", "progress", "chains", "skips")
+"""The tables that hold the same rows, whatever numbers the kinds of logs have."""
+
+
+class Author:
+    """Writes a random journal: appends, reorgs, late logs of other addresses, on two chains."""
+
+    def __init__(self, store: Store, seed: int) -> None:
+        self._store = store
+        self._random = Random(seed)
+        self._heads = dict.fromkeys(CHAINS, 0)
+        self._branch = 0
+        with store.write() as tx:
+            for chain in CHAINS:
+                row = {"chain": chain, "genesis": hash_(0)}
+                tx.execute(text("INSERT INTO chains VALUES (:chain, :genesis)"), row)
+                tx.execute(text("INSERT INTO progress VALUES (:chain, 0, 5, 'a ''word''')"), {"chain": chain})
+            row = {"hash": hash_(3), "reason": "0xNo, it's broken"}
+            tx.execute(text("INSERT INTO skips VALUES ('referrals', :hash, 2, :reason, 17)"), row)
+
+    def write(self, turns: int) -> None:
+        for _ in range(turns):
+            chain = self._random.choice(CHAINS)
+            with self._store.write() as tx:
+                act = self._random.choice((self._append, self._append, self._append, self._reorg, self._late))
+                act(Journal(tx, chain), Tail(tx, chain), chain)
+
+    def _append(self, journal: Journal, tail: Tail, chain: int) -> None:
+        first = self._heads[chain] + 1
+        last = self._heads[chain] = first + self._random.randint(0, 6)
+        logs = [log for number in range(first, last + 1) for log in self._logs(number, ALICE, 0)]
+        covered = [Covered(Filter(ALICE), BlockRange(first, last))]
+        journal.append(logs, self._headers(first, last), covered)
+        if self._random.random() < 0.3:
+            tail.finalize(self._header(self._random.randint(first, last)))
+
+    def _reorg(self, journal: Journal, tail: Tail, chain: int) -> None:
+        first = self._random.randint(1, self._heads[chain] + 1)
+        journal.orphan(first)
+        tail.cut_above(first - 1)
+        self._heads[chain] = first - 1
+        self._branch += 1
+
+    def _late(self, journal: Journal, tail: Tail, chain: int) -> None:
+        """Logs of blocks that are there already, of an address that was not asked for then."""
+        last = self._heads[chain]
+        known = {item.number: item for item in journal.canonical_blocks_below(last + 1, 1_000)}
+        logs = [log for number in sorted(known) for log in self._logs(number, BOB, 100)]
+        fresh = [log for log in logs if not self._holds(journal, log)]
+        journal.append(fresh, known, [Covered(Filter(BOB, TOPICS[0]), BlockRange(0, last))])
+
+    def _holds(self, journal: Journal, log: Log) -> bool:
+        return any(
+            item.log.log_index == log.log_index
+            for item in journal.history(first=log.block_number, last=log.block_number)
+        )
+
+    def _logs(self, number: int, address: bytes, index: int) -> list[Log]:
+        random = self._random
+        return [
+            Log(
+                number,
+                index + place,
+                address,
+                tuple(random.choices(TOPICS, k=random.randint(0, 4))),
+                random.randbytes(random.choice((0, 1, 32, 100))),
+                random.randbytes(32),
+                place,
+                hash_(number, str(self._branch)),
+            )
+            for place in range(random.randint(0, 3))
+        ]
+
+    def _headers(self, first: int, last: int) -> dict[int, Header]:
+        return {number: self._header(number) for number in range(first, last + 1)}
+
+    def _header(self, number: int) -> Header:
+        return header(number, str(self._branch))
+
+
+def told(store: Store) -> dict[str, Any]:
+    """Everything that a backup keeps, as it is in this store; the kinds of logs by what they stand for."""
+    with store.read() as tx:
+        found: dict[str, Any] = {}
+        for table in TOLD:
+            found[table] = sorted(map(repr, tx.execute(text(f"SELECT * FROM {table}")).all()))
+        found["kinds"] = sorted(
+            tx.execute(
+                text(
+                    "SELECT e.chain_id, k.address, k.topic0, e.entry, e.first_block "
+                    "FROM entry_kinds e JOIN log_kinds k ON k.kind = e.kind"
+                )
+            ).all()
+        )
+        found["history"] = {chain: Journal(tx, chain).history(orphaned=None, limit=10**6) for chain in CHAINS}
+        found["canonical"] = {chain: Journal(tx, chain).history(limit=10**6) for chain in CHAINS}
+    return found
