@@ -275,12 +275,13 @@ def in_mongo(url: str, database: str) -> dict[str, dict[str, Any]]:
 
 
 def in_redis(url: str) -> dict[str, dict[str, str]]:
-    """The hashes, by address, without our mark."""
+    """The hashes, by address, without our mark; of what was removed the mark stays for a while."""
     with redis.Redis.from_url(url, decode_responses=True) as client:
         found = {key.removeprefix("user:"): client.hgetall(key) for key in client.scan_iter("user:*")}
     return {
         key: {field: value for field, value in fields.items() if field not in ("revision", "block")}
         for key, fields in found.items()
+        if "removed" not in fields
     }
 
 
