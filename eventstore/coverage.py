@@ -46,7 +46,7 @@ class Coverage:
                 "topic0": wanted.topic0 or b"",
             },
         )
-        return _joined(BlockRange(first, last) for first, last in rows)
+        return joined(BlockRange(first, last) for first, last in rows)
 
     def through(self, watch: Watch) -> int:
         """The last block before the first gap of `watch`; one below its first block if all is gap."""
@@ -111,7 +111,8 @@ class Coverage:
         )
 
 
-def _joined(ranges: Iterable[BlockRange]) -> list[BlockRange]:
+def joined(ranges: Iterable[BlockRange]) -> list[BlockRange]:
+    """`ranges`, which ascend, with those that touch or overlap as one."""
     joined: list[BlockRange] = []
     for item in ranges:
         if joined and item.first <= joined[-1].last + 1:

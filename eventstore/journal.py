@@ -17,6 +17,7 @@ from sqlalchemy import Connection, bindparam, text
 from eventstore import bulk, digest
 from eventstore.coverage import Coverage, Covered
 from eventstore.errors import HistoryConflict
+from eventstore.proof.ledger import Ledger
 from eventstore.records import Appended, Filter, Header, Log, Orphaned, Query
 
 _LIVING = (
@@ -113,10 +114,11 @@ class Journal:
     def orphan(self, first: int, last: int | None = None) -> Orphaned | None:
         """Takes every living block from `first` to `last` (None: to the end) off the canonical chain.
 
-        Coverage is voided from `first` on, for every filter, so that it is fetched again. None says
+        Coverage and proofs are voided from `first` on, for every filter: it is fetched again. None says
         that no living block was there, and no entry is made; coverage is voided all the same.
         """
         Coverage(self._tx, self._chain).void_from(first)
+        Ledger(self._tx, self._chain).void_from(first)
         rows = self._tx.execute(
             text(
                 "SELECT number, entry, hash FROM blocks l WHERE chain_id = :chain "
@@ -410,6 +412,9 @@ class Journal:
         )
         bulk.insert(self._tx, "logs", bulk.LOG_COLUMNS, rows)
         appended = Appended(entry, held[0].number, held[-1].number, len(logs))
+        Ledger(self._tx, chain).void(
+            appended.first_block, appended.last_block, addresses={log.address for log in logs}
+        )
         self._record(appended, held[-1].hash, touched, digest.of_logs(held, logs))
         return appended
 

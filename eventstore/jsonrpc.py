@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from binascii import unhexlify
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -80,8 +80,9 @@ _anything = msgspec.json.Decoder()
 _logs = msgspec.json.Decoder(list[_WireLog])
 _header = msgspec.json.Decoder(_WireHeader | None)
 _transactions = msgspec.json.Decoder(_WireTransactions)
-_receipts = msgspec.json.Decoder(list[_WireReceipt] | None)
-_receipt = msgspec.json.Decoder(_WireReceipt | None)
+_receipt = msgspec.json.Decoder(_WireReceipt)
+_list: msgspec.json.Decoder[list[Raw] | None] = msgspec.json.Decoder(list[Raw] | None)
+_fields: msgspec.json.Decoder[dict[str, Any] | None] = msgspec.json.Decoder(dict[str, Any] | None)
 _quantity = msgspec.json.Decoder(Quantity)
 
 
@@ -118,20 +119,26 @@ def logs(raw: Raw) -> list[Log]:
         raise AnswerRefused(f"The node's logs cannot be read: {error}.") from error
 
 
-def receipts(raw: Raw) -> list[Receipt] | None:
-    """The receipts of an eth_getBlockReceipts result, or None where the node has no such block."""
+def listed(raw: Raw) -> list[Raw] | None:
+    """The items of a result that is a list, each as the node wrote it; None where the result is null."""
     try:
-        found = _receipts.decode(raw)
-        return None if found is None else [_converted_receipt(item) for item in found]
-    except (msgspec.DecodeError, ValueError) as error:
-        raise AnswerRefused(f"The node's receipts cannot be read: {error}.") from error
+        return _list.decode(raw)
+    except msgspec.DecodeError as error:
+        raise AnswerRefused(f"The node's list cannot be read: {error}.") from error
 
 
-def receipt(raw: Raw) -> Receipt | None:
-    """The receipt of an eth_getTransactionReceipt result, or None where the node has none."""
+def fields(raw: Raw) -> dict[str, Any] | None:
+    """All fields of a result that is an object, as the node wrote them; None where it is null."""
     try:
-        found = _receipt.decode(raw)
-        return None if found is None else _converted_receipt(found)
+        return _fields.decode(raw)
+    except msgspec.DecodeError as error:
+        raise AnswerRefused(f"The node's object cannot be read: {error}.") from error
+
+
+def receipt(raw: Raw) -> Receipt:
+    """One receipt: an eth_getTransactionReceipt result, or one of those of eth_getBlockReceipts."""
+    try:
+        return _converted_receipt(_receipt.decode(raw))
     except (msgspec.DecodeError, ValueError) as error:
         raise AnswerRefused(f"The node's receipt cannot be read: {error}.") from error
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from threading import Lock
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
 from eventstore.errors import SourceError
 from eventstore.health import Health
+from eventstore.proof.header import Sealed
+from eventstore.records import BlockRange
 from eventstore.sources import Source
 
 State = Literal["in use", "ready", "lagging", "paused", "refused"]
@@ -22,6 +25,10 @@ class Named(Source, Protocol):
     requests: Counter[str]
 
     def has_code(self, address: bytes, block: int) -> bool: ...
+
+    def linked(self, blocks: BlockRange, top: bytes) -> list[Sealed]: ...
+
+    def rooted(self, block: Sealed) -> list[Mapping[str, Any]]: ...
 
     def close(self) -> None: ...
 

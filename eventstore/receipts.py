@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import Raw
 from msgspec.structs import replace
 
 from eventstore import jsonrpc
@@ -31,15 +32,20 @@ class Receipts:
         Raises `BlockUnknown` where the node has the block, but not its receipts; `AnswerRefused` where
         they cannot be all there is.
         """
-        found = self._of_block(block)
-        if found is None:
-            found = self._of_transactions(block, transactions)
-        return None if found is None else checked(block, transactions, found)
+        told = self.told(block.number, block.hash, transactions)
+        if told is None:
+            return None
+        return checked(block, transactions, [jsonrpc.receipt(item) for item in told])
 
-    def _of_block(self, block: Header) -> list[Receipt] | None:
+    def told(self, number: int, block_hash: bytes, transactions: Sequence[bytes]) -> list[Raw] | None:
+        """The receipts of a block as the node writes them, or None where there is no way to them."""
+        found = self._of_block(number, block_hash)
+        return self._of_transactions(number, block_hash, transactions) if found is None else found
+
+    def _of_block(self, number: int, block_hash: bytes) -> list[Raw] | None:
         if not self._by_block:
             return None
-        item = self._node.ask([Call("eth_getBlockReceipts", (_hex(block.hash),))])[0]
+        item = self._node.ask([Call("eth_getBlockReceipts", (_hex(block_hash),))])[0]
         if isinstance(item, Refused):
             if item.no_such_method:
                 self._by_block = False
@@ -47,12 +53,14 @@ class Receipts:
             if isinstance(item.error, RangeTooLarge):
                 return None
             raise item.error
-        receipts = jsonrpc.receipts(item)
+        receipts = jsonrpc.listed(item)
         if receipts is None:
-            raise self._unknown(block, "the receipts")
+            raise self._unknown(number, block_hash, "the receipts")
         return receipts
 
-    def _of_transactions(self, block: Header, transactions: Sequence[bytes]) -> list[Receipt] | None:
+    def _of_transactions(
+        self, number: int, block_hash: bytes, transactions: Sequence[bytes]
+    ) -> list[Raw] | None:
         if not self._by_transaction:
             return None
         calls = [Call("eth_getTransactionReceipt", (_hex(tx_hash),)) for tx_hash in transactions]
@@ -63,15 +71,14 @@ class Receipts:
                     self._by_transaction = False
                     return None
                 raise item.error
-            receipt = jsonrpc.receipt(item)
-            if receipt is None:
-                raise self._unknown(block, f"the receipt of transaction {_hex(tx_hash)}")
-            receipts.append(receipt)
+            if bytes(item) == b"null":
+                raise self._unknown(number, block_hash, f"the receipt of transaction {_hex(tx_hash)}")
+            receipts.append(item)
         return receipts
 
-    def _unknown(self, block: Header, what: str) -> BlockUnknown:
+    def _unknown(self, number: int, block_hash: bytes, what: str) -> BlockUnknown:
         return BlockUnknown(
-            f"{self._node.name} has the header, but not {what} of block {block.number} {_hex(block.hash)}.",
+            f"{self._node.name} has the header, but not {what} of block {number} {_hex(block_hash)}.",
             hint="It lags, has pruned them, or the block was orphaned.",
         )
 

@@ -205,6 +205,43 @@ calls = Table(
     Column("count", BigInteger, nullable=False),
 )
 
+# Which blocks of which filter the journal was proved to hold whole, and by what; as coverage otherwise.
+proofs = Table(
+    "proofs",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("address", LargeBinary, primary_key=True),
+    Column("topic0", LargeBinary, primary_key=True),
+    Column("first_block", BigInteger, primary_key=True, autoincrement=False),
+    Column("last_block", BigInteger, nullable=False),
+    Column("by_bloom", BigInteger, nullable=False),  # so many of the blocks
+    Column("by_receipts", BigInteger, nullable=False),
+    Column("provider", Text, nullable=False),  # whose answers proved it last
+    Column("proved_at", BigInteger, nullable=False),  # microseconds since 1970
+)
+
+# Hashes that recomputed headers link to a final block: where the next proof below may start.
+anchors = Table(
+    "anchors",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+
+# Blocks of which the journal was seen to be wrong, or which could not be proved, and why.
+disproofs = Table(
+    "disproofs",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("kind", String(8), nullable=False),  # wrong, unproven
+    Column("reason", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("found_at", BigInteger, nullable=False),  # microseconds since 1970
+)
+
 runs = Table(
     "runs",
     metadata,

@@ -1,4 +1,4 @@
-"""What one block proves: a pure decision over its header, its receipts, and what the journal holds of it.
+"""What blocks prove: pure decisions over headers, receipts, and what the journal holds.
 
 The ladder: the header hashes to what the chain above it names as parent; its bloom admits no log of ours, or
 its receipts hash to the root in it, and then their logs of ours are exactly those that live in the journal.
@@ -12,10 +12,11 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from eventstore import bloom
+from eventstore.errors import AnswerRefused, BlockUnknown
 from eventstore.proof import receipt
 from eventstore.proof.header import Sealed
 from eventstore.proof.profile import Profile
-from eventstore.records import Filter, Log, Query
+from eventstore.records import BlockRange, Filter, Log, Query
 
 
 class Proven(Struct, frozen=True, tag="proven"):
@@ -39,15 +40,48 @@ class Wrong(Struct, frozen=True, tag="wrong"):
 Outcome = Proven | Unproven | Wrong
 
 
-def anchored(block: Sealed, expected: bytes) -> Unproven | None:
-    """Is this the block that `expected` (32 bytes) is the hash of? None: it is."""
-    if block.recomputed is None:
-        return Unproven(f"the header of block {block.number} is of no form that is known")
-    if not block.holds:
-        return Unproven(f"the header of block {block.number} does not hash to what the node says it does")
-    if block.hash != expected:
-        return Unproven(f"block {block.number} is not the one that the blocks above it stand on")
-    return None
+def linked(headers: Sequence[Sealed | None], blocks: BlockRange, top: bytes, *, by: str) -> list[Sealed]:
+    """The headers of `blocks`, ascending, if each hashes to what the one above names as its parent, and the
+    last to `top` (32 bytes). Raises `BlockUnknown` or `AnswerRefused`, which say at which block not; `by` is
+    who gave them."""
+    found = list(headers)
+    expected, number = top, blocks.last
+    for block in reversed(found):
+        if block is None:
+            raise BlockUnknown(
+                f"{by} does not have the whole header of block {number}.",
+                hint="It has pruned it, or leaves fields out: use another endpoint.",
+            )
+        if block.recomputed is None:
+            reason = f"{by} gives a header of block {number} of no form that is known"
+        elif not block.holds:
+            reason = f"{by} gives a header of block {number} that does not hash to what it says it does"
+        elif block.number != number or block.hash != expected:
+            reason = f"{by} gives a block {number} that is not the one which the blocks above it stand on"
+        else:
+            expected, number = block.parent_hash, number - 1
+            continue
+        raise AnswerRefused(f"{reason}.", hint="Nothing at and below this block can be proved by it.")
+    return [block for block in found if block is not None]
+
+
+def in_order(receipts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The receipts by the place of their transactions: nodes were seen to give them in another order."""
+    try:
+        return sorted(receipts, key=lambda item: int(item["transactionIndex"], 16))
+    except (KeyError, TypeError, ValueError):
+        return list(receipts)
+
+
+def rooted(block: Sealed, receipts: Sequence[Mapping[str, Any]], *, by: str) -> list[Mapping[str, Any]]:
+    """All receipts of an anchored block, in order, if they hash to its root; else raises `AnswerRefused`."""
+    ordered = in_order(receipts)
+    if receipt.root(ordered) != block.receipts_root:
+        raise AnswerRefused(
+            f"The receipts that {by} gives for block {block.number} are not those of its header.",
+            hint="It leaves some out, or alters them: use another endpoint.",
+        )
+    return ordered
 
 
 def wants_receipts(block: Sealed, query: Query, living: Sequence[Log], profile: Profile) -> bool:
@@ -63,20 +97,21 @@ def judged(
 ) -> Outcome:
     """What an anchored block says of the `living` logs that the journal holds for `filters` in it.
 
-    `receipts` are all of the block's, as JSON, in order; None where the bloom makes them needless.
+    `receipts` are `rooted`; None where the bloom makes them needless.
     """
     if receipts is None:
         return Proven("bloom")
-    if receipt.root(receipts) != block.receipts_root:
-        return Unproven(
-            f"the receipts that the node gives for block {block.number} are not those of its header"
-        )
-    told = receipt.logs_of(receipts, number=block.number, block_hash=block.hash)
-    wanted = [log for log in told if any(item.matches(log) for item in filters)]
+    wanted = logs_of(block, receipts, filters)
     if wanted and receipt.bloom_of(receipts) != block.bloom:
         return Unproven(f"the bloom of block {block.number} is not that of its logs")
     differences = tuple(_differences(block, wanted, living))
     return Wrong(differences) if differences else Proven("receipts")
+
+
+def logs_of(block: Sealed, receipts: Sequence[Mapping[str, Any]], filters: Sequence[Filter]) -> list[Log]:
+    """The logs of `filters` that the block committed to, ascending by index; `receipts` are `rooted`."""
+    told = receipt.logs_of(receipts, number=block.number, block_hash=block.hash)
+    return [log for log in told if any(item.matches(log) for item in filters)]
 
 
 def _differences(block: Sealed, wanted: Sequence[Log], living: Sequence[Log]) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -13,6 +13,7 @@ from eventstore.answer import check
 from eventstore.errors import BlockUnknown, RangeTooLarge, SourceError, SourceUnavailable
 from eventstore.lineup import Lineup
 from eventstore.member import EndpointStatus, Member, Named
+from eventstore.proof.header import Sealed
 from eventstore.records import Answer, BlockRange, Header, Identity, Log, Query
 
 PIECES = 16
@@ -70,6 +71,14 @@ class FailoverSource:
     def has_code(self, address: bytes, block: int) -> bool:
         """Was there a contract at `address` after `block`? Errors as the port's."""
         return self._ask(lambda member: member.source.has_code(address, block))
+
+    def linked(self, blocks: BlockRange, top: bytes) -> list[Sealed]:
+        """See `proof.Evidence`: of the first endpoint whose headers come out right."""
+        return self._ask(lambda member: member.source.linked(blocks, top))
+
+    def rooted(self, block: Sealed) -> list[Mapping[str, Any]]:
+        """See `proof.Evidence`: of the first endpoint whose receipts come out right."""
+        return self._ask(lambda member: member.source.rooted(block))
 
     # --- the port ---
 

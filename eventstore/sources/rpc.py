@@ -7,8 +7,8 @@ last block asked for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw
@@ -18,6 +18,8 @@ from eventstore.answer import ROUND
 from eventstore.endpoint import Call, Endpoint, Refused
 from eventstore.errors import AnswerRefused, BlockUnknown, RangeTooLarge, SourceError, Throttled
 from eventstore.pace import Pace
+from eventstore.proof import evidence
+from eventstore.proof.header import Sealed, sealed
 from eventstore.receipts import Receipts
 from eventstore.records import Answer, BlockRange, Header, Identity, Log, Query
 from eventstore.witness import Witness
@@ -122,6 +124,28 @@ class RpcSource:
         """Was there a contract at `address` after `block`? Errors as the port's."""
         item = self._one(Call("eth_getCode", ("0x" + address.hex(), hex(block))))
         return len(msgspec.json.decode(_result(item), type=str)) > len("0x")
+
+    def linked(self, blocks: BlockRange, top: bytes) -> list[Sealed]:
+        """See `proof.Evidence`."""
+        asked = [_by_number(number) for number in range(blocks.first, blocks.last + 1)]
+        found: list[Sealed | None] = []
+        for item in self._node.ask(asked):
+            if isinstance(item, Refused) and isinstance(item.error, BlockUnknown):
+                found.append(None)
+            else:
+                block = jsonrpc.fields(_result(item))
+                found.append(None if block is None else sealed(block))
+        return evidence.linked(found, blocks, top, by=self.name)
+
+    def rooted(self, block: Sealed) -> list[Mapping[str, Any]]:
+        """See `proof.Evidence`."""
+        told = self._receipts.told(block.number, block.hash, block.transactions)
+        if told is None:
+            raise SourceError(
+                f"{self.name} gives no receipts, so block {block.number} cannot be proved by it.",
+                hint="Use an endpoint with eth_getBlockReceipts or eth_getTransactionReceipt.",
+            )
+        return evidence.rooted(block, [jsonrpc.fields(item) or {} for item in told], by=self.name)
 
     # --- logs ---
 

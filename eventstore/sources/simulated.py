@@ -21,6 +21,7 @@ from msgspec import Struct
 from eventstore import bloom
 from eventstore.errors import BlockUnknown
 from eventstore.records import Answer, BlockRange, Header, Identity, Log, Query
+from eventstore.sources.simulated_seal import seal
 
 BLOCK_TIME = 12
 """Seconds from one block to the next."""
@@ -68,7 +69,8 @@ class SimulatedChain:
 
     Safe to script from one thread while others read. Each log has a transaction of its own; a `Log`
     that is given to `mine` or `reorg` is emitted again by the same transaction. It begins with
-    `genesis`, or with an empty block of this `timestamp`.
+    `genesis`, or with an empty block of this `timestamp`. `sealed` blocks have headers and receipts that
+    prove themselves, and take some ten times as long to make.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class SimulatedChain:
         seed: int = 0,
         timestamp: int = 1_700_000_000,
         genesis: Block | None = None,
+        sealed: bool = False,
     ) -> None:
         self.chain_id = chain_id
+        self._sealed = sealed
         self._seed = sha256(f"chainfold {chain_id} {seed}".encode()).digest()
         self._lock = RLock()
         self._pending: list[Emission | Log] = []
@@ -90,7 +94,7 @@ class SimulatedChain:
         self._filled: list[int] = []
         self._by_hash: dict[bytes, Block] = {}
         self._blooms: dict[bytes, bytes] = {}
-        self._adopt(genesis or Block(0, sha256(self._seed).digest(), bytes(32), timestamp))
+        self._adopt(genesis or self._made(0, sha256(self._seed).digest(), bytes(32), timestamp, []))
 
     # --- the script ---
 
@@ -259,7 +263,18 @@ class SimulatedChain:
             )
             for index, emission in enumerate(emissions)
         ]
-        self._adopt(Block(number, block_hash, parent.hash, parent.timestamp + BLOCK_TIME, logs))
+        self._adopt(self._made(number, block_hash, parent.hash, parent.timestamp + BLOCK_TIME, logs))
+
+    def _made(
+        self, number: int, block_hash: bytes, parent_hash: bytes, timestamp: int, logs: Sequence[Log]
+    ) -> Block:
+        """The block, whose hash is another than `block_hash` where it is sealed."""
+        if not self._sealed:
+            return Block(number, block_hash, parent_hash, timestamp, logs)
+        made = seal(number, parent_hash, timestamp, logs, salt=block_hash)
+        return Block(
+            number, made.hash, parent_hash, timestamp, made.logs, made.bloom, made.fields, made.receipts
+        )
 
     def _adopt(self, block: Block) -> None:
         self._canonical.append(block)

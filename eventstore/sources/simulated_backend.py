@@ -150,6 +150,7 @@ class Backend:
         if cap is not None and len(found) > cap:
             raise self._too_many(found, where, cap)
         said = [self._wire.log(log) for log in found[: faults.truncate_at]]
+        said += self._wire.invented(found)
         return said + self._strays(asked, where) + ([] if by_hash else self._orphans(asked, where))
 
     def _of_block(self, block_hash: str) -> tuple[BlockRange, Sequence[Log]]:

@@ -66,6 +66,11 @@ class Faults(Struct):
 
     # --- logs that are not right ---
 
+    altered: set[tuple[int, int]] = set()
+    """Logs, by block number and log index, whose data ends in another byte."""
+    invented: set[int] = set()
+    """Blocks whose last log comes twice, the second time under the next index."""
+
     duplicate_log_index: bool = False
     """Every log has index 0."""
     log_index_reset: bool = False

@@ -61,6 +61,8 @@ class Wire:
         half = len(self.block(log.block_hash).logs) // 2
         if faults.log_index_reset and log.log_index >= half:
             said["logIndex"] = hex(log.log_index - half)
+        if (log.block_number, log.log_index) in faults.altered:
+            said["data"] = to_hex(log.data[:-1] + bytes([log.data[-1] ^ 1 if log.data else 1]))
         if faults.duplicate_log_index:
             said["logIndex"] = hex(0)
         if faults.zero_log_timestamp:
@@ -71,6 +73,15 @@ class Wire:
             said["blockNumber"] = said["blockHash"] = None
         said["removed"] = faults.removed_logs
         return said
+
+    def invented(self, logs: Sequence[Log]) -> list[Json]:
+        """What never was, of the blocks of these logs."""
+        found = []
+        for number in sorted(self._faults.invented):
+            there = [log for log in logs if log.block_number == number]
+            if there and there[-1] == self.block(there[-1].block_hash).logs[-1]:
+                found.append({**self._right(there[-1]), "logIndex": hex(there[-1].log_index + 1)})
+        return found
 
     def receipts(self, block: Block) -> list[Json]:
         """One for each transaction, in order, with the fields that were recorded of it."""
@@ -107,10 +118,12 @@ class Wire:
         if faults.receipts_honest:
             return [self._right(log) for log in logs]
         said = [(log, self.log(log)) for log in logs]
+        ghosts = self.invented(logs)
         if faults.receipts_misnumbered:
             for place, (_, shown) in enumerate(said):
                 shown["logIndex"] = hex(index + place)
-        return [shown for log, shown in said if (log.block_number, log.log_index) not in faults.withheld]
+        there = [shown for log, shown in said if (log.block_number, log.log_index) not in faults.withheld]
+        return there + ghosts
 
     def _right(self, log: Log) -> Json:
         return {

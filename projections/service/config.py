@@ -42,7 +42,7 @@ SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 class Chain(Struct, frozen=True):
     """A chain; `poll` in seconds, `finality` a tag or a depth in blocks, `rate` in calls a second for
-    each endpoint."""
+    each endpoint. With `prove` the service proves its history in the background."""
 
     rpc: tuple[str, ...]
     websocket: str | None
@@ -51,6 +51,7 @@ class Chain(Struct, frozen=True):
     follow: Literal["latest", "finalized"]
     poll: float
     rate: float | None
+    prove: bool = False
 
 
 class Contract(Struct, frozen=True):
@@ -209,6 +210,7 @@ def _chain(table: ChainTable, where: str) -> Chain:
         table.follow,
         _duration(table.poll, f"{where}.poll"),
         rate,
+        table.prove,
     )
 
 

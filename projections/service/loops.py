@@ -19,11 +19,12 @@ from tenacity import RetryCallState, Retrying, wait_random_exponential
 from eventstore.branch import Ingested
 from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, StoreError, Throttled
 from eventstore.lease import TTL, Lease
+from eventstore.proof.prover import Proved
 from eventstore.request import Request, Requests
 from projections.publisher import Published
 from projections.runner import Folded
 
-Record = Ingested | Folded | Published
+Record = Ingested | Folded | Published | Proved
 Done = TypeVar("Done")
 
 LONGEST_PATIENCE = 300.0

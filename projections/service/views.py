@@ -18,6 +18,8 @@ from eventstore.failures import Failures
 from eventstore.incident import Incidents
 from eventstore.journal import Journal, Recorded
 from eventstore.lease import Lease
+from eventstore.proof.ledger import Disproof, Ledger
+from eventstore.proof.standing import proven
 from eventstore.records import Filter, Watch
 from eventstore.store import Store
 from eventstore.tail import Tail
@@ -31,12 +33,16 @@ from projections.state import GenerationState
 
 
 class ChainStatus(Struct, frozen=True):
-    """Where the journal of one chain stands. Times are seconds since 1970."""
+    """Where the journal of one chain stands. Times are seconds since 1970.
+
+    The blocks `proven_from` to `proven_to` are the highest of which it is proved that nothing is missing.
+    """
 
     head: int | None
     finalized: int | None
     covered_to: int | None
     proven_to: int | None
+    proven_from: int | None
     entries: int
     logs: int
     reorgs: int
@@ -187,6 +193,8 @@ def chain_status(
         known, finalized = tail.headers(), tail.finalized()
         coverage = Coverage(tx, chain_id)
         wanted = list(watches)
+        standing = proven(tx, chain_id, wanted)
+        disproofs = Ledger(tx, chain_id).disproofs()
         through = [coverage.through(watch) for watch in wanted]
         begun = all(last >= watch.first_block for last, watch in zip(through, wanted, strict=True))
         reorgs, last_reorg = tx.execute(
@@ -206,13 +214,14 @@ def chain_status(
             head=max([*(header.number for header in known[-1:]), head or 0]) or head,
             finalized=None if finalized < 0 else finalized,
             covered_to=min(through) if through and begun else None,
-            proven_to=None,
+            proven_to=standing[-1].last if standing else None,
+            proven_from=standing[-1].first if standing else None,
             entries=Journal(tx, chain_id).head(),
             logs=int(logs),
             reorgs=reorgs,
             last_reorg=None if last_reorg is None else last_reorg // 1_000_000,
             last_sync_at=None if last_sync is None else last_sync / 1e6,
-            error=error,
+            error=error or _disproved(disproofs),
             gaps=[
                 FailedStatus(
                     item.range.first,
@@ -235,6 +244,17 @@ def chain_status(
                 if kind.topic0 not in declared[kind.address][1]
             ],
         )
+
+
+def _disproved(found: list[Disproof]) -> str | None:
+    """What the newest proof says against the journal, if anything."""
+    wrong = [item for item in found if item.kind == "wrong"]
+    if not wrong:
+        return None
+    return (
+        f"{len(wrong):,} blocks are not what the chain committed to, the first is {wrong[0].number}: "
+        f"{wrong[0].reason} Run `chainfold verify events --repair`."
+    )
 
 
 def projection_status(store: Store, own: Projection, *, head: int | None) -> ProjectionStatus:

@@ -30,7 +30,7 @@ from projections.fold import Projection
 from projections.projectors import Projector
 from projections.routes import Route, bind
 from projections.service import config as settings
-from projections.service.stages import FoldStage, IngestStage, PublishStage
+from projections.service.stages import FoldStage, IngestStage, ProveStage, PublishStage
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
 
@@ -140,6 +140,22 @@ class Plan:
                     )
                 )
         return stages
+
+    def prove(self, *, contract: str | None = None, background: bool = False) -> list[ProveStage]:
+        """One prover per chain; in the `background` only where that is configured, else also on the chain of
+        this contract alone."""
+        only = None if contract is None else self.contract(contract).chain
+        return [
+            ProveStage(
+                self.store,
+                self.source(name),
+                chain=name,
+                chain_id=chain.chain_id,
+                watches=watches,
+            )
+            for name, chain in self.config.chains.items()
+            if (watches := self.watches(name)) and only in (None, name) and (chain.prove or not background)
+        ]
 
     def source(self, name: str) -> RpcSource | FailoverSource:
         """The endpoints of a chain: the first while it is well, else the next."""

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
 
 import pytest
 
 from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
-from tests.end_to_end.site import Site, Workshop, register
+from eventstore.sources.simulated_node import Faults, SimulatedNode
+from tests.end_to_end.site import (
+    Command,
+    Site,
+    Workshop,
+    bare,
+    expected,
+    in_sql,
+    register,
+    registrations,
+)
 
 
 @pytest.fixture
@@ -46,3 +60,69 @@ def test_one_byte_that_was_changed_is_named_by_its_entry(synced: Site) -> None:
 def test_a_check_that_there_is_not_is_wrong_use(synced: Site) -> None:
     done = synced.run("verify", "everything")
     assert (done.code, done.complaint.split(" Known are ")[0]) == (2, "everything is no check.")
+
+
+@pytest.fixture
+def lying(workshop: Workshop, tmp_path: Path) -> Iterator[tuple[Site, SimulatedNode]]:
+    """A site over a chain that commits to its logs, whose node kept one registration back."""
+    chain = SimulatedChain(sealed=True)
+    for number in range(40):
+        chain.mine(logs=registrations(Random(number), 4, users=2_000))
+    chain.finalize(36)
+    with SimulatedNode(chain, faults=Faults(withheld={(17, 2)}, receipts_honest=True)) as node:
+        site = Site(workshop, tmp_path / "here", rpc=node.url)
+        assert site.run("sync").code == 0
+        yield site, node
+
+
+def test_a_log_that_a_node_kept_back_is_proved_missing_and_repaired(
+    lying: tuple[Site, SimulatedNode],
+) -> None:
+    site, node = lying
+    assert bare(in_sql(site)) != expected(node.chain)
+    done = site.run("verify", "events", "--json")
+    assert done.code == 3, done.err
+    [check] = done.json()["checks"]
+    assert check["differences"] == [{"what": "block 17", "detail": "log 2 is missing"}]
+    assert check["checked"] == 36
+    status = site.run("status", "--json").json()["chains"]["main"]
+    assert (status["proven_from"], status["proven_to"]) == (18, 36)
+    assert "1 blocks are not what the chain committed to, the first is 17" in status["error"]
+
+    done = site.run("verify", "events", "--repair", "--json")  # the node's receipts are honest
+    assert done.code == 0, done.err
+    [check] = done.json()["checks"]
+    assert (check["ok"], check["found"], check["repaired"]) == (True, 1, 1)
+    node.faults.withheld = set()
+    assert site.run("sync").code == 0
+    assert bare(in_sql(site)) == expected(node.chain)
+    status = site.run("status", "--json").json()["chains"]["main"]
+    assert (status["proven_from"], status["proven_to"], status["error"]) == (0, 36, None)
+    assert site.run("verify", "events").out == "events main: ok, 37 looked at\n"
+
+
+def test_a_running_service_proves_in_the_background_and_repairs_when_asked(
+    lying: tuple[Site, SimulatedNode],
+) -> None:
+    site, node = lying
+    site.set("chains.main.prove", True)
+    service = site.start("run")
+    until(lambda: "wrong" in service.complaints, "the service has proved a block wrong", service)
+    assert "block=17" in service.complaints
+    node.faults.withheld = set()
+    done = site.run("verify", "events", "--repair", "--json")  # whoever proves is asked, and whoever ingests
+    assert done.code == 0, done.err
+    assert [check["repaired"] for check in done.json()["checks"]] == [1]
+    service.signal(signal.SIGTERM)
+    assert service.end().code == 0
+    assert site.run("sync").code == 0
+    assert site.run("verify", "events").code == 0
+    assert bare(in_sql(site)) == expected(node.chain)
+
+
+def until(condition: Callable[[], bool], what: str, service: Command) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert service.runs, service.end()
+        assert time.monotonic() < deadline, f"in vain: {what}\n{service.complaints}"
+        time.sleep(0.05)

@@ -118,8 +118,7 @@ def test_a_header_that_cannot_be_is_refused(wrong: object) -> None:
 
 def test_receipts_give_their_logs_in_order() -> None:
     said = [{"logs": [LOG]}, {"logs": []}, {"logs": [LOG | {"logIndex": "0x4"}]}]
-    found = jsonrpc.receipts(raw(said))
-    assert found is not None
+    found = [jsonrpc.receipt(item) for item in jsonrpc.listed(raw(said)) or ()]
     assert [[log.log_index for log in receipt.logs] for receipt in found] == [[3], [], [4]]
 
 
@@ -129,8 +128,14 @@ def test_a_receipt_says_whose_it_is() -> None:
 
 
 def test_no_receipts_are_none() -> None:
-    assert jsonrpc.receipts(raw(None)) is None
-    assert jsonrpc.receipt(raw(None)) is None
+    assert jsonrpc.listed(raw(None)) is None
+
+
+def test_an_object_is_read_with_all_its_fields() -> None:
+    assert jsonrpc.fields(raw({"a": "0x1", "b": None})) == {"a": "0x1", "b": None}
+    assert jsonrpc.fields(raw(None)) is None
+    with pytest.raises(AnswerRefused):
+        jsonrpc.fields(raw([1]))
 
 
 @pytest.mark.parametrize("wrong", [{}, {"logs": None}, {"logs": [], "transactionHash": "0x00"}, "a receipt"])
@@ -138,7 +143,7 @@ def test_a_receipt_that_cannot_be_is_refused(wrong: object) -> None:
     with pytest.raises(AnswerRefused):
         jsonrpc.receipt(raw(wrong))
     with pytest.raises(AnswerRefused):
-        jsonrpc.receipts(raw([wrong]))
+        jsonrpc.listed(raw(wrong))
 
 
 def test_a_block_names_its_transactions() -> None:

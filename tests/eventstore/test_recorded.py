@@ -14,6 +14,8 @@ from eventstore.answer import check
 from eventstore.ingest import Ingestor
 from eventstore.journal import Journal
 from eventstore.lease import Lease
+from eventstore.proof.prover import Prover
+from eventstore.proof.standing import proven
 from eventstore.records import BlockRange, Filter, Log, Query, Watch
 from eventstore.sources.recorded import recorded
 from eventstore.sources.rpc import RpcSource
@@ -153,3 +155,22 @@ def test_blocks_that_are_no_chain_are_refused() -> None:
         recorded(LINES[1:], chain_id=CHAIN)
     with pytest.raises(ValueError, match="block 2 does not stand on block 0 0x44fd89"):
         recorded([LINES[0], LINES[2]], chain_id=CHAIN)
+
+
+def test_the_whole_chain_proves_by_header_hash_bloom_and_receipts_root(
+    store: Store, node: SimulatedNode, chain: SimulatedChain
+) -> None:
+    """383 logs and 55 blocks; one log that is left out is named."""
+    chain.finalize(HEAD)
+    ingested(store, node)
+    watches = [Watch(Filter(address)) for address in ADDRESSES]
+    source = RpcSource(node.url)
+    lease = Lease(store, f"prove:{CHAIN}", owner="test||1|b").acquire()
+    prover = Prover(store, source, lease, chain="conformance", chain_id=CHAIN, watches=watches)
+    done = prover.step()
+    assert (done.proven, done.failed, prover.step().idle) == (len(RECORDED), (), True)
+    assert done.by_receipts >= len({log["blockNumber"] for log in LOGS})
+    prover.close()
+    source.close()
+    with store.read() as tx:
+        assert proven(tx, CHAIN, watches) == [BlockRange(0, HEAD)]

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "e0004"
-down_revision = "e0002"
+down_revision = "e0003"
 branch_labels = None
 depends_on = None
 

@@ -14,13 +14,15 @@ from rich.progress import TaskID
 
 from eventstore.branch import Ingested
 from eventstore.errors import ChainfoldError
+from eventstore.proof.ledger import Disproof
+from eventstore.proof.prover import Proved
 from eventstore.records import BlockRange
 from eventstore.request import Requests
 from projections.generation import Promoted
 from projections.publisher import Published
 from projections.runner import Folded
 from projections.service.cli.bars import QUIET, bars, logger, span
-from projections.service.loops import Failed, Observer, Stepped
+from projections.service.loops import Failed, Observer, Record, Stepped
 
 STANDING = {
     "outdated": "was built by other code or configuration and stands still; run",
@@ -39,7 +41,7 @@ class Summary:
         self.halted: list[str] = []
         self.started = time.monotonic()
 
-    def add(self, stage: str, record: Ingested | Folded | Published) -> None:
+    def add(self, stage: str, record: Record) -> None:
         match record:
             case Ingested():
                 self.appended += record.appended
@@ -63,6 +65,8 @@ class Summary:
             case Published():
                 self.sent += record.sent
                 self.written += record.written
+            case Proved():
+                self.notes += [f"{stage}: {_failed(item)}" for item in record.failed]
 
     def record(self) -> dict[str, int | list[str]]:
         """The same as values, for `--json`."""
@@ -103,8 +107,8 @@ class Course:
         self._first: int | None = None
         self._events = 0
 
-    def at(self, record: Ingested | Folded | Published, now: float) -> Position:
-        """Where it is after `record`: blocks of an ingester, events of a fold, revisions of a publisher."""
+    def at(self, record: Record, now: float) -> Position:
+        """Where it is after `record`: blocks of an ingester or prover, events of a fold, revisions sent."""
         match record:
             case Ingested():
                 first = record.fetched.first if record.fetched else record.head
@@ -115,6 +119,9 @@ class Course:
             case Published():
                 first = done = record.revision
                 of = record.revision + record.lag
+            case Proved():
+                self._events += len(record.blocks) if record.blocks else 0
+                first, done, of = 0, self._events, self._events + record.left
         self._first = first if self._first is None else self._first
         rate = max(0, done - self._first) / max(now - self._since, 1e-9)
         return Position(done, of, rate, (of - done) / rate if rate else None)
@@ -217,6 +224,11 @@ def _promotion(projection: str, done: Promoted) -> str:
     return f"{projection}: {swap}; {done.differing:,} documents differ"
 
 
+def _failed(item: Disproof) -> str:
+    """A block that was not proven, as a sentence."""
+    return f"block {item.number:,} is {item.kind}: {item.reason}"
+
+
 def _warn(log: Any, event: Failed) -> None:
     """The error, and in how many seconds it is tried again."""
     if event.pause is None:
@@ -277,5 +289,12 @@ def logged() -> Observer:
                 )
             case Published() if record.sent:
                 log.info("published", stage=event.stage, revision=record.revision, written=record.written)
+            case Proved(blocks=BlockRange(first, last)):
+                log.info("proved", stage=event.stage, first=first, last=last, by_receipts=record.by_receipts)
+                for item in record.failed:
+                    log.error(item.kind, stage=event.stage, block=item.number, reason=item.reason)
+            case Proved(reason=str()) if states.get(event.stage) != record.reason:
+                states[event.stage] = record.reason or ""
+                log.warning("unproven", stage=event.stage, reason=record.reason)
 
     return observe

@@ -21,7 +21,7 @@ from projections.service.cli.progress import logged
 from projections.service.recorded import recorded
 from projections.service.wiring import Plan, planned
 
-STAGES = ("ingest", "project", "publish")
+STAGES = ("ingest", "project", "publish", "prove")
 GRACE = 5.0
 """Seconds that a service which is told to stop gives its steps to end; supervisors kill after ten."""
 
@@ -30,7 +30,7 @@ GRACE = 5.0
 def run(
     *,
     only: Annotated[
-        str, typer.Option(help="Stages to run here, of ingest,project,publish; default all.")
+        str, typer.Option(help="Stages to run here, of ingest,project,publish,prove; default all.")
     ] = ",".join(STAGES),
 ) -> None:
     """The service: follow the chain until told to stop.
@@ -73,7 +73,11 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
         for worker in upstream:
             for listener in downstream:
                 worker.feeds(listener)
-    workers = [*third, *second, *first]
+    beside = [
+        loops.Worker(stage, requests, observe, stop, poll=max(polls[stage.chain], slowest))
+        for stage in (plan.prove(background=True) if "prove" in wanted else [])
+    ]
+    workers = [*third, *second, *first, *beside]
     for thread in (watch, *workers):
         thread.start()
     heads = plan.heads({stage.chain: worker.wake for stage, worker in zip(ingest, first, strict=True)})

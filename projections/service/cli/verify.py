@@ -7,12 +7,15 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from eventstore.records import BlockRange
 from eventstore.run import Outcome
 from eventstore.verdict import Check
+from projections.errors import ConfigurationError
 from projections.service import verification
 from projections.service.cli.app import Json, app, configuration, out, print_json
 from projections.service.cli.bars import counted
 from projections.service.cli.pipeline import recorded
+from projections.service.cli.progress import following
 from projections.service.wiring import planned
 
 DIFFERS = 3
@@ -26,16 +29,26 @@ def verify(
     ] = None,
     *,
     projection: Annotated[str | None, typer.Option(help="Only this projection.")] = None,
+    contract: Annotated[str | None, typer.Option(help="Events of this contract only.")] = None,
+    from_block: Annotated[int | None, typer.Option(min=0, help="Events from this block on.")] = None,
+    to_block: Annotated[int | None, typer.Option(min=0, help="Events up to this block.")] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Put right what differs, and look again.")] = False,
     as_json: Json = False,
 ) -> None:
     """Compare what is stored with what it was made from, and name what differs.
 
-    The exit code is 3 where something does.
+    The exit code is 3 where something does, and stays so.
     """
-    wanted = verification.Wanted(projection=projection)
+    if from_block is not None and to_block is not None and from_block > to_block:
+        raise ConfigurationError(f"--from-block {from_block} is above --to-block {to_block}.")
+    blocks = None
+    if from_block is not None or to_block is not None:
+        blocks = BlockRange(from_block or 0, 2**62 if to_block is None else to_block)
+    shown = verification.Shown(counted=counted, following=following)
+    wanted = verification.Wanted(projection=projection, contract=contract, blocks=blocks, repair=repair)
     said = [*(names or []), *([] if projection is None else [f"--projection {projection}"])]
     with planned(configuration()) as plan, recorded(plan.store, " ".join(["verify", *said])) as note:
-        found = verification.verify(plan, names or [], wanted, counted)
+        found = verification.verify(plan, names or [], wanted, shown)
         whole = all(check.ok for check in found)
         note("; ".join(_line(check) for check in found), Outcome.DONE if whole else Outcome.DIFFERS)
     if as_json:
