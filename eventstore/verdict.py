@@ -20,7 +20,7 @@ class Check(Struct, frozen=True):
 
     `checked` counts what was compared; `found` all differences, of which `differences` are the first;
     `repaired` how many of them were mended and then seen to be right. `note` is for people: what was
-    not looked at, or what to do.
+    not looked at, or what to do. `error` says why the check could not be made, or not to its end.
     """
 
     name: str
@@ -29,11 +29,17 @@ class Check(Struct, frozen=True):
     differences: list[Difference]
     repaired: int = 0
     note: str = ""
+    error: str = ""
+
+    @property
+    def differs(self) -> bool:
+        """Something is not as it must be, and stays so."""
+        return self.found > self.repaired
 
     @property
     def ok(self) -> bool:
-        """Nothing differs, or no longer."""
-        return self.found == self.repaired
+        """All was looked at, and nothing differs, or no longer."""
+        return not self.differs and not self.error
 
 
 class Findings:

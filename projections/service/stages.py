@@ -13,7 +13,7 @@ import msgspec
 
 from eventstore.branch import Follow, Ingested
 from eventstore.calls import add_calls
-from eventstore.errors import SourceError, StoreError, StoreUnavailable, WrongChain
+from eventstore.errors import BlockUnknown, SourceError, StoreError, StoreUnavailable, WrongChain
 from eventstore.estimate import Estimate, estimate
 from eventstore.ingest import Ingestor
 from eventstore.lease import Lease
@@ -224,9 +224,11 @@ class ProveStage:
             while not (record := persist(self, prover.step, _silent)).idle:
                 done += len(record.blocks or ())
                 self._requests.advance(request, done=done, total=done + record.left, detail="")
-            return record.reason or ""
+        except BlockUnknown as error:  # no node has what a proof takes
+            return str(error)
         finally:
             prover.close()
+        return record.reason or ""
 
     def close(self) -> None:
         self._prover.close()

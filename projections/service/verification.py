@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import text
 
+from eventstore.errors import ChainfoldError
 from eventstore.integrity import check_journal
 from eventstore.proof.ledger import Disproof, Ledger
 from eventstore.proof.standing import proven
@@ -140,16 +141,23 @@ CHECKS: dict[str, Callable[[Plan, Wanted, Shown], list[Check]]] = {"events": eve
 
 
 def verify(plan: Plan, names: Iterable[str], wanted: Wanted, shown: Shown) -> list[Check]:
-    """Runs the checks of these names, all where none is named. Raises `ConfigurationError` for others."""
+    """Runs the checks of these names, all where none is named; one that fails holds up no other.
+
+    Raises `ConfigurationError` for a name that is none.
+    """
     chosen = list(names)
     for name in chosen:
         if name not in CHECKS:
             raise ConfigurationError(f"{name} is no check.", hint=f"Known are {', '.join(CHECKS)}.")
     if wanted.projection is not None:
         plan.named(wanted.projection)
-    return [
-        check
-        for name, run in CHECKS.items()
-        if not chosen or name in chosen
-        for check in run(plan, wanted, shown)
-    ]
+    found: list[Check] = []
+    for name, run in CHECKS.items():
+        if not chosen or name in chosen:
+            try:
+                found += run(plan, wanted, shown)
+            except ConfigurationError:
+                raise
+            except ChainfoldError as error:
+                found.append(Check(name, 0, 0, [], error=str(error)))
+    return found

@@ -57,6 +57,16 @@ def test_one_byte_that_was_changed_is_named_by_its_entry(synced: Site) -> None:
     assert "chainfold sync --force" in done.out
 
 
+def test_a_check_that_cannot_be_made_holds_up_no_other(synced: Site) -> None:
+    """The node is gone: the journal is looked at all the same, and the exit code says that not all was."""
+    done = synced.run("verify", "--json")
+    assert done.code == 1, done.err
+    checks = {check["name"]: check for check in done.json()["checks"]}
+    assert checks["journal main"]["ok"]
+    assert "cannot be reached" in checks["events"]["error"], checks["events"]
+    assert not checks["events"]["ok"]
+
+
 def test_a_check_that_there_is_not_is_wrong_use(synced: Site) -> None:
     done = synced.run("verify", "everything")
     assert (done.code, done.complaint.split(" Known are ")[0]) == (2, "everything is no check.")

@@ -18,9 +18,6 @@ from projections.service.cli.pipeline import recorded
 from projections.service.cli.progress import following
 from projections.service.wiring import planned
 
-DIFFERS = 3
-"""The exit code where something differs, and stays so."""
-
 
 @app.command()
 def verify(
@@ -37,7 +34,7 @@ def verify(
 ) -> None:
     """Compare what is stored with what it was made from, and name what differs.
 
-    The exit code is 3 where something does, and stays so.
+    The exit code is 3 where something does, and stays so; 1 where something could not be looked at.
     """
     if from_block is not None and to_block is not None and from_block > to_block:
         raise ConfigurationError(f"--from-block {from_block} is above --to-block {to_block}.")
@@ -49,14 +46,16 @@ def verify(
     said = [*(names or []), *([] if projection is None else [f"--projection {projection}"])]
     with planned(configuration()) as plan, recorded(plan.store, " ".join(["verify", *said])) as note:
         found = verification.verify(plan, names or [], wanted, shown)
-        whole = all(check.ok for check in found)
-        note("; ".join(_line(check) for check in found), Outcome.DONE if whole else Outcome.DIFFERS)
+        outcome = Outcome.DONE if all(check.ok for check in found) else Outcome.FAILED
+        if any(check.differs for check in found):
+            outcome = Outcome.DIFFERS
+        note("; ".join(_line(check) for check in found), outcome)
     if as_json:
-        print_json({"ok": whole, "checks": [_record(check) for check in found]})
+        print_json({"ok": outcome is Outcome.DONE, "checks": [_record(check) for check in found]})
     else:
         _show(found)
-    if not whole:
-        raise typer.Exit(DIFFERS)
+    if outcome is not Outcome.DONE:
+        raise typer.Exit(int(outcome))
 
 
 def _show(found: list[Check]) -> None:
@@ -72,6 +71,8 @@ def _show(found: list[Check]) -> None:
 
 def _line(check: Check) -> str:
     """One check in a line: `journal main: ok, 12,345 looked at`."""
+    if check.error:
+        return f"{check.name}: could not be checked: {check.error}"
     said = "ok" if not check.found else f"{check.found:,} {'differ' if check.found > 1 else 'differs'}"
     mended = f", {check.repaired:,} repaired" if check.repaired else ""
     return f"{check.name}: {said}{mended}, {check.checked:,} looked at"
