@@ -24,8 +24,7 @@ from eventstore.secret import public
 from eventstore.store import Store
 from eventstore.tail import genesis_of
 from eventstore.witness import Witness
-from projections.decoding import Decoder, presented
-from projections.errors import ConfigurationError, DecodingError, ProjectorError
+from projections.errors import ConfigurationError, ProjectorError
 from projections.fold import Projection
 from projections.projectors import Projector
 from projections.routes import Route, bind
@@ -80,24 +79,6 @@ class Plan:
         """The name of the chain that a projection reads."""
         wanted = self.projections[projection].chain_id
         return next(name for name, chain in self.config.chains.items() if chain.chain_id == wanted)
-
-    def decoded(self, chain: str, log: Log) -> tuple[str | None, dict[str, Any]]:
-        """The name and arguments of a log by the contracts' declarations; (None, {}) where none fits."""
-        for contract in self.config.contracts.values():
-            if contract.chain != chain or log.address not in contract.addresses:
-                continue
-            for event in contract.events:
-                if not log.topics or event.topic0 != log.topics[0]:
-                    continue
-                try:
-                    values = Decoder(event)(log.topics, log.data)
-                except DecodingError:
-                    continue  # declared, but not of this shape: shown raw
-                return event.name, {
-                    item.name: presented(value, item.type)
-                    for item, value in zip(event.parameters, values, strict=True)
-                }
-        return None, {}
 
     def named(self, projection: str) -> Projection:
         """The projection of that name; `ConfigurationError` where there is none."""

@@ -16,6 +16,7 @@ from projections.service.cli import (  # noqa: F401 - each adds to `app`
     backup,
     change,
     demo,
+    events,
     look,
     pipeline,
     runs,

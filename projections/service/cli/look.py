@@ -1,4 +1,4 @@
-"""The commands that only look: status, show, stats, events."""
+"""The commands that only look: status, show, stats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import msgspec
 import typer
 
 from eventstore.errors import ChainfoldError
-from eventstore.journal import Recorded
 from projections.errors import ConfigurationError
 from projections.replay import Replay, Touch, undone
 from projections.service import views
@@ -199,102 +198,8 @@ def stats(
     out().print(table("", columns, rows))
 
 
-@app.command()
-def events(
-    *,
-    address: Annotated[str | None, typer.Option(help="Of this contract.")] = None,
-    user: Annotated[str | None, typer.Option(help="That name this address as an indexed parameter.")] = None,
-    tx: Annotated[str | None, typer.Option(help="Of this transaction.")] = None,
-    from_block: Annotated[int, typer.Option(min=0)] = 0,
-    to_block: Annotated[int | None, typer.Option(min=0)] = None,
-    orphaned: Annotated[bool, typer.Option("--orphaned", help="Those that left the chain.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="Canonical and orphaned ones.")] = False,
-    limit: Annotated[int, typer.Option(min=1)] = 1000,
-    as_json: Json = False,
-) -> None:
-    """The raw history, as it was learned.
-
-    Nothing is ever removed from it: what left the chain is shown by --orphaned or --all.
-    """
-    which = None if every else orphaned
-    found: list[dict[str, Any]] = []
-    with planned(configuration()) as plan:
-        for name, chain in plan.config.chains.items():
-            with plan.store.read() as snapshot:
-                rows = views.history(
-                    snapshot,
-                    chain.chain_id,
-                    first=from_block,
-                    last=to_block,
-                    address=_hex(address, 20, "--address"),
-                    topic=_topic(user),
-                    tx_hash=_hex(tx, 32, "--tx"),
-                    orphaned=which,
-                    limit=limit,
-                )
-            found.extend(_event(plan, name, row) for row in rows)
-    if as_json:
-        print_json(found)
-        return
-    columns = ["block", "index", "event", "transaction", "entry", "orphaned by"]
-    rows_shown = [
-        [
-            item["block"],
-            item["log_index"],
-            _said(item),
-            item["tx_hash"][:18] + "...",
-            item["entry"],
-            item["orphaned_by"],
-        ]
-        for item in found
-    ]
-    out().print(table("", columns, rows_shown))
-    if len(found) >= limit:
-        out().print(f"The first {limit:,}; see more with --limit or --from-block.")
-
-
-def _event(plan: Plan, chain: str, row: Recorded) -> dict[str, Any]:
-    log = row.log
-    name, args = plan.decoded(chain, log)
-    return {
-        "chain": chain,
-        "block": log.block_number,
-        "log_index": log.log_index,
-        "block_hash": "0x" + log.block_hash.hex(),
-        "timestamp": row.timestamp,
-        "address": "0x" + log.address.hex(),
-        "event": name,
-        "args": args,
-        "topics": ["0x" + topic.hex() for topic in log.topics],
-        "data": "0x" + log.data.hex(),
-        "tx_hash": "0x" + log.tx_hash.hex(),
-        "tx_index": log.tx_index,
-        "entry": row.entry,
-        "orphaned_by": row.orphaned_by,
-    }
-
-
-def _said(item: dict[str, Any]) -> str:
-    if item["event"] is None:
-        return item["topics"][0] if item["topics"] else "(no topics)"
-    return f"{item['event']}({', '.join(f'{name}={value}' for name, value in item['args'].items())})"
-
-
 def _key(text: str) -> str:
     return text.lower() if re.fullmatch(r"0[xX][0-9a-fA-F]{40}", text) else text
-
-
-def _hex(text: str | None, width: int, option: str) -> bytes | None:
-    if text is None:
-        return None
-    if not re.fullmatch(rf"0[xX][0-9a-fA-F]{{{2 * width}}}", text):
-        raise ConfigurationError(f"{option} {text} is not 0x and {2 * width} hexadecimal digits.")
-    return bytes.fromhex(text[2:])
-
-
-def _topic(user: str | None) -> bytes | None:
-    address = _hex(user, 20, "--user")
-    return None if address is None else bytes(12) + address
 
 
 def _when(seconds: float | None) -> str | None:

@@ -1,0 +1,134 @@
+"""What was ever learned of a chain, and when: the journal as an auditor asks it.
+
+Law: the answer as of entry N is what it was when N was the newest entry: later entries are not seen, and what
+they orphaned stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Connection, bindparam, text
+
+from eventstore.journal import Journal
+from eventstore.records import Filter, Log
+
+PAGE = 1_000
+"""Logs that are read together."""
+
+FEW = 20_000
+"""Up to so many logs of the kinds asked for, the index on kinds is the shorter way."""
+
+_NEVER = 2**62
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """Which logs: in blocks `first` to `last` (None: to the end), of any of `filters` (None: of all),
+    of one transaction, naming an address (20 bytes, as a parameter, in a topic or in the data).
+
+    `orphaned` False asks for the canonical ones, True for those that left the chain, None for both; `as_of`
+    for how that stood at an entry of the journal.
+    """
+
+    first: int = 0
+    last: int | None = None
+    filters: tuple[Filter, ...] | None = None
+    names: bytes | None = None
+    tx_hash: bytes | None = None
+    orphaned: bool | None = False
+    as_of: int | None = None
+
+
+class Learned(Struct, frozen=True, gc=False):
+    """A log, the entry that appended it, and the one that orphaned it, if any did as far as was asked.
+
+    `timestamp` is its block's, in seconds; `recorded_at` and `orphaned_at` are when these entries were
+    made, in microseconds since 1970.
+    """
+
+    log: Log
+    timestamp: int
+    entry: int
+    recorded_at: int
+    orphaned_by: int | None
+    orphaned_at: int | None
+
+
+def ask(tx: Connection, chain_id: int, question: Question, *, page: int = PAGE) -> Iterator[Learned]:
+    """The answer, ascending by (block, index, entry), in the memory of one page, within this snapshot."""
+    kinds = None
+    if question.filters is not None:
+        kinds = sorted(Journal(tx, chain_id).kinds(question.filters))
+        if not kinds:
+            return
+    values = {
+        "chain": chain_id,
+        "block": question.first,
+        "index": -1,
+        "entry": 0,
+        "last": _NEVER if question.last is None else question.last,
+        "as_of": _NEVER if question.as_of is None else question.as_of,
+        "kinds": kinds,
+        "word": None if question.names is None else bytes(12) + question.names,
+        "tx_hash": question.tx_hash,
+        "page": page,
+    }
+    few = kinds is not None and _are_few(tx, values)
+    query = text(_query(tx, question, kinds=kinds is not None, few=few))
+    if kinds is not None:
+        query = query.bindparams(bindparam("kinds", expanding=True))
+    while True:
+        rows = tx.execute(query, values).all()
+        for row in rows:
+            yield _learned(row)
+        if len(rows) < page:
+            return
+        values |= {"block": rows[-1][0], "index": rows[-1][1], "entry": rows[-1][2]}
+
+
+def _are_few(tx: Connection, values: dict[str, Any]) -> bool:
+    query = text(
+        "SELECT count(*) FROM (SELECT 1 FROM logs WHERE chain_id = :chain AND kind IN :kinds "
+        "AND block_number BETWEEN :block AND :last LIMIT :few) found"
+    )
+    asked = query.bindparams(bindparam("kinds", expanding=True))
+    return int(tx.execute(asked, values | {"few": FEW}).scalar_one()) < FEW
+
+
+def _query(tx: Connection, question: Question, *, kinds: bool, few: bool) -> str:
+    """One page after (block, index, entry)."""
+    conditions = [
+        "l.chain_id = :chain",
+        "l.block_number BETWEEN :block AND :last",
+        "(l.block_number, l.log_index, l.entry) > (:block, :index, :entry)",
+        "l.entry <= :as_of",
+    ]
+    if kinds:  # "+ 0" keeps the planner from the index: see `Journal.read`
+        conditions.append(f"l.kind{'' if few else ' + 0'} IN :kinds")
+    if question.names is not None:
+        inside = "instr(l.data, :word)" if tx.dialect.name == "sqlite" else "position(:word IN l.data)"
+        conditions.append(f"(l.topic1 = :word OR l.topic2 = :word OR l.topic3 = :word OR {inside} > 0)")
+    if question.tx_hash is not None:
+        conditions.append("l.tx_hash = :tx_hash")
+    if question.orphaned is False:
+        conditions.append("o.orphaned_by IS NULL")
+    return (
+        "SELECT l.block_number, l.log_index, l.entry, k.address, k.topic0, l.topic1, l.topic2, l.topic3, "
+        "l.data, l.tx_hash, l.tx_index, b.hash, b.timestamp, e.recorded_at, o.orphaned_by, g.recorded_at "
+        "FROM logs l JOIN log_kinds k ON k.kind = l.kind "
+        "JOIN blocks b ON b.chain_id = l.chain_id AND b.number = l.block_number AND b.entry = l.entry "
+        "JOIN entries e ON e.chain_id = l.chain_id AND e.entry = l.entry "
+        f"{'' if question.orphaned else 'LEFT '}JOIN orphans o ON o.chain_id = l.chain_id "
+        "AND o.block_number = l.block_number AND o.entry = l.entry AND o.orphaned_by <= :as_of "
+        "LEFT JOIN entries g ON g.chain_id = l.chain_id AND g.entry = o.orphaned_by "
+        f"WHERE {' AND '.join(conditions)} "
+        "ORDER BY l.block_number, l.log_index, l.entry LIMIT :page"
+    )
+
+
+def _learned(row: Any) -> Learned:
+    topics = tuple(topic for topic in row[4:8] if topic)
+    log = Log(row[0], row[1], row[3], topics, row[8], row[9], row[10], row[11])
+    return Learned(log, row[12], row[2], row[13], row[14], row[15])

@@ -1,0 +1,256 @@
+"""The command that shows raw history: what was learned, when, and what was made of it later."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Annotated, Any, Literal
+
+import msgspec
+import typer
+from msgspec.structs import replace
+
+from eventstore.history import PAGE, Learned, Question, ask
+from eventstore.journal import Journal
+from eventstore.records import Filter
+from projections.errors import ConfigurationError
+from projections.service.cli.app import Json, app, configuration, note, out, table
+from projections.service.declared import Declared, unknown_event
+from projections.service.wiring import Plan, planned
+
+Format = Literal["table", "json", "jsonl", "csv"]
+SHOWN = 1_000
+"""Rows of a table, where no limit was named."""
+
+COLUMNS = (
+    "chain",
+    "block",
+    "log_index",
+    "block_hash",
+    "timestamp",
+    "address",
+    "event",
+    "args",
+    "topics",
+    "data",
+    "tx_hash",
+    "tx_index",
+    "entry",
+    "recorded_at",
+    "orphaned_by",
+    "orphaned_at",
+)
+
+
+@app.command()
+def events(
+    *,
+    address: Annotated[str | None, typer.Option(help="Of the contract at this address.")] = None,
+    contract: Annotated[str | None, typer.Option(help="Of this contract of the configuration.")] = None,
+    event: Annotated[str | None, typer.Option(help="Of the declared events of this name.")] = None,
+    user: Annotated[str | None, typer.Option(help="That name this address in a parameter.")] = None,
+    tx: Annotated[str | None, typer.Option(help="Of this transaction.")] = None,
+    on_chain: Annotated[
+        str | None, typer.Option("--chain", help="Of this chain of the configuration.")
+    ] = None,
+    from_block: Annotated[int, typer.Option(min=0)] = 0,
+    to_block: Annotated[int | None, typer.Option(min=0)] = None,
+    canonical: Annotated[bool, typer.Option("--canonical", help="Those on the chain; the default.")] = False,
+    orphaned: Annotated[bool, typer.Option("--orphaned", help="Those that left the chain.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Canonical and orphaned ones.")] = False,
+    as_of: Annotated[
+        int | None, typer.Option(min=0, help="As it was known at this entry of the journal.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help=f"At most so many; of a table {SHOWN:,}, else all.")
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="jsonl is one JSON document a line.")] = "table",
+    as_json: Json = False,
+) -> None:
+    """The raw history, as it was learned: decoded where the event is declared.
+
+    Nothing is ever removed from it: what left the chain is shown by --orphaned or --all, and what was known
+    at any entry of the journal by --as-of.
+    """
+    if canonical + orphaned + every > 1:
+        raise ConfigurationError("--canonical, --orphaned and --all exclude each other.")
+    if to_block is not None and to_block < from_block:
+        raise ConfigurationError(f"--from-block {from_block} is above --to-block {to_block}.")
+    chosen = "json" if as_json else form
+    most = SHOWN if limit is None and chosen == "table" else limit
+    asked = Question(
+        first=from_block,
+        last=to_block,
+        names=_hex(user, 20, "--user"),
+        tx_hash=_hex(tx, 32, "--tx"),
+        orphaned=None if every else orphaned,
+        as_of=as_of,
+    )
+    with planned(configuration()) as plan:
+        chains = _chains(plan, on_chain, contract, as_of)
+        narrowed = _narrowed(plan, chains, contract, _hex(address, 20, "--address"), event)
+        with closing(_told(plan, asked, narrowed)) as found:
+            _WRITERS[chosen](islice(found, most))
+            if most is not None and next(found, None) is not None:
+                note(f"The first {most:,}; see more with --limit or --from-block.")
+
+
+# --- what is asked for ---
+
+
+def _chains(plan: Plan, named: str | None, contract: str | None, as_of: int | None) -> list[str]:
+    """The names of the chains to look at."""
+    known = plan.config.chains
+    if named is not None and named not in known:
+        raise ConfigurationError(f"There is no chain {named}.", hint=f"Known are: {', '.join(known)}.")
+    if contract is not None:
+        of = plan.contract(contract).chain
+        if named not in (None, of):
+            raise ConfigurationError(f"The contract {contract} is on the chain {of}, not on {named}.")
+        named = of
+    chains = list(known) if named is None else [named]
+    if as_of is None:
+        return chains
+    if len(chains) > 1:
+        raise ConfigurationError(
+            "Every chain has a journal with entries of its own.", hint="Name one with --chain."
+        )
+    with plan.store.read() as tx:
+        head = Journal(tx, known[chains[0]].chain_id).head()
+    if as_of > head:
+        raise ConfigurationError(f"The journal of {chains[0]} ends at entry {head:,}, before {as_of:,}.")
+    return chains
+
+
+def _narrowed(
+    plan: Plan, chains: list[str], contract: str | None, address: bytes | None, event: str | None
+) -> dict[str, tuple[Filter, ...] | None]:
+    """By chain which contracts and events; None: whatever was ever learned."""
+    declared = {name: Declared(plan.config, name, contract=contract) for name in chains}
+    if contract is None and event is None:
+        only = None if address is None else (Filter(address),)
+        return dict.fromkeys(chains, only)
+    found = {name: item.filters(event=event) for name, item in declared.items()}
+    if event is not None and not any(found.values()):
+        raise unknown_event(event, list(declared.values()))
+    return {
+        name: tuple(item for item in filters if address in (None, item.address))
+        for name, filters in found.items()
+    }
+
+
+def _hex(text: str | None, width: int, option: str) -> bytes | None:
+    if text is None:
+        return None
+    if not re.fullmatch(rf"0[xX][0-9a-fA-F]{{{2 * width}}}", text):
+        raise ConfigurationError(f"{option} {text} is not 0x and {2 * width} hexadecimal digits.")
+    return bytes.fromhex(text[2:])
+
+
+# --- what is shown ---
+
+
+def _told(
+    plan: Plan, asked: Question, narrowed: dict[str, tuple[Filter, ...] | None]
+) -> Generator[dict[str, Any]]:
+    """Chain by chain, each in one snapshot."""
+    for name, filters in narrowed.items():
+        declared = Declared(plan.config, name)
+        with plan.store.read() as tx:
+            for row in ask(tx, plan.config.chains[name].chain_id, replace(asked, filters=filters)):
+                yield _event(name, row, declared)
+
+
+def _event(name: str, row: Learned, declared: Declared) -> dict[str, Any]:
+    log, decoded = row.log, declared(row.log)
+    return {
+        "chain": name,
+        "block": log.block_number,
+        "log_index": log.log_index,
+        "block_hash": "0x" + log.block_hash.hex(),
+        "timestamp": row.timestamp,
+        "address": "0x" + log.address.hex(),
+        "event": None if decoded is None else decoded.event.name,
+        "args": {} if decoded is None else decoded.arguments,
+        "topics": ["0x" + topic.hex() for topic in log.topics],
+        "data": "0x" + log.data.hex(),
+        "tx_hash": "0x" + log.tx_hash.hex(),
+        "tx_index": log.tx_index,
+        "entry": row.entry,
+        "recorded_at": _time(row.recorded_at),
+        "orphaned_by": row.orphaned_by,
+        "orphaned_at": None if row.orphaned_at is None else _time(row.orphaned_at),
+    }
+
+
+def _json(found: Iterator[dict[str, Any]]) -> None:
+    """One document, written as it comes."""
+    between = "[\n"
+    for item in found:
+        sys.stdout.write(between + msgspec.json.encode(item).decode())
+        between = ",\n"
+    sys.stdout.write("[]\n" if between == "[\n" else "\n]\n")
+
+
+def _jsonl(found: Iterator[dict[str, Any]]) -> None:
+    for item in found:
+        sys.stdout.write(msgspec.json.encode(item).decode() + "\n")
+
+
+def _csv(found: Iterator[dict[str, Any]]) -> None:
+    """Nothing is an empty cell; args are JSON, topics stand apart by a space."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for item in found:
+        flat = item | {
+            "args": msgspec.json.encode(item["args"]).decode() if item["event"] else "",
+            "topics": " ".join(item["topics"]),
+        }
+        writer.writerow(["" if flat[column] is None else flat[column] for column in COLUMNS])
+
+
+def _table(found: Iterator[dict[str, Any]]) -> None:
+    """A table for every page, so that millions of rows need the memory of one."""
+    columns = ["chain", "block", "index", "event", "transaction", "entry", "recorded", "orphaned by"]
+    rows = [_row(item) for item in islice(found, PAGE)]
+    while True:
+        out().print(table("", columns, rows))
+        rows = [_row(item) for item in islice(found, PAGE)]
+        if not rows:
+            return
+
+
+_WRITERS: dict[Format, Callable[[Iterator[dict[str, Any]]], None]] = {
+    "table": _table,
+    "json": _json,
+    "jsonl": _jsonl,
+    "csv": _csv,
+}
+
+
+def _row(item: dict[str, Any]) -> list[Any]:
+    return [
+        item["chain"],
+        item["block"],
+        item["log_index"],
+        _said(item),
+        item["tx_hash"][:18] + "...",
+        item["entry"],
+        item["recorded_at"][:19] + "Z",
+        item["orphaned_by"],
+    ]
+
+
+def _said(item: dict[str, Any]) -> str:
+    if item["event"] is None:
+        return item["topics"][0] if item["topics"] else "(no topics)"
+    return f"{item['event']}({', '.join(f'{name}={value}' for name, value in item['args'].items())})"
+
+
+def _time(micros: int) -> str:
+    return datetime.fromtimestamp(micros / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
