@@ -67,7 +67,15 @@ class Runs:
     def __init__(self, tx: Connection) -> None:
         self._tx = tx
 
-    def begin(self, command: str, *, origin: Origin, owner: str, due_at: int | None = None) -> int:
+    def begin(
+        self,
+        command: str,
+        *,
+        origin: Origin,
+        owner: str,
+        due_at: int | None = None,
+        started_at: int | None = None,
+    ) -> int:
         """Writes a run down, and those that were cut off before it; its number."""
         self.sweep()
         now = _now()
@@ -75,9 +83,16 @@ class Runs:
             self._tx.execute(
                 text(
                     "INSERT INTO runs (command, started_at, origin, owner, due_at, beat_at) "
-                    "VALUES (:command, :now, :origin, :owner, :due, :now) RETURNING id"
+                    "VALUES (:command, :start, :origin, :owner, :due, :now) RETURNING id"
                 ),
-                {"command": command, "now": now, "origin": origin, "owner": owner, "due": due_at},
+                {
+                    "command": command,
+                    "start": now if started_at is None else started_at,
+                    "now": now,
+                    "origin": origin,
+                    "owner": owner,
+                    "due": due_at,
+                },
             ).scalar_one()
         )
 
@@ -114,18 +129,25 @@ class Runs:
                 },
             )
 
-    def listed(self, *, limit: int, before: int | None = None, command: str | None = None) -> list[Run]:
-        """The newest first: `limit` of those whose number is below `before`. A run that was cut off shows
-        as interrupted, also where nobody wrote that down yet."""
-        condition, values = "id < :before", {"before": 2**31 if before is None else before, "limit": limit}
+    def listed(
+        self,
+        *,
+        limit: int,
+        before: int | None = None,
+        command: str | None = None,
+        origin: Origin | None = None,
+    ) -> list[Run]:
+        """The newest first: `limit` of those whose number is below `before`, of one command with any of its
+        arguments, of one origin. A run that was cut off shows as interrupted, also where nobody wrote that
+        down yet."""
+        condition = "id < :before"
+        values: dict[str, object] = {"before": 2**31 - 1 if before is None else before, "limit": limit}
         if command is not None:
             condition += " AND (command = :command OR command LIKE :begins)"
-            return [
-                _as_it_is(run)
-                for run in self._where(
-                    condition, order="id DESC LIMIT :limit", command=command, begins=f"{command} %", **values
-                )
-            ]
+            values |= {"command": command, "begins": f"{command} %"}
+        if origin is not None:
+            condition += " AND origin = :origin"
+            values |= {"origin": origin}
         return [_as_it_is(run) for run in self._where(condition, order="id DESC LIMIT :limit", **values)]
 
     def newest(self, command: str) -> Run | None:

@@ -149,7 +149,7 @@ def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
         contracts,
         projections,
         alerts,
-        duties.schedule(raw.schedule, folder),
+        duties.schedule(raw.schedule),
         hidden | _keys(raw.store.url, raw.mongo.url, raw.redis.url, chains, alerts.urls),
     )
 
@@ -410,6 +410,10 @@ contract = "referral"
 # from = [{{ contract = "referral", roles = {{ user = "referee", referrer = "inviter" }} }}]
 mongo = {{ collection = "users" }}
 redis = {{ key = "user:{{address}}", ttl = "24h" }}
+
+# [schedule]
+# sync = "*/5 * * * *"                    # instead of following the head
+# verify = "0 4 * * *"                    # beside it
 
 # [alerts]
 # urls = ["${{ALERT_URL}}"]               # any Apprise URL; `chainfold alerts test` sends a message

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
 
 from projections.errors import ConfigurationError
+from projections.service.cron import Cron
 from projections.service.incidents import Limits
 from projections.service.tables import AlertsTable, ScheduleTable
 from projections.service.telling import Pace
 
-Job = Literal["sync", "verify", "backup"]
+Job = Literal["sync", "verify"]
 Seconds = Callable[[str, str], float]
 """The seconds of a duration, and where it is written; `ConfigurationError` where it is none."""
 
@@ -28,11 +28,9 @@ class Alerts(Struct, frozen=True):
 
 
 class Schedule(Struct, frozen=True):
-    """When which job runs, as cron expressions in one time zone."""
+    """When which job runs."""
 
-    jobs: dict[Job, str]
-    timezone: str
-    backup_to: Path | None
+    jobs: dict[Job, Cron]
 
 
 def alerts(table: AlertsTable, seconds: Seconds) -> Alerts:
@@ -63,8 +61,13 @@ def alerts(table: AlertsTable, seconds: Seconds) -> Alerts:
     )
 
 
-def schedule(table: ScheduleTable, folder: Path) -> Schedule:
-    """`[schedule]`, checked; `backup_to` is relative to the configuration."""
-    given = {"sync": table.sync, "verify": table.verify}
-    jobs = {name: cron for name, cron in given.items() if cron is not None}
-    return Schedule(jobs, table.timezone, None)  # type: ignore[arg-type]  # the names are jobs
+def schedule(table: ScheduleTable) -> Schedule:
+    """`[schedule]`, checked."""
+    given: list[tuple[Job, str | None]] = [("sync", table.sync), ("verify", table.verify)]
+    return Schedule(
+        {
+            job: Cron(expression, table.timezone, where=f"schedule.{job}")
+            for job, expression in given
+            if expression is not None
+        }
+    )

@@ -13,6 +13,10 @@ from eventstore.store import Store
 from projections.errors import ConfigurationError
 
 
+class Stopped(ChainfoldError):
+    """A run ends before its end because the service was told to stop."""
+
+
 class Note:
     """What a run says of itself: call it with what was done, and how that ended where it ended otherwise
     than well."""
@@ -27,11 +31,19 @@ class Note:
 
 @contextmanager
 def recorded(
-    store: Store, command: str, *, origin: Origin = "manual", due_at: int | None = None
+    store: Store,
+    command: str,
+    *,
+    origin: Origin = "manual",
+    due_at: int | None = None,
+    started_at: int | None = None,
 ) -> Iterator[Note]:
-    """Writes a run down for `chainfold runs`; with the schedule's, `due_at` is when it was wanted."""
+    """Writes a run down for `chainfold runs`; of one of the schedule `due_at` is when it was wanted, and
+    `started_at` when it began by the schedule's clock, in microseconds since 1970."""
     with store.write() as tx:
-        number = Runs(tx).begin(command, origin=origin, owner=this_process(), due_at=due_at)
+        number = Runs(tx).begin(
+            command, origin=origin, owner=this_process(), due_at=due_at, started_at=started_at
+        )
     note, ended = Note(), threading.Event()
     beat = threading.Thread(target=_beat, args=(store, number, ended), name="beat", daemon=True)
     beat.start()
@@ -52,7 +64,7 @@ def _end(store: Store, number: int, note: Note, failure: BaseException | None) -
     match failure:
         case None:
             pass
-        case KeyboardInterrupt():
+        case KeyboardInterrupt() | Stopped():
             outcome, detail = Outcome.INTERRUPTED, "It was told to stop."
         case ConfigurationError():
             outcome, detail = Outcome.MISUSED, str(failure)

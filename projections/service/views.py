@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -21,13 +22,16 @@ from eventstore.lease import Lease
 from eventstore.proof.ledger import Disproof, Ledger
 from eventstore.proof.standing import proven
 from eventstore.records import Filter, Watch
+from eventstore.run import Runs
 from eventstore.store import Store
 from eventstore.tail import Tail
 from projections.backlog import distance
 from projections.fold import Projection
 from projections.generation import Generation, Generations, lease_of
 from projections.publisher import refusal
+from projections.service.cron import Cron
 from projections.service.incidents import kind_of
+from projections.service.schedule import last_begun
 from projections.sinks import Sink
 from projections.state import GenerationState
 
@@ -160,6 +164,17 @@ class UndeliveredStatus(Struct, frozen=True):
     reason: str
 
 
+class JobStatus(Struct, frozen=True):
+    """A job of the schedule: when it runs next (in the past: as soon as a service runs), and how its last
+    run ended. Times are seconds since 1970."""
+
+    next: float
+    last: float | None = None
+    state: str | None = None
+    seconds: float | None = None
+    detail: str = ""
+
+
 class Status(Struct, frozen=True):
     """Everything `chainfold status` shows."""
 
@@ -168,6 +183,7 @@ class Status(Struct, frozen=True):
     sinks: dict[str, SinkStatus]
     incidents: list[IncidentStatus] = []
     undelivered: list[UndeliveredStatus] = []
+    schedule: dict[str, JobStatus] = {}
 
     @property
     def healthy(self) -> bool:
@@ -359,6 +375,17 @@ def incident_status(store: Store) -> tuple[list[IncidentStatus], list[Undelivere
         UndeliveredStatus(post.target, post.failing_since / 1e6, post.attempts, post.reason)
         for post in failing
     ]
+
+
+def job_status(store: Store, job: str, cron: Cron) -> JobStatus:
+    """When a job of the schedule ran last, how that ended, and when it runs next."""
+    with store.read() as tx:
+        run = next(iter(Runs(tx).listed(limit=1, command=job, origin="schedule")), None)
+    begun = last_begun(run)
+    coming = cron.after(begun or datetime.now(UTC)).timestamp()
+    if run is None:
+        return JobStatus(coming)
+    return JobStatus(coming, run.started_at / 1e6, run.state, run.seconds, run.detail)
 
 
 def served(store: Store, projection: str) -> Generation | None:

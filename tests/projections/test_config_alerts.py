@@ -59,3 +59,22 @@ def test_every_key_and_password_is_known_as_a_secret(folder: Folder, monkeypatch
     ).secrets
     assert {"h4nter2", "correct-horse", "k3y0fth3n0d3", "T0k3nOfSlack", "B4ckslack"} <= secrets
     assert not secrets & {"chainfold", "mainnet", "v3", "me", "host", "rs"}
+
+
+def test_a_schedule_is_crons_of_jobs(folder: Folder) -> None:
+    jobs = folder.load(schedule={"sync": "*/5 * * * *", "timezone": "Asia/Shanghai"}).schedule.jobs
+    assert list(jobs) == ["sync"]
+    assert folder.load().schedule.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"sync": "often"}, "schedule.sync: 'often' has 1 fields."),
+        ({"verify": "0 0 30 2 *"}, "schedule.verify: '0 0 30 2 *' never happens."),
+        ({"sync": "* * * * *", "timezone": "Mars"}, "schedule.timezone: 'Mars' is no time zone."),
+        ({"synch": "* * * * *"}, "schedule.synch is no key of the configuration. Did you mean sync?"),
+    ],
+)
+def test_what_is_wrong_with_a_schedule_is_named(folder: Folder, table: dict[str, object], said: str) -> None:
+    assert folder.refusal(schedule=table).startswith(said)

@@ -52,7 +52,10 @@ def whole_status(plan: Plan) -> views.Status:
         for sink in plan.sinks(name):
             with sink_open(sink):
                 sinks[f"{name}.{sink.name}"] = views.sink_status(plan.store, name, item.chain_id, sink)
-    return views.Status(chains, projections, sinks, *views.incident_status(plan.store))
+    schedule: dict[str, views.JobStatus] = {
+        job: views.job_status(plan.store, job, cron) for job, cron in plan.config.schedule.jobs.items()
+    }
+    return views.Status(chains, projections, sinks, *views.incident_status(plan.store), schedule)
 
 
 class sink_open:  # noqa: N801 - reads as a state: with sink_open(sink)
@@ -110,6 +113,12 @@ def _show_status(found: views.Status) -> None:
         for name, any_item in group.items():
             if any_item.error:
                 console.print(f"{name}: {any_item.error}")
+    if found.schedule:
+        rows = [
+            [job, _when(item.last), item.state, _when(item.next), item.detail]
+            for job, item in found.schedule.items()
+        ]
+        console.print(table("", ["job", "last run", "ended", "next run", "what it did"], rows))
     for incident in found.incidents:
         told = "" if incident.told else ", not told"
         console.print(f"incident {incident.id} since {_when(incident.since)}{told}: {incident.title}")

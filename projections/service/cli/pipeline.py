@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -176,17 +178,19 @@ def synchronise(
     take_over: bool = False,
     tries: int = loops.TRIES,
     alone: bool = True,
+    shown: Callable[[Summary], AbstractContextManager[loops.Observer]] = showing,
 ) -> Summary:
     """Turns every stage to its end, upstream first. A node or a sink that is down does not stop the
     others: the first error is raised when all else is done. Without the store nothing goes on. Where this
-    process need not be `alone`, it leaves to a running service what that does anyway."""
+    process need not be `alone`, it leaves to a running service what that does anyway. `shown` makes the
+    observer of the steps."""
     summary = Summary()
     ingest = plan.ingest(first=span.first, last=span.last, contract=span.contract)
     fold, publish = plan.fold(), plan.publish()
     stages: list[loops.Stage] = [*ingest, *fold, *publish]
     failed: list[ChainfoldError] = []
     try:
-        with loops.held([stage.lease for stage in stages]), showing(summary) as observe:
+        with loops.held([stage.lease for stage in stages]), shown(summary) as observe:
             for stage in stages:
                 try:
                     loops.persist(stage, stage.open, observe, tries=tries)

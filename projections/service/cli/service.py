@@ -17,6 +17,7 @@ from projections.service import loops
 from projections.service.alerts import watchman
 from projections.service.cli.app import app, configuration
 from projections.service.cli.bars import logger
+from projections.service.cli.jobs import jobs
 from projections.service.cli.progress import logged
 from projections.service.recorded import recorded
 from projections.service.wiring import Plan, planned
@@ -33,7 +34,7 @@ def run(
         str, typer.Option(help="Stages to run here, of ingest,project,publish,prove; default all.")
     ] = ",".join(STAGES),
 ) -> None:
-    """The service: follow the chain until told to stop.
+    """The service: follow the chain, or run the schedule, until told to stop.
 
     SIGTERM or Ctrl-C ends it: steps that have begun are finished, leases are given back.
     """
@@ -59,8 +60,18 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
     False where some step did not end within the grace: its lease is given back all the same, so whatever
     it still does is refused.
     """
-    watch, requests = watchman(plan, stop, logger()), Requests(plan.store)
+    log, requests = logger(), Requests(plan.store)
+    watch = watchman(plan, stop, log)
     observe = loops.all_of(logged(), watch.observe)
+    scheduled = jobs(plan, observe, log=log, stop=stop) if set(STAGES) <= set(wanted) else []
+    if any(thread.job == "sync" for thread in scheduled):
+        wanted = [part for part in wanted if part == "prove"]  # its runs do what following the head would
+    for thread in scheduled:
+        log.info("scheduled", job=thread.job, next=thread.next())
+    if scheduled:
+        for name in plan.projections:  # the jobs find embedded servers that run
+            for sink in plan.sinks(name):
+                sink.close()
     polls = {name: chain.poll for name, chain in plan.config.chains.items()}
     slowest = min(polls.values(), default=2.0)
     ingest = plan.ingest() if "ingest" in wanted else []
@@ -78,8 +89,8 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
         for stage in (plan.prove(background=True) if "prove" in wanted else [])
     ]
     workers = [*third, *second, *first, *beside]
-    for thread in (watch, *workers):
-        thread.start()
+    for starting in (watch, *workers, *scheduled):
+        starting.start()
     heads = plan.heads({stage.chain: worker.wake for stage, worker in zip(ingest, first, strict=True)})
     for announced in heads:
         announced.start()
@@ -90,12 +101,12 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
     for worker in workers:
         worker.wake()
     deadline = time.monotonic() + GRACE
-    for thread in (*workers, watch):
-        thread.join(timeout=max(0.0, deadline - time.monotonic()))
-    for worker in workers:
-        if worker.crash is not None:
-            raise worker.crash
+    for ending in (*workers, *scheduled, watch):
+        ending.join(timeout=max(0.0, deadline - time.monotonic()))
+    for crash in [*(worker.crash for worker in workers), *(job.crash for job in scheduled)]:
+        if crash is not None:
+            raise crash
     late = [worker for worker in workers if worker.is_alive()]
     for worker in late:
         worker.abandon()
-    return not late
+    return not late and not any(thread.is_alive() for thread in scheduled)

@@ -1,0 +1,65 @@
+"""What the jobs of `[schedule]` do: what the commands of the same names do, in the service."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from eventstore.errors import LeaseHeld
+from eventstore.run import Outcome
+from projections.service import loops, verification
+from projections.service.cli.bars import counted
+from projections.service.cli.pipeline import failed_ranges, synchronise
+from projections.service.cli.progress import Summary
+from projections.service.duties import Job
+from projections.service.recorded import Note, Stopped
+from projections.service.schedule import JobThread, Work
+from projections.service.wiring import Plan
+
+
+def jobs(plan: Plan, observe: loops.Observer, *, log: Any, stop: threading.Event) -> list[JobThread]:
+    """A thread for each job of `[schedule]`; `observe` takes the records of their steps."""
+    works: dict[Job, Work] = {
+        "sync": partial(_sync, plan, observe, stop),
+        "verify": partial(_verify, plan),
+    }
+    return [
+        JobThread(plan.store, job, cron, works[job], log=log, stop=stop)
+        for job, cron in plan.config.schedule.jobs.items()
+    ]
+
+
+def _sync(plan: Plan, observe: loops.Observer, stop: threading.Event, note: Note) -> None:
+    @contextmanager
+    def shown(summary: Summary) -> Iterator[loops.Observer]:
+        def seen(event: loops.Stepped | loops.Failed) -> None:
+            observe(event)
+            if isinstance(event, loops.Stepped):
+                summary.add(event.stage, event.record)
+            if stop.is_set():
+                raise Stopped("The service was told to stop.")
+
+        yield seen
+
+    try:
+        summary = synchronise(plan, shown=shown)
+    except LeaseHeld as error:
+        note(f"left to who does it already: {error.message}")
+        return
+    gaps = failed_ranges(plan)
+    note(
+        "; ".join([*summary.notes, *([f"{len(gaps):,} gaps"] if gaps else []), summary.line()]),
+        Outcome.FAILED if summary.halted or gaps else Outcome.DONE,
+    )
+
+
+def _verify(plan: Plan, note: Note) -> None:
+    found = verification.verify(plan, [], verification.Wanted(), counted)
+    differ = [f"{check.name}: {check.found:,} differ" for check in found if not check.ok]
+    if differ:
+        note("; ".join(differ), Outcome.DIFFERS)
+    else:
+        note(f"{len(found):,} checks, nothing differs")
