@@ -149,7 +149,7 @@ def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
         contracts,
         projections,
         alerts,
-        duties.schedule(raw.schedule),
+        duties.schedule(raw.schedule, folder),
         hidden | _keys(raw.store.url, raw.mongo.url, raw.redis.url, chains, alerts.urls),
     )
 

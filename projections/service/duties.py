@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from projections.service.incidents import Limits
 from projections.service.tables import AlertsTable, ScheduleTable
 from projections.service.telling import Pace
 
-Job = Literal["sync", "verify"]
+Job = Literal["sync", "verify", "backup"]
 Seconds = Callable[[str, str], float]
 """The seconds of a duration, and where it is written; `ConfigurationError` where it is none."""
 
@@ -28,9 +29,10 @@ class Alerts(Struct, frozen=True):
 
 
 class Schedule(Struct, frozen=True):
-    """When which job runs."""
+    """When which job runs, and where backups go."""
 
     jobs: dict[Job, Cron]
+    backup_to: Path | None = None
 
 
 def alerts(table: AlertsTable, seconds: Seconds) -> Alerts:
@@ -61,13 +63,24 @@ def alerts(table: AlertsTable, seconds: Seconds) -> Alerts:
     )
 
 
-def schedule(table: ScheduleTable) -> Schedule:
-    """`[schedule]`, checked."""
-    given: list[tuple[Job, str | None]] = [("sync", table.sync), ("verify", table.verify)]
+def schedule(table: ScheduleTable, folder: Path) -> Schedule:
+    """`[schedule]`, checked; `backup_to` is relative to `folder`."""
+    if (table.backup is None) != (table.backup_to is None):
+        missing, there = ("backup_to", "backup") if table.backup_to is None else ("backup", "backup_to")
+        raise ConfigurationError(
+            f"schedule.{missing} is missing: there is schedule.{there}.",
+            hint='Write backup = "0 3 * * *" and backup_to = "backup".',
+        )
+    given: list[tuple[Job, str | None]] = [
+        ("sync", table.sync),
+        ("verify", table.verify),
+        ("backup", table.backup),
+    ]
     return Schedule(
         {
             job: Cron(expression, table.timezone, where=f"schedule.{job}")
             for job, expression in given
             if expression is not None
-        }
+        },
+        None if table.backup_to is None else folder / table.backup_to,
     )

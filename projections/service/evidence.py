@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from eventstore.failures import Failures
 from eventstore.incident import Key
+from eventstore.proof.ledger import Ledger
 from eventstore.run import Outcome, Runs
 from projections.generation import Generations
 from projections.service.incidents import Bad, Good, Limits, Standing
@@ -33,6 +34,7 @@ def evidence(
     found: dict[Key, Standing] = {}
     for name, chain_id in chains.items():
         found[Key("gap-old", name)] = _gaps(tx, chain_id, limits, now=now)
+        found[Key("history-disproved", name)] = _disproofs(tx, chain_id)
         reorg = Key("reorg-below-finality", name)
         if reorg in open_now and _followed(
             tx, chain_id, [item for item in known if item.chain_id == chain_id]
@@ -62,6 +64,14 @@ def _gaps(tx: Connection, chain_id: int, limits: Limits, *, now: int) -> Standin
     named = ", ".join(f"{item.range.first:,} to {item.range.last:,}" for item in old[:3])
     more = f" and {len(old) - 3:,} more" if len(old) > 3 else ""
     return Bad(f"Blocks {named}{more} are missing: {old[0].reason}")
+
+
+def _disproofs(tx: Connection, chain_id: int) -> Standing:
+    wrong = [item for item in Ledger(tx, chain_id).disproofs() if item.kind == "wrong"]
+    if not wrong:
+        return Good()
+    others = f" (and {len(wrong) - 1:,} others)" if wrong[1:] else ""
+    return Bad(f"Block {wrong[0].number:,}{others} is wrong: {wrong[0].reason}")
 
 
 def _followed(tx: Connection, chain_id: int, projections: list[Projection]) -> bool:

@@ -83,6 +83,13 @@ KINDS: dict[str, Kind] = {
         "its marker is ours",
         "Point the sink elsewhere, or run `chainfold sync --take-over` to make it ours.",
     ),
+    "history-disproved": Kind(
+        "the history of {subject} is not what the chain committed to",
+        "a proof found blocks of which the journal is wrong",
+        "no such block is left",
+        "Run `chainfold verify events --repair`; the endpoint that served these blocks lied or was broken: "
+        "name another one first in chains.{subject}.rpc.",
+    ),
     "verify-difference": Kind(
         "{subject} found a difference",
         "a verification ended with a difference that was not repaired",
@@ -103,6 +110,10 @@ KINDS: dict[str, Kind] = {
 def kind_of(name: str) -> Kind:
     """The kind of that name; one that a newer version wrote down is told by its name."""
     return KINDS.get(name) or Kind(f"{name} {{subject}}", "", "it is over", "Run `chainfold alerts list`.")
+
+
+STAGES = ("ingest", "project", "publish")
+"""Whose records tell of incidents, by the first word of their names; of proofs the store tells."""
 
 
 class Limits(Struct, frozen=True):
@@ -177,6 +188,8 @@ class Board:
 
     def observe(self, event: Stepped | Failed, now: float) -> None:
         """Takes in what one step did."""
+        if event.stage.partition(" ")[0] not in STAGES:
+            return
         if isinstance(event, Failed):
             self._failed(event, now)
             return

@@ -116,6 +116,8 @@ class ScheduleTable(_Strict, frozen=True):
 
     sync: str | None = None
     verify: str | None = None
+    backup: str | None = None
+    backup_to: str | None = None
     timezone: str = "UTC"
 
 

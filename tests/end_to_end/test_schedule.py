@@ -20,6 +20,7 @@ from eventstore.store import Store
 from tests.end_to_end.site import PATIENCE, Command, Site, Workshop, bare, expected, grow, in_sql
 from tests.servers.receiver import Receiver
 
+JOBS = {"sync", "verify", "backup"}
 SECONDLY = "* * * * * *"
 
 
@@ -92,20 +93,23 @@ def test_a_schedule_syncs_and_verifies_says_when_next_and_is_recorded(
     site: Site, chain: SimulatedChain
 ) -> None:
     site.set("schedule.verify", SECONDLY)
+    site.set("schedule.backup", SECONDLY)
+    site.set("schedule.backup_to", "kept")
     with running(site) as service:
-        until(site, lambda found: {run.command for run in found if run.state == "done"} == {"sync", "verify"})
+        until(site, lambda found: {run.command for run in found if run.state == "done"} == JOBS)
         grow(chain, Random(9), 5, users=20)
         known = len(runs(site))
         until(site, lambda found: ended(found[known + 2 :], "done") >= 2)
         assert bare(in_sql(site)) == expected(chain)
         status = site.run("status", "--json").json()["schedule"]
-        assert set(status) == {"sync", "verify"}
+        assert set(status) == JOBS
         assert status["sync"]["state"] in ("done", "running")
         assert status["sync"]["next"] > status["sync"]["last"]
         assert "next run" in site.run("status").out
         assert "scheduled" in service.complaints
     found = runs(site)
-    for job in ("sync", "verify"):
+    assert site.run("restore", "--check", "kept").code == 0
+    for job in JOBS:
         in_turn([run for run in found if run.command == job])
     assert "nothing differs" in next(run for run in found if run.command == "verify").detail
     listed = site.run("runs", "--command", "sync", "--limit", "1", "--json").json()

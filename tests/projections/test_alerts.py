@@ -10,6 +10,8 @@ import pytest
 from eventstore.branch import Ingested
 from eventstore.errors import SourceUnavailable
 from eventstore.incident import Incidents, Key
+from eventstore.proof.ledger import Disproof, Ledger
+from eventstore.records import BlockRange
 from eventstore.run import Outcome, Runs
 from eventstore.store import Store
 from projections.errors import ConfigurationError
@@ -195,6 +197,23 @@ def test_a_run_of_the_schedule_that_failed_is_one_until_the_same_job_ends_well(
     assert receiver.titles == ["chainfold: scheduled sync failed"]
     ran(Outcome.DONE, "")
     assert receiver.titles[1:] == ["chainfold: over: scheduled sync failed"]
+
+
+def test_a_block_that_a_proof_found_wrong_is_told_until_it_is_right(store: Store, receiver: Receiver) -> None:
+    made = watchman(store, receiver.url)
+    with store.write() as tx:
+        Ledger(tx, 1).refute(Disproof(17, bytes(32), "unproven", "It has no receipts.", "node"))
+    looks(made)
+    assert receiver.titles == []
+    with store.write() as tx:
+        Ledger(tx, 1).refute(Disproof(18, bytes(32), "wrong", "It has a log more.", "node"))
+    looks(made)
+    [told] = receiver.told
+    assert told.body.startswith("Block 18 is wrong: It has a log more.")
+    with store.write() as tx:
+        Ledger(tx, 1).forget_disproofs(BlockRange(18, 18))
+    looks(made)
+    assert len(receiver.told) == 2
 
 
 def test_a_head_that_does_not_move_is_told(store: Store, receiver: Receiver) -> None:

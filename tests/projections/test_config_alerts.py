@@ -65,6 +65,8 @@ def test_a_schedule_is_crons_of_jobs(folder: Folder) -> None:
     jobs = folder.load(schedule={"sync": "*/5 * * * *", "timezone": "Asia/Shanghai"}).schedule.jobs
     assert list(jobs) == ["sync"]
     assert folder.load().schedule.jobs == {}
+    kept = folder.load(schedule={"backup": "0 3 * * *", "backup_to": "kept"}).schedule
+    assert (list(kept.jobs), kept.backup_to) == (["backup"], folder.path.resolve() / "kept")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +75,8 @@ def test_a_schedule_is_crons_of_jobs(folder: Folder) -> None:
         ({"sync": "often"}, "schedule.sync: 'often' has 1 fields."),
         ({"verify": "0 0 30 2 *"}, "schedule.verify: '0 0 30 2 *' never happens."),
         ({"sync": "* * * * *", "timezone": "Mars"}, "schedule.timezone: 'Mars' is no time zone."),
+        ({"backup": "0 3 * * *"}, "schedule.backup_to is missing: there is schedule.backup."),
+        ({"backup_to": "kept"}, "schedule.backup is missing: there is schedule.backup_to."),
         ({"synch": "* * * * *"}, "schedule.synch is no key of the configuration. Did you mean sync?"),
     ],
 )

@@ -10,10 +10,12 @@ from typing import Any
 
 from eventstore.errors import LeaseHeld
 from eventstore.run import Outcome
+from projections.errors import ConfigurationError
+from projections.service import backup as service
 from projections.service import loops, verification
 from projections.service.cli.bars import counted
 from projections.service.cli.pipeline import failed_ranges, synchronise
-from projections.service.cli.progress import Summary
+from projections.service.cli.progress import Summary, following
 from projections.service.duties import Job
 from projections.service.recorded import Note, Stopped
 from projections.service.schedule import JobThread, Work
@@ -25,6 +27,7 @@ def jobs(plan: Plan, observe: loops.Observer, *, log: Any, stop: threading.Event
     works: dict[Job, Work] = {
         "sync": partial(_sync, plan, observe, stop),
         "verify": partial(_verify, plan),
+        "backup": partial(_backup, plan),
     }
     return [
         JobThread(plan.store, job, cron, works[job], log=log, stop=stop)
@@ -57,9 +60,22 @@ def _sync(plan: Plan, observe: loops.Observer, stop: threading.Event, note: Note
 
 
 def _verify(plan: Plan, note: Note) -> None:
-    found = verification.verify(plan, [], verification.Wanted(), counted)
-    differ = [f"{check.name}: {check.found:,} differ" for check in found if not check.ok]
+    shown = verification.Shown(counted=counted, following=following)
+    found = verification.verify(plan, [], verification.Wanted(), shown)
+    differ = [f"{check.name}: {check.found:,} differ" for check in found if check.differs]
+    failed = [f"{check.name} could not be checked: {check.error}" for check in found if check.error]
     if differ:
-        note("; ".join(differ), Outcome.DIFFERS)
+        note("; ".join([*differ, *failed]), Outcome.DIFFERS)
+    elif failed:
+        note("; ".join(failed), Outcome.FAILED)
     else:
         note(f"{len(found):,} checks, nothing differs")
+
+
+def _backup(plan: Plan, note: Note) -> None:
+    directory = plan.config.schedule.backup_to
+    if directory is None:
+        raise ConfigurationError("schedule.backup_to names no directory.")
+    with counted("backup") as progress:
+        done = service.backup(plan.store, directory, progress=progress)
+    note(f"{directory}: {service.said(done)}")

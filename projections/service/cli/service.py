@@ -22,6 +22,9 @@ from projections.service.cli.progress import logged
 from projections.service.recorded import recorded
 from projections.service.wiring import Plan, planned
 
+PIPELINE = ("ingest", "project", "publish")
+"""What a service runs that runs the schedule too."""
+
 STAGES = ("ingest", "project", "publish", "prove")
 GRACE = 5.0
 """Seconds that a service which is told to stop gives its steps to end; supervisors kill after ten."""
@@ -63,7 +66,7 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
     log, requests = logger(), Requests(plan.store)
     watch = watchman(plan, stop, log)
     observe = loops.all_of(logged(), watch.observe)
-    scheduled = jobs(plan, observe, log=log, stop=stop) if set(STAGES) <= set(wanted) else []
+    scheduled = jobs(plan, observe, log=log, stop=stop) if set(PIPELINE) <= set(wanted) else []
     if any(thread.job == "sync" for thread in scheduled):
         wanted = [part for part in wanted if part == "prove"]  # its runs do what following the head would
     for thread in scheduled:

@@ -43,7 +43,8 @@ def verify(
         blocks = BlockRange(from_block or 0, 2**62 if to_block is None else to_block)
     shown = verification.Shown(counted=counted, following=following)
     wanted = verification.Wanted(projection=projection, contract=contract, blocks=blocks, repair=repair)
-    said = [*(names or []), *([] if projection is None else [f"--projection {projection}"])]
+    given = {"--projection": projection, "--contract": contract, "--from": from_block, "--to": to_block}
+    said = [*(names or []), *(f"{option} {value}" for option, value in given.items() if value is not None)]
     with planned(configuration()) as plan, recorded(plan.store, " ".join(["verify", *said])) as note:
         found = verification.verify(plan, names or [], wanted, shown)
         outcome = Outcome.DONE if all(check.ok for check in found) else Outcome.FAILED
