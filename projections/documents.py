@@ -8,7 +8,7 @@ came from: after a failed commit everything is forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import sha256
 from types import NoneType, UnionType
 from typing import Any, Protocol, Union, get_args, get_origin, get_type_hints
@@ -166,6 +166,10 @@ class TrackedDocuments:
         for key, present in self._overlay.get((field, value), {}).items():
             (found.add if present else found.discard)(key)
         return sorted(found)
+
+    def held(self) -> Iterator[tuple[str, Any]]:
+        """Every document in memory, by key: those of a complete cache are all there are."""
+        return ((key, document) for key, document in self._cache.items() if document is not None)
 
     # --- what the runner does ---
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
+from sqlalchemy import Connection
 
 from eventstore.journal import Journal, StoredLog
 from eventstore.store import Store
@@ -46,6 +47,18 @@ class Replay:
 
         `progress` is called with the number of events folded so far.
         """
+        with self._store.read() as tx:
+            return self.within(tx, block, watch=watch, progress=progress)
+
+    def within(
+        self,
+        tx: Connection,
+        block: int,
+        *,
+        watch: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[TrackedDocuments, list[Touch]]:
+        """The same, as the caller's snapshot has the journal."""
         own = self._projection
         documents = TrackedDocuments(self._shape, complete=True, capacity=2**62)
         touches: list[Touch] = []
@@ -58,31 +71,30 @@ class Replay:
                 last = documents.get(watch)
                 touches.append(Touch(log, last))
 
-        with self._store.read() as tx:
-            journal = Journal(tx, own.chain_id)
-            routes = own.routed(journal.kinds(item.filter for item in own.watches))
-            skips = skips_of(tx, own.name)
-            after = min(item.first_block for item in own.watches) - 1
-            while after < block:
-                page = journal.read(routes, after=after, to=block, limit=PAGE)
-                documents.begin(_Nothing())
-                batch = Fold(own).page(
-                    documents,
-                    page,
-                    routes,
-                    after=after,
-                    timestamp=0,
-                    keep_undo_above=2**62,
-                    skips=skips,
-                    observe=observe,
-                )
-                documents.committed()
-                done += batch.events
-                after = batch.through
-                if progress is not None:
-                    progress(done)
-                if batch.error is not None:
-                    break
+        journal = Journal(tx, own.chain_id)
+        routes = own.routed(journal.kinds(item.filter for item in own.watches))
+        skips = skips_of(tx, own.name)
+        after = min(item.first_block for item in own.watches) - 1
+        while after < block:
+            page = journal.read(routes, after=after, to=block, limit=PAGE)
+            documents.begin(_Nothing())
+            batch = Fold(own).page(
+                documents,
+                page,
+                routes,
+                after=after,
+                timestamp=0,
+                keep_undo_above=2**62,
+                skips=skips,
+                observe=observe,
+            )
+            documents.committed()
+            done += batch.events
+            after = batch.through
+            if progress is not None:
+                progress(done)
+            if batch.error is not None:
+                break
         return documents, touches
 
 

@@ -9,6 +9,7 @@ rewound to just below it, and replays. Only `rollback` does the same by hand.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -160,6 +161,18 @@ class Runner:
             return "nothing was passed over; an event that halts is tried at every step"
         done = self.rollback(letters[0].block - 1, hold=False)
         return f"{len(letters):,} events are folded again, from block {done.block + 1} on"
+
+    def mend(self, keys: Sequence[str], *, above: int = 0) -> str:
+        """Gives these keys a new revision, so that every sink is sent them again as they are: documents,
+        and the absence of what is none. `above` is the highest revision that a sink was seen to hold."""
+        with self._lease.commit() as tx:
+            served = Generations(tx, self._projection.name).served()
+            if served is None:
+                return "nothing is served yet"
+            revision = max(served.revision, above) + 1
+            Changes(tx, self._projection.name).mark(sorted(set(keys)), revision)
+            Generations(tx, served.projection).advance(served, replace(served, revision=revision))
+        return f"{len(set(keys)):,} keys are sent again, as revision {revision}"
 
     def skip(self, *, block: int, log_index: int, reason: str) -> str:
         """Passes one event over, for ever: every rebuild honours it. Undone by nothing but the store."""

@@ -36,6 +36,27 @@ class Documents(Protocol[Document]):
         ...
 
 
+class Counts(msgspec.Struct, frozen=True):
+    """Always: `field` of a document is how many documents have its key in their field `of`."""
+
+    field: str
+    of: str
+
+
+class Follows(msgspec.Struct, frozen=True):
+    """Always: `field` of a document is what the document that its field `link` names has in `takes`.
+
+    Null where `link` is null, or names no document.
+    """
+
+    field: str
+    link: str
+    takes: str
+
+
+Invariant = Counts | Follows
+
+
 def handles(signature: str) -> Callable[[Handler], Handler]:
     """Declares the event that a method of a projector handles, by its human-readable signature.
 
@@ -58,8 +79,8 @@ class Projector:
     handlers will want (they are loaded together). `touched` names a field set to the block's time
     whenever an event changed anything else; `dates` the fields that are times in seconds.
     `mongo_indexes` are indexes for the application's queries, `redis_fields` what of a document goes
-    into a Redis hash (empty: all of it). Raise `version` when the meaning changes where the code does
-    not show it.
+    into a Redis hash (empty: all of it). `invariants` are what `verify` holds the documents to, in the fold
+    and in MongoDB. Raise `version` when the meaning changes where the code does not show it.
     """
 
     document: ClassVar[type[msgspec.Struct]]
@@ -70,6 +91,7 @@ class Projector:
     dates: ClassVar[tuple[str, ...]] = ()
     mongo_indexes: ClassVar[tuple[str, ...]] = ()
     redis_fields: ClassVar[tuple[str, ...]] = ()
+    invariants: ClassVar[tuple[Invariant, ...]] = ()
     version: ClassVar[int] = 1
 
     def keys(self, event: Any) -> Iterable[str]:
@@ -108,6 +130,7 @@ class Projector:
             *cls.dates,
             *cls.mongo_indexes,
             *cls.redis_fields,
+            *(name for item in cls.invariants for name in msgspec.structs.astuple(item)),
         ]
         for field in named:
             if field is not None and field not in fields:

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from projections.projectors import Documents, Projector, handles
+from projections.projectors import Counts, Documents, Follows, Projector, handles
 
 NOBODY = "0x" + "00" * 20
 
@@ -42,6 +42,11 @@ class Referrals(Projector):
     touched = "updatedAt"
     dates = ("updatedAt",)
     mongo_indexes = ("directReferrer", "indirectReferrer", "level1Count")
+    invariants = (
+        Follows("indirectReferrer", link="directReferrer", takes="directReferrer"),
+        Counts("level1Count", of="directReferrer"),
+        Counts("level2Count", of="indirectReferrer"),
+    )
     redis_fields = ("address", "level1Count", "level2Count", "directReferrer", "indirectReferrer")
 
     def keys(self, event: Any) -> Iterable[str]:

@@ -270,6 +270,8 @@ class FoldStage:
                 return f"generation {made.id} is being built"
             case "retry":
                 return self.runner.retry()
+            case "mend":
+                return self.runner.mend(request.arguments["keys"], above=request.arguments["above"])
             case "skip":
                 return self.runner.skip(**request.arguments)
             case kind:
@@ -284,6 +286,8 @@ class PublishStage:
 
     def __init__(self, store: Store, projection: Projection, sink: Sink) -> None:
         self.name = f"publish {projection.name}.{sink.name}"
+        self.projection = projection.name
+        self.chain_id = projection.chain_id
         self.lease = Lease(store, f"publish:{projection.name}.{sink.name}")
         self.publisher = Publisher(
             store,

@@ -6,6 +6,7 @@ for each chain, projection or sink. It writes nothing, unless it is asked to rep
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
@@ -13,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from eventstore.errors import ChainfoldError
+from eventstore.errors import ChainfoldError, LeaseHeld
 from eventstore.integrity import check_journal
 from eventstore.proof.ledger import Disproof, Ledger
 from eventstore.proof.standing import proven
@@ -21,9 +22,18 @@ from eventstore.records import BlockRange, clipped
 from eventstore.request import Requests
 from eventstore.verdict import Check, Findings
 from projections.errors import ConfigurationError
-from projections.service import loops
-from projections.service.stages import ProveStage
+from projections.fold import Projection
+from projections.service import loops, views
+from projections.service.stages import FoldStage, ProveStage, PublishStage
 from projections.service.wiring import Plan
+from projections.verify.documents import check_documents
+from projections.verify.sinks import Compared, Sample, SinkCheck
+
+MENDED_AT_ONCE = 10_000
+"""Keys in one request."""
+
+SETTLED = 600.0
+"""Seconds that a service is given to send what was mended."""
 
 
 class Shown(Struct, frozen=True):
@@ -32,6 +42,8 @@ class Shown(Struct, frozen=True):
 
     counted: Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
     following: Callable[[Requests, str, str], AbstractContextManager[None]]
+    rebuilt: Callable[[Plan, str], None]
+    """Has a projection built anew, by whoever folds it, and waits until that is served."""
 
 
 class Wanted(Struct, frozen=True):
@@ -41,6 +53,7 @@ class Wanted(Struct, frozen=True):
     contract: str | None = None
     blocks: BlockRange | None = None
     repair: bool = False
+    sample: Sample | None = None
 
 
 def events(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
@@ -136,7 +149,110 @@ def journal(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
     return found
 
 
-CHECKS: dict[str, Callable[[Plan, Wanted, Shown], list[Check]]] = {"events": events, "journal": journal}
+def documents(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
+    """The committed documents against the fold of the journal; a repair folds them anew."""
+    found = []
+    for name, projection in _projections(plan, wanted).items():
+
+        def look(name: str = name, projection: Projection = projection) -> Check:
+            with shown.counted(f"documents {name}") as progress:
+                return check_documents(
+                    plan.store, projection, replay=wanted.sample is None, progress=progress
+                )
+
+        first = look()
+        if wanted.repair and first.found:
+            shown.rebuilt(plan, name)
+            first = _repaired(first, look())
+        found.append(first)
+    return found
+
+
+def sinks(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
+    """Each sink against the documents; a repair has what differs sent again, under a new revision."""
+    found = []
+    for name, projection in _projections(plan, wanted).items():
+        for stage in plan.publish():
+            if stage.projection == name:
+                try:
+                    found.append(_sink(plan, projection, stage, wanted, shown))
+                finally:
+                    stage.close()
+    return found
+
+
+def _sink(plan: Plan, projection: Projection, stage: PublishStage, wanted: Wanted, shown: Shown) -> Check:
+    def look() -> Compared:
+        with shown.counted(f"sinks {projection.name}.{stage.sink.name}") as progress:
+            check = SinkCheck(
+                plan.store,
+                stage.sink,
+                projection=projection.name,
+                chain_id=projection.chain_id,
+                expires=stage.sink.name == "redis",
+                sample=wanted.sample,
+                progress=progress,
+            )
+            return check.run(fields=plan.counted(projection.name), invariants=projection.projector.invariants)
+
+    first = look()
+    if not wanted.repair or not first.check.found:
+        return first.check
+    fold, requests = FoldStage(plan.store, projection), Requests(plan.store)
+    for start in range(0, len(first.keys), MENDED_AT_ONCE):
+        some = first.keys[start : start + MENDED_AT_ONCE]
+        loops.ask(fold, requests, "mend", keys=some, above=first.top)
+    _settle(plan, stage)
+    return _repaired(first.check, look().check)
+
+
+def _settle(plan: Plan, stage: PublishStage) -> None:
+    """Waits until the sink is current: by publishing to the end, or by whoever does that already."""
+    deadline = time.monotonic() + SETTLED
+    while True:
+        try:
+            with loops.held([stage.lease]):
+                loops.persist(stage, stage.open, _silent)
+                loops.to_end(stage, _silent)
+        except LeaseHeld:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        status = views.sink_status(plan.store, stage.projection, stage.chain_id, stage.sink)
+        if status.state == "current":
+            return
+
+
+def _silent(_event: loops.Stepped | loops.Failed) -> None:
+    """The second look says what came of it."""
+
+
+def _repaired(first: Check, second: Check) -> Check:
+    """What was found, and how much of it is no more at the second look."""
+    left = {item.what for item in second.differences}
+    gone = first.found if not second.found else max(0, first.found - second.found)
+    still = [item for item in first.differences if item.what in left]
+    return replace(
+        first,
+        checked=second.checked,
+        repaired=gone,
+        differences=[*still, *(item for item in first.differences if item.what not in left)],
+        note=second.note,
+    )
+
+
+def _projections(plan: Plan, wanted: Wanted) -> dict[str, Projection]:
+    if wanted.projection is None:
+        return plan.projections
+    return {wanted.projection: plan.named(wanted.projection)}
+
+
+CHECKS: dict[str, Callable[[Plan, Wanted, Shown], list[Check]]] = {
+    "events": events,
+    "journal": journal,
+    "documents": documents,
+    "sinks": sinks,
+}
 """By name, in the order of the river."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
@@ -186,6 +186,12 @@ class Plan:
             for name in self.projections
             for sink in self.sinks(name)
         ]
+
+    def counted(self, name: str) -> list[str]:
+        """The fields of a projection's documents that make sense as sums: integers that are no times."""
+        projector = self.projections[name].projector
+        hints = get_type_hints(projector.document)
+        return [field for field, hint in hints.items() if hint is int and field not in projector.dates]
 
     def sinks(self, name: str) -> list[Sink]:
         """The sinks of a projection; embedded servers are started the first time they are wanted."""

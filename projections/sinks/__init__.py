@@ -76,6 +76,10 @@ class Sink(Protocol):
         """What the sink holds under these keys, removed ones (fields None) included; absent: absent."""
         ...
 
+    def as_held(self, change: Change) -> Change:
+        """`change` as `read` gives it back once it was written: our fields only, in the sink's own types."""
+        ...
+
     def scan(self) -> Iterator[Change]:
         """Everything in the sink that carries our mark, in any order."""
         ...

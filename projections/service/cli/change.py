@@ -69,6 +69,13 @@ def rebuild(
         out().print(line)
 
 
+def rebuilt(plan: Plan, projection: str) -> None:
+    """Has a projection built anew by whoever folds it, and waits until that is served."""
+    stage, watched = _stage(plan, projection), Watched(plan.store, plan.named(projection))
+    loops.ask(stage, Requests(plan.store), "rebuild", promote=True, back=False)
+    _until_built(plan, stage, Summary(), watched)
+
+
 def _until_built(plan: Plan, stage: FoldStage, summary: Summary, watched: Watched) -> None:
     """Folds to the end, or watches the holder of the lease do it."""
     projection = stage.projection.name

@@ -14,6 +14,7 @@ from projections.errors import ConfigurationError
 from projections.service import backup as service
 from projections.service import loops, verification
 from projections.service.cli.bars import counted
+from projections.service.cli.change import rebuilt
 from projections.service.cli.pipeline import failed_ranges, synchronise
 from projections.service.cli.progress import Summary, following
 from projections.service.duties import Job
@@ -60,7 +61,7 @@ def _sync(plan: Plan, observe: loops.Observer, stop: threading.Event, note: Note
 
 
 def _verify(plan: Plan, note: Note) -> None:
-    shown = verification.Shown(counted=counted, following=following)
+    shown = verification.Shown(counted=counted, following=following, rebuilt=rebuilt)
     found = verification.verify(plan, [], verification.Wanted(), shown)
     differ = [f"{check.name}: {check.found:,} differ" for check in found if check.differs]
     failed = [f"{check.name} could not be checked: {check.error}" for check in found if check.error]

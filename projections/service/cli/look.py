@@ -187,9 +187,7 @@ def stats(
     from projections.sinks.mongo import MongoSink
 
     with planned(configuration()) as plan:
-        document = plan.named(projection).projector.document
-        fields = [name for name, hint in document.__annotations__.items() if str(hint) == "int"]
-        fields = [name for name in fields if name not in plan.named(projection).projector.dates]
+        fields = plan.counted(plan.named(projection).name)
         totals = {"fold": views.totals(plan.store, projection, fields)}
         for sink in plan.sinks(projection):
             if isinstance(sink, MongoSink):

@@ -14,9 +14,11 @@ from projections.errors import ConfigurationError
 from projections.service import verification
 from projections.service.cli.app import Json, app, configuration, out, print_json
 from projections.service.cli.bars import counted
+from projections.service.cli.change import rebuilt
 from projections.service.cli.pipeline import recorded
 from projections.service.cli.progress import following
 from projections.service.wiring import planned
+from projections.verify.sinks import Sample
 
 
 @app.command()
@@ -29,6 +31,11 @@ def verify(
     contract: Annotated[str | None, typer.Option(help="Events of this contract only.")] = None,
     from_block: Annotated[int | None, typer.Option(min=0, help="Events from this block on.")] = None,
     to_block: Annotated[int | None, typer.Option(min=0, help="Events up to this block.")] = None,
+    sample: Annotated[
+        str | None,
+        typer.Option(help="Of large sinks only this share, e.g. 1%; documents are not folded anew."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which sample is drawn.")] = 0,
     repair: Annotated[bool, typer.Option("--repair", help="Put right what differs, and look again.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -41,8 +48,14 @@ def verify(
     blocks = None
     if from_block is not None or to_block is not None:
         blocks = BlockRange(from_block or 0, 2**62 if to_block is None else to_block)
-    shown = verification.Shown(counted=counted, following=following)
-    wanted = verification.Wanted(projection=projection, contract=contract, blocks=blocks, repair=repair)
+    shown = verification.Shown(counted=counted, following=following, rebuilt=rebuilt)
+    wanted = verification.Wanted(
+        projection=projection,
+        contract=contract,
+        blocks=blocks,
+        repair=repair,
+        sample=None if sample is None else Sample(_share(sample), seed),
+    )
     given = {"--projection": projection, "--contract": contract, "--from": from_block, "--to": to_block}
     said = [*(names or []), *(f"{option} {value}" for option, value in given.items() if value is not None)]
     with planned(configuration()) as plan, recorded(plan.store, " ".join(["verify", *said])) as note:
@@ -57,6 +70,17 @@ def verify(
         _show(found)
     if outcome is not Outcome.DONE:
         raise typer.Exit(int(outcome))
+
+
+def _share(text: str) -> float:
+    """1%, 0.5% or 0.01 as a share; `ConfigurationError` for what is none."""
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise ConfigurationError(f"--sample {text} is no share above 0% and up to 100%.")
+    return share
 
 
 def _show(found: list[Check]) -> None:

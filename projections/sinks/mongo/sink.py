@@ -23,12 +23,15 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
-from projections.errors import KeyConflict, MarkerLost, SinkError
+from projections.errors import KeyConflict, MarkerLost, SinkError, SinkUnavailable
+from projections.projectors import Invariant
 from projections.sinks import Change, Marker
+from projections.sinks.mongo.aggregations import breaking, broken
 from projections.sinks.mongo.driver import DUPLICATE_KEY, connect, ensure_index, translated
 from projections.sinks.mongo.names import Document, Names
 
 _MARKED = {"chainfold.revision": {"$exists": True}}
+_THERE = {**_MARKED, "chainfold.removed": {"$ne": True}}
 _ROUNDS = 8
 _READ = 1_000
 _NEARLY_ALL = 0.9
@@ -179,14 +182,29 @@ class MongoSink:
         Documents without our mark, and removed ones, do not count.
         """
         sums = {name: {"$sum": f"${self._names.theirs[name]}"} for name in fields}
-        match = {**_MARKED, "chainfold.removed": {"$ne": True}}
         pipeline: list[dict[str, Any]] = [
-            {"$match": match},
+            {"$match": _THERE},
             {"$group": {"_id": None, "count": {"$sum": 1}, **sums}},
         ]
         with translated(self._url), self._documents().aggregate(pipeline) as cursor:
             found = next(iter(cursor), {})
         return {name: int(found.get(name, 0)) for name in ("count", *fields)}
+
+    def violations(self, invariants: Sequence[Invariant], *, limit: int) -> list[tuple[str, str]] | str:
+        """The key of each document that breaks an invariant, and how, as the server itself finds it; a
+        sentence where it cannot."""
+        found: list[tuple[str, str]] = []
+        try:
+            with translated(self._url):
+                for item in invariants:
+                    pipeline = [*breaking(item, self._names, self._collection, _THERE), {"$limit": limit}]
+                    with self._documents().aggregate(pipeline, allowDiskUse=True) as cursor:
+                        found += [(str(held["key"]), broken(item, held)) for held in cursor]
+        except SinkUnavailable:
+            raise
+        except SinkError as error:
+            return f"MongoDB's own look at the invariants was not possible: {error}"
+        return found
 
     def sweep(self) -> int:
         """Deletes what was removed longer than the grace ago, and holds nothing but our mark.

@@ -1,0 +1,59 @@
+"""What a projector says is always so of its documents, asked of the documents themselves, in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import Connection, text
+
+from projections.projectors import Counts, Follows, Invariant
+
+
+def violations(tx: Connection, generation: int, invariants: Sequence[Invariant]) -> Iterator[tuple[str, str]]:
+    """The key of each document of a generation that breaks one, and how. All bodies must be readable."""
+    for item in invariants:
+        match item:
+            case Counts():
+                yield from _miscounted(tx, generation, item)
+            case Follows():
+                yield from _unfollowed(tx, generation, item)
+
+
+def _miscounted(tx: Connection, generation: int, item: Counts) -> Iterator[tuple[str, str]]:
+    held, counted = _field(tx, "d", item.field), _field(tx, "o", item.of)
+    rows = tx.execute(
+        text(
+            f"SELECT d.key, CAST({held} AS BIGINT) AS held, coalesce(c.n, 0) AS n FROM documents d LEFT JOIN "
+            f"(SELECT {counted} AS named, count(*) AS n FROM documents o WHERE o.generation = :generation "
+            f"GROUP BY {counted}) c ON c.named = d.key "
+            f"WHERE d.generation = :generation AND CAST({held} AS BIGINT) <> coalesce(c.n, 0) ORDER BY d.key"
+        ),
+        {"generation": generation},
+    )
+    for key, said, right in rows:
+        yield key, f"{item.field} is {said}, and {right} documents have it as {item.of}"
+
+
+def _unfollowed(tx: Connection, generation: int, item: Follows) -> Iterator[tuple[str, str]]:
+    held, link, takes = _field(tx, "d", item.field), _field(tx, "d", item.link), _field(tx, "o", item.takes)
+    differs = "IS NOT" if tx.dialect.name == "sqlite" else "IS DISTINCT FROM"
+    rows = tx.execute(
+        text(
+            f"SELECT d.key, {held} AS held, {takes} AS wanted FROM documents d LEFT JOIN documents o "
+            f"ON o.generation = d.generation AND o.key = {link} "
+            f"WHERE d.generation = :generation AND {held} {differs} {takes} ORDER BY d.key"
+        ),
+        {"generation": generation},
+    )
+    for key, said, right in rows:
+        yield (
+            key,
+            f"{item.field} is {said or 'null'}, and {item.takes} of its {item.link} is {right or 'null'}",
+        )
+
+
+def _field(tx: Connection, table: str, name: str) -> str:
+    """A field of a document's body, as SQL; the names of fields are those of a Python class."""
+    if tx.dialect.name == "sqlite":
+        return f"json_extract(CAST({table}.body AS TEXT), '$.{name}')"
+    return f"(convert_from({table}.body, 'UTF8')::json ->> '{name}')"

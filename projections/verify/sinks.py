@@ -1,0 +1,310 @@
+"""Does a sink hold what the fold holds? Looked at while the pipeline runs, without crying wolf.
+
+Law: what is on its way is no difference. A key whose newest revision is above the sink's marker is left to
+the publisher; whatever else looks wrong is read again, first the sink and then the state, and counts only
+if it still is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, bindparam, text
+
+from eventstore.store import Store
+from eventstore.verdict import Check, Findings
+from projections.generation import Generation, Generations
+from projections.projectors import Invariant
+from projections.publisher import refusal
+from projections.sinks import Change, Marker, Sink
+from projections.state import CHUNK, GenerationState
+
+BATCH = 1_000
+LOOKS = 4
+PAUSE = 0.3
+"""How often what looks wrong is looked at again, and the seconds between."""
+
+MOST = 100_000
+"""Keys that look wrong and are looked at again; beyond, they are only counted."""
+
+ADVICE = "`chainfold verify sinks --repair` gives what differs a new revision, and has it sent again."
+
+
+class Aggregating(Protocol):
+    """A sink that counts by itself."""
+
+    def totals(self, fields: Sequence[str]) -> dict[str, int]: ...
+
+    def violations(self, invariants: Sequence[Invariant], *, limit: int) -> list[tuple[str, str]] | str: ...
+
+
+class Wanted(Struct, frozen=True):
+    """What a sink must hold under a key: the newest revision and the fields (None: nothing)."""
+
+    revision: int
+    fields: dict[str, Any] | None
+
+
+class Compared(Struct, frozen=True):
+    """A check, and the keys that differ, with the highest revision that the sink holds."""
+
+    check: Check
+    keys: list[str]
+    top: int
+
+
+class Sample(Struct, frozen=True):
+    """A share of all keys, drawn by their hash: the same `seed` draws the same ones."""
+
+    share: float
+    seed: int = 0
+
+    def takes(self, key: str) -> bool:
+        drawn = sha256(f"{self.seed} {key}".encode()).digest()
+        return int.from_bytes(drawn[:8], "big") < self.share * 2**64
+
+
+class SinkCheck:
+    """Compares one sink with one projection's served documents.
+
+    With `expires` a document that the sink lacks is no difference: it may have been evicted. A
+    `sample` is read by key; without one the sink is read from end to end.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sink: Sink,
+        *,
+        projection: str,
+        chain_id: int,
+        expires: bool,
+        sample: Sample | None = None,
+        progress: Callable[[int, int], None] = lambda done, of: None,
+    ) -> None:
+        self._store = store
+        self._sink = sink
+        self._projection = projection
+        self._chain = chain_id
+        self._expires = expires
+        self._sample = sample
+        self._progress = progress
+        self._top = 0
+
+    def run(self, *, fields: Sequence[str] = (), invariants: Sequence[Invariant] = ()) -> Compared:
+        """Everything: marker, documents one by one, and what the sink itself counts of `fields` and of
+        `invariants`. Raises `SinkError` where the sink cannot be read."""
+        findings = Findings(f"sinks {self._projection}.{self._sink.name}")
+        served, marker = self._standing()
+        if served is None:
+            return Compared(findings.check(note="Nothing was built yet."), [], 0)
+        if (said := self._refused(marker)) is not None:
+            findings.add("the marker", said)
+            return Compared(findings.check(), [], 0)
+        if marker is None:
+            findings.add("the marker", "is missing: the sink was emptied, or never filled")
+            return Compared(findings.check(note=ADVICE), [], 0)
+        suspects = self._sampled(findings) if self._sample else self._all(findings, served)
+        found = self._again(suspects)
+        for key in sorted(found):
+            findings.add(key, found[key])
+        notes = [] if self._sample is None else [f"A sample of {self._sample.share:.2%}."]
+        if marker.revision < served.revision:
+            notes.append(f"{served.revision - marker.revision:,} revisions are still on their way.")
+        notes += self._aggregated(findings, fields, invariants)
+        if findings.found:
+            notes.append(ADVICE)
+        return Compared(findings.check(note=" ".join(notes)), sorted(found), self._top)
+
+    # --- what looks wrong ---
+
+    def _all(self, findings: Findings, served: Generation) -> set[str]:
+        """Reads the sink from end to end, then looks for what it lacks."""
+        suspects: set[str] = set()
+        matched = 0
+        for held in _batches(self._sink.scan(), BATCH):
+            self._top = max(self._top, *(change.revision for change in held))
+            with self._store.read() as tx:
+                wanted = self._wanted(tx, [change.key for change in held])
+            for change in held:
+                self._suspect(suspects, change.key, wanted.get(change.key), change)
+                matched += (
+                    change.fields is not None
+                    and (at := wanted.get(change.key)) is not None
+                    and (at.fields is not None)
+                )
+            findings.checked += len(held)
+            self._progress(findings.checked, max(served.documents, findings.checked))
+        if not self._expires and matched < served.documents:
+            suspects |= self._missing()
+        return suspects
+
+    def _missing(self) -> set[str]:
+        """The keys of documents that the sink does not hold."""
+        found: set[str] = set()
+        with self._store.read() as tx:
+            served = Generations(tx, self._projection).served()
+            keys = [] if served is None else GenerationState(tx, served.id).scan()
+            for some in _batches((key for key, _ in keys), BATCH):
+                there = self._sink.read(some)
+                found.update(key for key in some if key not in there)
+                if len(found) > MOST:
+                    break
+        return found
+
+    def _sampled(self, findings: Findings) -> set[str]:
+        assert self._sample is not None
+        suspects: set[str] = set()
+        with self._store.read() as tx:
+            every = tx.execute(
+                text("SELECT key FROM changes WHERE projection = :projection ORDER BY key"),
+                {"projection": self._projection},
+            )
+            chosen = [key for (key,) in every if self._sample.takes(key)]
+            for some in _batches(chosen, BATCH):
+                held = self._sink.read(some)
+                wanted = self._wanted(tx, some)
+                for key in some:
+                    self._suspect(suspects, key, wanted.get(key), held.get(key))
+                findings.checked += len(some)
+                self._progress(findings.checked, len(chosen))
+        return suspects
+
+    def _suspect(self, suspects: set[str], key: str, wanted: Wanted | None, held: Change | None) -> None:
+        if len(suspects) < MOST and self._differs(wanted, held, marker=None) is not None:
+            suspects.add(key)
+
+    def _again(self, suspects: Iterable[str]) -> dict[str, str]:
+        """What still differs when it is looked at again: the sink first, then the state."""
+        left = dict.fromkeys(suspects, "")
+        for look in range(LOOKS):
+            if not left:
+                break
+            if look:
+                time.sleep(PAUSE)
+            still: dict[str, str] = {}
+            for some in _batches(left, BATCH):
+                marker = self._sink.marker()
+                held = self._sink.read(some)
+                with self._store.read() as tx:
+                    wanted = self._wanted(tx, some)
+                for key in some:
+                    said = self._differs(wanted.get(key), held.get(key), marker=marker)
+                    if said is not None:
+                        still[key] = said
+            left = still
+        return left
+
+    def _differs(self, wanted: Wanted | None, held: Change | None, *, marker: Marker | None) -> str | None:
+        """How what is held differs from what is wanted; None where it does not, or is on its way."""
+        if wanted is not None and marker is not None and wanted.revision > marker.revision:
+            return None
+        if held is None:
+            lacking = wanted is not None and wanted.fields is not None and not self._expires
+            return "is missing" if lacking else None
+        if wanted is None or wanted.fields is None:
+            return None if held.fields is None else "is there, and no document of the projection is"
+        if held.fields is None:
+            return "is marked as removed, and is a document of the projection"
+        right = self._sink.as_held(Change(held.key, wanted.revision, held.block, wanted.fields)).fields or {}
+        differing = [
+            f"{name} is {_shown(held.fields.get(name))}, not {_shown(value)}"
+            for name, value in right.items()
+            if held.fields.get(name, _ABSENT) != value
+        ]
+        if differing:
+            return "; ".join(differing)
+        if held.revision != wanted.revision:
+            return f"carries revision {held.revision}, not {wanted.revision}"
+        return None
+
+    # --- what it is held to ---
+
+    def _standing(self) -> tuple[Generation | None, Marker | None]:
+        marker = self._sink.marker()
+        with self._store.read() as tx:
+            return Generations(tx, self._projection).served(), marker
+
+    def _refused(self, marker: Marker | None) -> str | None:
+        if marker is None:
+            return None
+        with self._store.read() as tx:
+            foreign = refusal(tx, marker, self._sink.name, chain_id=self._chain, projection=self._projection)
+        return None if foreign is None else str(foreign)
+
+    def _wanted(self, tx: Connection, keys: Sequence[str]) -> dict[str, Wanted]:
+        """What of these keys must be in a sink that is current, in one snapshot."""
+        served = Generations(tx, self._projection).served()
+        if served is None:
+            return {}
+        bodies = GenerationState(tx, served.id).load(keys)
+        found: dict[str, Wanted] = {}
+        for start in range(0, len(keys), CHUNK):
+            rows = tx.execute(
+                text(
+                    "SELECT key, revision FROM changes WHERE projection = :projection AND key IN :keys"
+                ).bindparams(bindparam("keys", expanding=True)),
+                {"projection": self._projection, "keys": list(keys[start : start + CHUNK])},
+            )
+            for key, revision in rows:
+                body = bodies.get(key)
+                found[key] = Wanted(revision, None if body is None else msgspec.json.decode(body))
+        return found
+
+    def _aggregated(
+        self, findings: Findings, fields: Sequence[str], invariants: Sequence[Invariant]
+    ) -> list[str]:
+        """What the sink itself counts, if it can and nothing is on its way; what could not be looked at."""
+        if not (hasattr(self._sink, "totals") and hasattr(self._sink, "violations")):
+            return []
+        sink: Aggregating = self._sink  # type: ignore[assignment]  # it was asked just now
+        served, marker = self._standing()
+        if served is None or marker is None or marker.revision < served.revision:
+            return ["Its own totals were not compared: it is being written to."]
+        counted, broken = sink.totals(fields), sink.violations(invariants, limit=MOST)
+        right = self._totals(served, fields)
+        if self._standing() != (served, marker):
+            return ["Its own totals were not compared: it is being written to."]
+        for name, value in right.items():
+            if counted[name] != value:
+                findings.add(f"the total of {name}", f"is {counted[name]:,} by its own count, not {value:,}")
+        if isinstance(broken, str):
+            return [broken]
+        known = {item.what for item in findings.differences}
+        for key, detail in broken:
+            if key not in known:
+                findings.add(key, detail)
+        return []
+
+    def _totals(self, served: Generation, fields: Sequence[str]) -> dict[str, int]:
+        sums = {"count": 0, **dict.fromkeys(fields, 0)}
+        with self._store.read() as tx:
+            for _, body in GenerationState(tx, served.id).scan():
+                document: Mapping[str, Any] = msgspec.json.decode(body)
+                sums["count"] += 1
+                for name in fields:
+                    sums[name] += document[name] or 0
+        return sums
+
+
+_ABSENT = object()
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else '""' if value == "" else str(value)
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    some: list[Any] = []
+    for item in items:
+        some.append(item)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some
