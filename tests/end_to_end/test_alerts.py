@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from eventstore.sources.simulated import Emission, SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated_node import Faults, SimulatedNode
 from projections.service.embedded import EmbeddedRedis, free_port
 from projections.service.incidents import KINDS
 from tests.end_to_end.site import CONTRACT, TOPIC, Command, Site, Workshop, grow, register
@@ -240,3 +240,26 @@ def test_an_incident_outlives_the_service_and_is_closed_by_hand_where_nobody_see
     assert (
         site.run("alerts", "close", "7").complaint == "There is no incident 7. See `chainfold alerts list`."
     )
+
+
+def test_a_head_that_stands_still_and_a_history_that_is_disproved_are_told_and_are_over(
+    workshop: Workshop, receiver: Receiver, tmp_path: Path
+) -> None:
+    chain = SimulatedChain(sealed=True)
+    for number in range(20):
+        chain.mine(logs=[register(number + 1, number), register(number + 2, number)])
+    chain.finalize(18)
+    with SimulatedNode(chain, faults=Faults(withheld={(17, 1)}, receipts_honest=True)) as node:
+        site = Site(workshop, tmp_path / "site", rpc=node.url)
+        site.set("alerts", {"urls": receiver.url, "every": "50ms", "head_stalled": "300ms"})
+        with running(site):
+            receiver.until(lambda: named("head-stalled", "main") in receiver.titles)
+            happens(
+                receiver,
+                "history-disproved",
+                "main",
+                lambda: site.run("verify", "events"),
+                lambda: site.run("verify", "events", "--repair"),
+            )
+            happens(receiver, "head-stalled", "main", lambda: None, chain.mine)
+    assert len(receiver.titles) == len(set(receiver.titles)) == 4
