@@ -120,18 +120,18 @@ def _append(store: Store, pairs: list[tuple[str, str]], first: int, per_block: i
 
 def first(place: Place) -> list[Figures]:
     """What the old code builds, and all of it sent."""
-    with _planned(place, OLD) as plan:
-        return [*_built(plan.fold()[0], "first build"), _sent(plan, "everything sent")]
+    with planned(place, OLD) as plan:
+        return [*built(plan.fold()[0], "first build"), _sent(plan, "everything sent")]
 
 
 def renew(place: Place) -> list[Figures]:
     """The new code's rebuild: folded, compared, promoted, sent."""
-    with _planned(place, NEW) as plan:
+    with planned(place, NEW) as plan:
         stage = plan.fold()[0]
         with held([stage.lease]):
             stage.runner.rebuild(promote=False)
         return [
-            *_built(stage, "rebuild"),
+            *built(stage, "rebuild"),
             _compared(plan, "compared, all"),
             _promoted(stage, stage.runner.rebuild, "promotion"),
             _compared(plan, "compared after"),
@@ -141,7 +141,7 @@ def renew(place: Place) -> list[Figures]:
 
 def back(place: Place) -> list[Figures]:
     """The old code's generation is taken up again, and replaces what the new code built."""
-    with _planned(place, OLD) as plan:
+    with planned(place, OLD) as plan:
         stage = plan.fold()[0]
         return [
             _promoted(stage, stage.runner.back, "promotion back"),
@@ -150,7 +150,7 @@ def back(place: Place) -> list[Figures]:
         ]
 
 
-def _built(stage: FoldStage, name: str) -> list[Figures]:
+def built(stage: FoldStage, name: str) -> list[Figures]:
     """Steps to the end: the fold in one figure, the promotion, where there is one, in the other."""
     seconds = cpu = 0.0
     events = 0
@@ -207,7 +207,7 @@ def _sent(plan: Plan, name: str) -> Figures:
 
 
 @contextmanager
-def _planned(place: Place, projector: str) -> Iterator[Plan]:
+def planned(place: Place, projector: str) -> Iterator[Plan]:
     with TemporaryDirectory(prefix="bench") as folder:
         path = Path(folder) / "chainfold.toml"
         path.write_text(

@@ -241,7 +241,11 @@ class _Segment:
         self._last: Told | None = None
         self._writing = Writing(directory, f"chain-{chain_id}-entries-{self._first}-to-{entry}.jsonl.gz")
         if carried is not None:
-            self._writing.carry(carried.file)
+            try:
+                self._writing.carry(carried.file)
+            except BaseException:
+                self._writing.abandon()
+                raise
 
     @property
     def bytes(self) -> int:

@@ -11,6 +11,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,9 @@ class Writing:
         return File(name, self.bytes, self._hash.hexdigest(), self.lines)
 
     def abandon(self) -> None:
-        self._file.close()
+        """Leaves nothing of it behind."""
+        with suppress(OSError):  # what is written still would not have found room
+            self._file.close()
         self._partial.unlink(missing_ok=True)
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.types import LargeBinary
 from eventstore.backup.line import hexed, unhex
 from eventstore.errors import BackupError
 
-TABLES = ("coverage", "finality", "tail", "progress", "proofs")
+TABLES = ("coverage", "finality", "tail", "progress", "proofs", "anchors", "disproofs")
 """Of the event store; whoever keeps other tables beside it names them."""
 
 _decode = msgspec.json.Decoder(tuple[str, dict[str, Any]]).decode

@@ -60,18 +60,19 @@ class Declared:
         """Contract and event, as they stand in the configuration."""
         return [(name, event) for name, item in self._contracts.items() for event in item.events]
 
-    def filters(self, *, event: str | None = None) -> list[Filter]:
-        """All that the contracts emit, or of it the declared events of one name."""
+    def filters(self, *, event: str | None = None, declared: bool = False) -> list[Filter]:
+        """All that the contracts emit, or of it what is declared, or the events of one name."""
+        everything = event is None and not declared
         return [
             Filter(address, topic)
             for item in self._contracts.values()
-            for topic in ([None] if event is None else _topics(item, event))
+            for topic in ([None] if everything else _topics(item, event))
             for address in item.addresses
         ]
 
 
-def _topics(contract: Contract, event: str) -> list[bytes]:
-    return [item.topic0 for item in contract.events if item.name == event and not item.anonymous]
+def _topics(contract: Contract, event: str | None) -> list[bytes]:
+    return [item.topic0 for item in contract.events if event in (None, item.name) and not item.anonymous]
 
 
 def unknown_event(name: str, declared: list[Declared]) -> ConfigurationError:

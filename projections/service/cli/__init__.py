@@ -17,6 +17,7 @@ from projections.service.cli import (  # noqa: F401 - each adds to `app`
     change,
     demo,
     events,
+    export,
     look,
     pipeline,
     runs,

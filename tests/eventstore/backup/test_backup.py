@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import os
+import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -351,6 +352,31 @@ def test_an_interrupted_backup_leaves_the_former_one_and_is_gone_on_with(
     restore(other, directory)
     assert told(other) == told(sqlite_store)
     assert not (directory / manifest.UNFINISHED).exists()
+
+
+def test_a_full_disk_leaves_the_former_backup_and_is_gone_on_from(
+    sqlite_store: Store, stores: Stores, tmp_path: Path
+) -> None:
+    """The system refuses to let a file grow, as a full disk does."""
+    author, directory = Author(sqlite_store, 8), tmp_path / "backup"
+    author.write(20)
+    former = backup(sqlite_store, directory)
+    author.write(60)
+    before = told(sqlite_store)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (5_000, 3_000, 500):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises(BackupError, match=r"cannot be written into .* Make room and run it again"):
+                backup(sqlite_store, directory)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert check(directory).chains == former.chains
+        assert not list(directory.glob("*.partial"))
+    backup(sqlite_store, directory)
+    other = stores.empty("sqlite")
+    restore(other, directory)
+    assert told(other) == before
 
 
 def test_two_backups_into_one_directory_do_not_meet(sqlite_store: Store, tmp_path: Path) -> None:
