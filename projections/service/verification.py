@@ -202,11 +202,11 @@ def _sink(plan: Plan, projection: Projection, stage: PublishStage, wanted: Wante
     for start in range(0, len(first.keys), MENDED_AT_ONCE):
         some = first.keys[start : start + MENDED_AT_ONCE]
         loops.ask(fold, requests, "mend", keys=some, above=first.top)
-    _settle(plan, stage)
+    settle(plan, stage)
     return _repaired(first.check, look().check)
 
 
-def _settle(plan: Plan, stage: PublishStage) -> None:
+def settle(plan: Plan, stage: PublishStage) -> None:
     """Waits until the sink is current: by publishing to the end, or by whoever does that already."""
     deadline = time.monotonic() + SETTLED
     while True:

@@ -12,6 +12,7 @@ from typing import NoReturn
 from eventstore.errors import ChainfoldError, WrongChain
 from projections.errors import ConfigurationError, ProjectorError, SignatureError
 from projections.service.cli import (  # noqa: F401 - each adds to `app`
+    adopt,
     alerts,
     backup,
     change,

@@ -178,15 +178,16 @@ def synchronise(
     take_over: bool = False,
     tries: int = loops.TRIES,
     alone: bool = True,
+    publishing: bool = True,
     shown: Callable[[Summary], AbstractContextManager[loops.Observer]] = showing,
 ) -> Summary:
     """Turns every stage to its end, upstream first. A node or a sink that is down does not stop the
     others: the first error is raised when all else is done. Without the store nothing goes on. Where this
-    process need not be `alone`, it leaves to a running service what that does anyway. `shown` makes the
-    observer of the steps."""
+    process need not be `alone`, it leaves to a running service what that does anyway. Without `publishing`
+    no sink is touched. `shown` makes the observer of the steps."""
     summary = Summary()
     ingest = plan.ingest(first=span.first, last=span.last, contract=span.contract)
-    fold, publish = plan.fold(), plan.publish()
+    fold, publish = plan.fold(), plan.publish() if publishing else []
     stages: list[loops.Stage] = [*ingest, *fold, *publish]
     failed: list[ChainfoldError] = []
     try:

@@ -62,14 +62,14 @@ class Names:
         mark = held["chainfold"]
         fields = None
         if not mark.get("removed"):
-            fields = {name: _plain(held[theirs]) for name, theirs in self.theirs.items() if theirs in held}
+            fields = {name: plain(held[theirs]) for name, theirs in self.theirs.items() if theirs in held}
         return Change(held[self.key], int(mark["revision"]), int(mark["block"]), fields)
 
     def as_held(self, change: Change) -> Change:
         if change.fields is None:
             return change
         given = {self._ours[self.key]: change.key, **change.fields}
-        fields = {name: _plain(self._stored(name, given[name])) for name in self.theirs if name in given}
+        fields = {name: plain(self._stored(name, given[name])) for name in self.theirs if name in given}
         return msgspec.structs.replace(change, fields=fields)
 
     def _given(self, change: Change) -> Document:
@@ -111,7 +111,8 @@ def _typed(value: Value) -> Any:
             return value
 
 
-def _plain(value: Any) -> Value:
+def plain(value: Any) -> Value:
+    """A value of MongoDB's as ours: times in seconds, integers of any width as they are."""
     match value:
         case DatetimeMS():
             seconds, rest = divmod(int(value), 1000)
@@ -119,8 +120,8 @@ def _plain(value: Any) -> Value:
         case Int64():
             return int(value)
         case list():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
         case dict():
-            return {name: _plain(item) for name, item in value.items()}
+            return {name: plain(item) for name, item in value.items()}
         case _:
             return value  # type: ignore[no-any-return]  # a foreign type in our field is shown as it is

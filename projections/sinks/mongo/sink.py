@@ -28,6 +28,7 @@ from projections.projectors import Invariant
 from projections.sinks import Change, Marker
 from projections.sinks.mongo.aggregations import breaking, broken
 from projections.sinks.mongo.driver import DUPLICATE_KEY, connect, ensure_index, translated
+from projections.sinks.mongo.foreign import ForeignCollection
 from projections.sinks.mongo.names import Document, Names
 
 _MARKED = {"chainfold.revision": {"$exists": True}}
@@ -205,6 +206,10 @@ class MongoSink:
         except SinkError as error:
             return f"MongoDB's own look at the invariants was not possible: {error}"
         return found
+
+    def foreign(self) -> ForeignCollection:
+        """The collection as whoever filled it left it."""
+        return ForeignCollection(self._url, self._documents(), self._names)
 
     def sweep(self) -> int:
         """Deletes what was removed longer than the grace ago, and holds nothing but our mark.

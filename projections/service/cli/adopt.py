@@ -1,0 +1,119 @@
+"""The command for a team that comes from a script: what its collection has wrong, and taking it over."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from msgspec import structs
+
+from projections.adopt import compare
+from projections.errors import ConfigurationError
+from projections.service import verification
+from projections.service.cli.app import Json, app, configuration, out, print_json
+from projections.service.cli.bars import counted
+from projections.service.cli.pipeline import synchronise
+from projections.service.recorded import recorded
+from projections.service.stages import PublishStage
+from projections.service.wiring import Plan, planned
+from projections.sinks.mongo import MongoSink
+
+SHOWN = 5
+"""Documents that are named for each cause, for people; --json has more."""
+
+
+@app.command()
+def adopt(
+    projection: Annotated[str, typer.Argument(help="Which projection.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what differs; write nothing.")] = False,
+    normalise: Annotated[
+        bool, typer.Option("--normalise", help="Write addresses in mixed case in lower case first.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Take over a collection that a script of yours filled.
+
+    Fetches and folds, says which documents differ and most likely why, then writes ours over them.
+    Fields that are not ours stay.
+    """
+    with planned(configuration()) as plan, recorded(plan.store, f"adopt {projection}") as note:
+        plan.named(projection)
+        stage = next(
+            (
+                found
+                for found in plan.publish()
+                if found.projection == projection and isinstance(found.sink, MongoSink)
+            ),
+            None,
+        )
+        if stage is None:
+            raise ConfigurationError(
+                f"projections.{projection} has no mongo sink, so there is no collection to adopt.",
+                hint="Name it: mongo = { collection = ... }.",
+            )
+        try:
+            done = _adopted(plan, stage, dry_run=dry_run, normalise=normalise)
+        finally:
+            stage.close()
+        note(done["summary"])
+    if as_json:
+        print_json(done)
+    else:
+        _show(done)
+    if done["conflicts"]:
+        raise typer.Exit(1)
+
+
+def _adopted(plan: Plan, stage: PublishStage, *, dry_run: bool, normalise: bool) -> dict[str, Any]:
+    """Folds, compares and, unless it is a dry run, takes over; all that there is to say of it."""
+    synchronise(plan, alone=False, publishing=False)
+    assert isinstance(stage.sink, MongoSink)
+    collection = stage.sink.foreign()
+    with counted(f"adopt {stage.projection}") as progress:
+        report = compare(plan.store, plan.named(stage.projection), collection, progress=progress)
+    if report is None:
+        raise ConfigurationError(
+            f"{stage.projection} has not been built yet.", hint="Look at `chainfold status`, then try again."
+        )
+    done: dict[str, Any] = {
+        "summary": str(report),
+        "dry_run": dry_run,
+        **structs.asdict(report),
+        "examples": [structs.asdict(item) for item in report.examples],
+        "normalised": None,
+        "conflicts": {},
+    }
+    if dry_run:
+        return done
+    if normalise:
+        changed = collection.normalise()
+        done["normalised"] = {"rewritten": changed.rewritten, "merged": changed.merged}
+        done["conflicts"] = changed.conflicts
+    verification.settle(plan, stage)
+    return done
+
+
+def _show(done: dict[str, Any]) -> None:
+    console = out()
+    console.print(done["summary"])
+    seen: dict[str, int] = {}
+    for item in done["examples"]:
+        seen[item["cause"]] = seen.get(item["cause"], 0) + 1
+        if seen[item["cause"]] <= SHOWN:
+            how = ", ".join(
+                f"{name} is {held}, not {right}" for name, (held, right) in item["fields"].items()
+            )
+            console.print(f"   {item['key']} {item['cause']}{': ' + how if how else ''}")
+    if done["mixed"] and done["normalised"] is None:
+        console.print("Addresses in mixed case get a second document in lower case: see --normalise.")
+    if done["normalised"]:
+        changed = done["normalised"]
+        console.print(
+            f"{changed['rewritten']:,} addresses were written in lower case, {changed['merged']:,} merged."
+        )
+    for key, fields in done["conflicts"].items():
+        console.print(
+            f"{key} was left: its {', '.join(fields)} stands against that of its twin in lower case."
+        )
+    console.print("Nothing was written." if done["dry_run"] else "The collection is taken over.")

@@ -1,0 +1,99 @@
+"""A collection that an application filled by itself: read as it is, and its keys brought into lower case.
+
+Law: nothing that is not ours is lost. Two documents of one address become one only where no field of the
+application's stands against another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from msgspec import Struct
+from pymongo.collection import Collection
+
+from projections.adopt import Held
+from projections.sinks.mongo.driver import translated
+from projections.sinks.mongo.names import Document, Names, plain
+
+_READ = 1_000
+
+
+class Normalised(Struct, frozen=True):
+    """What became of keys in mixed case: written in lower case, merged with a twin, or left in `conflicts`,
+    which names each key and the fields that stand against each other."""
+
+    rewritten: int
+    merged: int
+    conflicts: dict[str, list[str]]
+
+
+class ForeignCollection:
+    """The documents of a collection that have a key, whoever wrote them."""
+
+    def __init__(self, url: str, documents: Collection[Document], names: Names) -> None:
+        self._url = url
+        self._documents = documents
+        self._names = names
+
+    def survey(self) -> Iterator[Held]:
+        """See `adopt.Filled`."""
+        match = {self._names.key: {"$type": "string"}, "chainfold.removed": {"$ne": True}}
+        with translated(self._url), self._documents.find(match, self._names.wanted) as cursor:
+            for held in cursor:
+                fields = {
+                    name: plain(held[theirs]) for name, theirs in self._names.theirs.items() if theirs in held
+                }
+                yield Held(held[self._names.key], fields)
+
+    def holding(self, keys: Sequence[str]) -> set[str]:
+        """See `adopt.Filled`."""
+        found: set[str] = set()
+        with translated(self._url):
+            for start in range(0, len(keys), _READ):
+                some = {self._names.key: {"$in": list(keys[start : start + _READ])}}
+                found.update(
+                    held[self._names.key] for held in self._documents.find(some, {self._names.key: 1})
+                )
+        return found
+
+    def normalise(self) -> Normalised:
+        """Writes every key in lower case. It may be killed anywhere and run again."""
+        rewritten = merged = 0
+        conflicts: dict[str, list[str]] = {}
+        mixed = {self._names.key: {"$type": "string", "$regex": "[A-Z]"}}
+        with translated(self._url):
+            for held in list(self._documents.find(mixed)):
+                key = held[self._names.key]
+                twin = self._documents.find_one({self._names.key: key.lower()})
+                if twin is None:
+                    change = {"$set": {self._names.key: key.lower()}}
+                    rewritten += self._documents.update_one(
+                        {"_id": held["_id"], self._names.key: key}, change
+                    ).modified_count
+                elif against := self._against(held, twin):
+                    conflicts[key] = against
+                else:
+                    self._merge(held, twin)
+                    merged += 1
+        return Normalised(rewritten, merged, conflicts)
+
+    def _against(self, held: Document, twin: Document) -> list[str]:
+        """The application's fields that both have, with different values."""
+        theirs = self._theirs(held)
+        return sorted(name for name, value in theirs.items() if name in twin and twin[name] != value)
+
+    def _merge(self, held: Document, twin: Document) -> None:
+        theirs = self._theirs(held)
+        lacking = {name: value for name, value in theirs.items() if name not in twin}
+        if lacking:
+            untouched = {name: {"$exists": False} for name in lacking}
+            if not self._documents.update_one(
+                {"_id": twin["_id"], **untouched}, {"$set": lacking}
+            ).matched_count:
+                return  # the application was faster: the next run looks again
+        self._documents.delete_one({"_id": held["_id"], **theirs})
+
+    def _theirs(self, held: Document) -> dict[str, Any]:
+        ours = {"_id", "chainfold", *self._names.theirs.values()}
+        return {name: value for name, value in held.items() if name not in ours}
