@@ -150,21 +150,13 @@ class Runs:
             values |= {"origin": origin}
         return [_as_it_is(run) for run in self._where(condition, order="id DESC LIMIT :limit", **values)]
 
-    def newest(self, command: str) -> Run | None:
-        """The newest run of exactly this command that came to an end of its own."""
-        return next(
-            iter(
-                self._where("command = :command AND outcome >= 0", order="id DESC LIMIT 1", command=command)
-            ),
-            None,
-        )
-
-    def newest_scheduled(self) -> list[Run]:
-        """Of each job of the schedule the newest run that came to an end of its own."""
-        return self._where(
-            "id IN (SELECT max(id) FROM runs WHERE origin = 'schedule' AND outcome >= 0 GROUP BY command)",
-            order="command",
-        )
+    def newest(self, command: str, *, origin: Origin | None = None) -> Run | None:
+        """The newest run of exactly this command, of one origin or any, that came to an end of its own."""
+        condition, values = "command = :command AND outcome >= 0", {"command": command}
+        if origin is not None:
+            condition += " AND origin = :origin"
+            values["origin"] = origin
+        return next(iter(self._where(condition, order="id DESC LIMIT 1", **values)), None)
 
     def last_scheduled(self, command: str) -> Run | None:
         """The newest run of a job of the schedule, however it ended."""

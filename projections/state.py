@@ -166,6 +166,25 @@ class GenerationState:
         )
         return [DeadLetter(*row) for row in rows]
 
+    def first_dead_letter(self) -> DeadLetter | None:
+        """The lowest of them; None where there are none."""
+        row = self._tx.execute(
+            text(
+                "SELECT block, log_index, entry, reason, stack FROM dead_letters "
+                "WHERE generation = :generation ORDER BY block, log_index LIMIT 1"
+            ),
+            {"generation": self._generation},
+        ).first()
+        return None if row is None else DeadLetter(*row)
+
+    def count_dead_letters(self) -> int:
+        return int(
+            self._tx.execute(
+                text("SELECT count(*) FROM dead_letters WHERE generation = :generation"),
+                {"generation": self._generation},
+            ).scalar_one()
+        )
+
     def exhume(self, above: int) -> None:
         """Forgets the dead letters above a block: its events are folded again."""
         self._tx.execute(

@@ -9,19 +9,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from tenacity import RetryCallState, Retrying, wait_exponential
 
-from eventstore.errors import ChainfoldError
+from eventstore.errors import ChainfoldError, StoreUnavailable
 from eventstore.incident import Incidents
 from eventstore.secret import scrubbed
 from eventstore.store import Store
 from projections.fold import Projection
 from projections.service.delivery import Address, addresses
 from projections.service.evidence import evidence
-from projections.service.incidents import Board, Limits, changes, worst
+from projections.service.incidents import Bad, Board, Good, Limits, changes, kind_of, worst
 from projections.service.loops import Failed, Stepped
 from projections.service.telling import HOUR, Message, Pace, due
 
@@ -39,10 +40,11 @@ BACKLOG = 100
 
 
 class Watched(Struct, frozen=True):
-    """What is looked at: chain ids by name, projections, and from when on it is an incident."""
+    """What is looked at: chain ids by name, projections, jobs, and from when on it is an incident."""
 
     chains: Mapping[str, int]
     projections: Sequence[Projection]
+    jobs: Sequence[str]
     limits: Limits
 
 
@@ -73,6 +75,8 @@ class Watchman(threading.Thread):
         self._board = Board(watched.limits)
         self._turn = threading.Lock()
         self._complained: set[str] = set()
+        self._store_is_down = False
+        self._store_told_at = -inf
 
     def observe(self, event: Stepped | Failed) -> None:
         """Takes in what a step did: a few assignments in memory."""
@@ -101,6 +105,7 @@ class Watchman(threading.Thread):
                 tx,
                 chains=self._watched.chains,
                 projections=self._watched.projections,
+                jobs=self._watched.jobs,
                 limits=self._watched.limits,
                 open_now=open_now,
                 now=now,
@@ -126,10 +131,36 @@ class Watchman(threading.Thread):
             self.look()
         except ChainfoldError as error:
             self._complain(str(error))
+            if isinstance(error, StoreUnavailable):
+                with self._turn:
+                    self._board.store_failed(self.name, error, time.monotonic())
         except Exception as error:  # noqa: BLE001 - whatever is wrong with alerts, the pipeline goes on
             self._complain(f"An unexpected {type(error).__name__} in the alerts; they are tried again.")
         else:
             self._complained.clear()
+            with self._turn:
+                self._board.store_answered(self.name)
+        self._look_at_store()
+
+    def _look_at_store(self) -> None:
+        """That the store fails cannot be written down in it: it is told from memory, by every service."""
+        now = time.monotonic()
+        with self._turn:
+            standing = self._board.store(now)
+        kind = kind_of("store-failing")
+        told = self._store_told_at
+        if isinstance(standing, Bad) and not self._store_is_down and now - told >= self._pace.cooldown:
+            body = f"{scrubbed(standing.detail, self._secrets)}\nWhat to do: {kind.todo}"
+            if self._posted(Message("open", (), (), f"chainfold: {kind.title}", body)):
+                self._store_is_down, self._store_told_at = True, now
+        elif isinstance(standing, Good) and self._store_is_down:
+            over = Message("over", (), (), f"chainfold: over: {kind.title}", f"{kind.over}.")
+            self._store_is_down = not self._posted(over)
+
+    def _posted(self, message: Message) -> bool:
+        """Did somebody take it?"""
+        answers = [post.send(message) for post in self._posts]
+        return None in answers
 
     def _complain(self, said: str) -> None:
         if said not in self._complained:
@@ -196,6 +227,7 @@ def watchman(plan: Plan, stop: threading.Event, log: Any) -> Watchman:
     watched = Watched(
         {name: chain.chain_id for name, chain in plan.config.chains.items()},
         list(plan.projections.values()),
+        list(plan.config.schedule.jobs),
         chosen.limits,
     )
     return Watchman(

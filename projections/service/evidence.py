@@ -24,6 +24,7 @@ def evidence(
     *,
     chains: Mapping[str, int],
     projections: Iterable[Projection],
+    jobs: Iterable[str],
     limits: Limits,
     open_now: Iterable[Key],
     now: int,
@@ -46,13 +47,8 @@ def evidence(
             continue
         if served.error is not None:
             found[Key("projection-halted", own.name)] = Bad(served.error)
-        letters = GenerationState(tx, served.id).dead_letters()
-        found[Key("projection-quarantining", own.name)] = (
-            Bad(f"{len(letters):,} so far, the first of block {letters[0].block:,}: {letters[0].reason}")
-            if letters
-            else Good()
-        )
-    return found | _runs(tx)
+        found[Key("projection-quarantining", own.name)] = _letters(tx, served.id)
+    return found | _runs(tx, jobs)
 
 
 def _gaps(tx: Connection, chain_id: int, limits: Limits, *, now: int) -> Standing:
@@ -64,6 +60,14 @@ def _gaps(tx: Connection, chain_id: int, limits: Limits, *, now: int) -> Standin
     named = ", ".join(f"{item.range.first:,} to {item.range.last:,}" for item in old[:3])
     more = f" and {len(old) - 3:,} more" if len(old) > 3 else ""
     return Bad(f"Blocks {named}{more} are missing: {old[0].reason}")
+
+
+def _letters(tx: Connection, generation: int) -> Standing:
+    waiting = GenerationState(tx, generation)
+    first = waiting.first_dead_letter()
+    if first is None:
+        return Good()
+    return Bad(f"{waiting.count_dead_letters():,} so far, the first of block {first.block:,}: {first.reason}")
 
 
 def _disproofs(tx: Connection, chain_id: int) -> Standing:
@@ -87,13 +91,15 @@ def _followed(tx: Connection, chain_id: int, projections: list[Projection]) -> b
     return True
 
 
-def _runs(tx: Connection) -> dict[Key, Standing]:
+def _runs(tx: Connection, jobs: Iterable[str]) -> dict[Key, Standing]:
     """How the newest scheduled run of each job ended, and what the newest whole verification found."""
     found: dict[Key, Standing] = {}
     runs = Runs(tx)
-    for run in runs.newest_scheduled():
-        failed = run.outcome in (Outcome.FAILED, Outcome.MISUSED)
-        found[Key("run-failed", f"scheduled {run.command}")] = Bad(run.detail) if failed else Good()
+    for job in jobs:
+        run = runs.newest(job, origin="schedule")
+        if run is not None:
+            failed = run.outcome in (Outcome.FAILED, Outcome.MISUSED)
+            found[Key("run-failed", f"scheduled {job}")] = Bad(run.detail) if failed else Good()
     verified = runs.newest("verify")
     if verified is not None and verified.outcome in (Outcome.DONE, Outcome.DIFFERS):
         differs = verified.outcome is Outcome.DIFFERS

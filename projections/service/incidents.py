@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from eventstore.branch import Ingested
-from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, SourceError, StoreError
+from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, SourceError, StoreUnavailable
 from eventstore.incident import Key
 from projections.errors import ForeignMarker
 from projections.runner import Folded
@@ -94,8 +94,14 @@ KINDS: dict[str, Kind] = {
         "{subject} found a difference",
         "a verification ended with a difference that was not repaired",
         "the same verification finds none",
-        "Run `chainfold verify` to see what differs; `chainfold events` and `chainfold show` tell how it "
-        "came about.",
+        "Run `chainfold verify` to see what differs, `chainfold verify --repair` to put it right; "
+        "`chainfold runs` shows what the verification found.",
+    ),
+    "store-failing": Kind(
+        "the event store fails",
+        "it does not answer, or takes nothing (no room, say), for `failing_for`",
+        "it answers",
+        "Look at the database and at the room on its disk; nothing was lost, and the work goes on by itself.",
     ),
     "run-failed": Kind(
         "{subject} failed",
@@ -185,6 +191,7 @@ class Board:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._stages: dict[str, _Stage] = {}
+        self._store: dict[str, tuple[float, ChainfoldError]] = {}
 
     def observe(self, event: Stepped | Failed, now: float) -> None:
         """Takes in what one step did."""
@@ -193,6 +200,7 @@ class Board:
         if isinstance(event, Failed):
             self._failed(event, now)
             return
+        self.store_answered(event.stage)
         seen = self._stages.setdefault(event.stage, _Stage())
         seen.failing_since = seen.error = None
         seen.answered = True
@@ -208,6 +216,22 @@ class Board:
                     )
             case Folded() as record:
                 seen.halted = record.error
+
+    def store_failed(self, who: str, error: ChainfoldError, now: float) -> None:
+        """The store did not take or give what `who` asked of it."""
+        since, _ = self._store.get(who, (now, error))
+        self._store[who] = since, error
+
+    def store_answered(self, who: str) -> None:
+        """It did."""
+        self._store.pop(who, None)
+
+    def store(self, now: float) -> Standing | None:
+        """Of the store itself, of which nothing can be written down in it; None while that is open."""
+        if not self._store:
+            return Good()
+        since, error = min(self._store.values(), key=lambda item: item[0])
+        return Bad(str(error)) if _lasts(now - since, self._limits.failing_for) else None
 
     def standing(self, now: float) -> dict[Key, Standing]:
         """What is known to be wrong or right; of what is missing here, nothing is known."""
@@ -237,9 +261,11 @@ class Board:
 
     def _failed(self, event: Failed, now: float) -> None:
         if isinstance(event.error, LeaseHeld | Fenced):
+            self.store_answered(event.stage)
             self._stages.pop(event.stage, None)  # another process sees to it now, and knows better
             return
-        if isinstance(event.error, StoreError) and event.error.retry:
+        if isinstance(event.error, StoreUnavailable):
+            self.store_failed(event.stage, event.error, now)
             return  # it says nothing of the node, the fold or the sink
         seen = self._stages.setdefault(event.stage, _Stage())
         seen.failing_since = now if seen.failing_since is None else seen.failing_since

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from eventstore.branch import Ingested
-from eventstore.errors import SourceUnavailable
+from eventstore.errors import SourceUnavailable, StoreUnavailable
 from eventstore.incident import Incidents, Key
 from eventstore.proof.ledger import Disproof, Ledger
 from eventstore.records import BlockRange
@@ -33,7 +33,7 @@ LIMITS = Limits(failing_for=0.0, head_stalled=None)
 def watchman(store: Store, *urls: str, pace: Pace = PACE, limits: Limits = LIMITS) -> Watchman:
     return Watchman(
         store,
-        Watched({"main": 1}, [], limits),
+        Watched({"main": 1}, [], ["sync"], limits),
         addresses(urls),
         log=logger(),
         pace=pace,
@@ -214,6 +214,22 @@ def test_a_block_that_a_proof_found_wrong_is_told_until_it_is_right(store: Store
         Ledger(tx, 1).forget_disproofs(BlockRange(18, 18))
     looks(made)
     assert len(receiver.told) == 2
+
+
+def test_a_store_that_takes_nothing_is_told_from_memory_and_when_it_does_again(
+    sqlite_store: Store, receiver: Receiver
+) -> None:
+    made = watchman(sqlite_store, receiver.url, limits=Limits(failing_for=0.05))
+    made.start()
+    for _ in range(2):  # within the cooldown it is told once
+        made.observe(Failed("ingest main", StoreUnavailable("No room for s3cr3tk3y."), 1.0))
+        receiver.until(lambda: receiver.titles)
+        made.observe(WELL)
+        receiver.until(lambda: len(receiver.titles) > 1)
+    time.sleep(0.1)
+    made.end()
+    assert receiver.titles == ["chainfold: the event store fails", "chainfold: over: the event store fails"]
+    assert receiver.told[0].body.startswith("No room for ....")
 
 
 def test_a_head_that_does_not_move_is_told(store: Store, receiver: Receiver) -> None:

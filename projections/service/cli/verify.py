@@ -56,7 +56,13 @@ def verify(
         repair=repair,
         sample=None if sample is None else Sample(_share(sample), seed),
     )
-    given = {"--projection": projection, "--contract": contract, "--from": from_block, "--to": to_block}
+    given = {
+        "--projection": projection,
+        "--contract": contract,
+        "--from-block": from_block,
+        "--to-block": to_block,
+        "--sample": sample,
+    }
     said = [*(names or []), *(f"{option} {value}" for option, value in given.items() if value is not None)]
     with planned(configuration()) as plan, recorded(plan.store, " ".join(["verify", *said])) as note:
         found = verification.verify(plan, names or [], wanted, shown)
