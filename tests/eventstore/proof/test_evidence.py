@@ -7,11 +7,22 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from eventstore.errors import AnswerRefused, BlockUnknown
 from eventstore.proof import header, receipt
-from eventstore.proof.evidence import Outcome, Proven, Unproven, Wrong, anchored, judged, wants_receipts
+from eventstore.proof.evidence import (
+    Outcome,
+    Proven,
+    Unproven,
+    Wrong,
+    judged,
+    linked,
+    rooted,
+    wants_receipts,
+)
 from eventstore.proof.profile import profile_of
-from eventstore.records import Filter, Log, Query
-from tests.eventstore.proof.blocks import BLOCKS
+from eventstore.records import BlockRange, Filter, Log, Query
+from eventstore.sources.simulated import SimulatedChain
+from tests.eventstore.proof.blocks import BLOCKS, named
 
 LINE = BLOCKS[0]
 RECEIPTS: list[dict[str, Any]] = LINE["receipts"]
@@ -77,19 +88,73 @@ def test_a_log_of_another_block_of_that_number_is_named() -> None:
     assert all("is held of another block" in item for item in outcome.differences)
 
 
-def test_receipts_that_are_not_those_of_the_header_prove_nothing() -> None:
-    """Also where they would show a log of ours as missing: who lies there is not known."""
-    for receipts in (RECEIPTS[1:], RECEIPTS[::-1], [{**RECEIPTS[0], "logs": []}, *RECEIPTS[1:]]):
-        assert isinstance(found(OURS, receipts), Unproven)
-        assert isinstance(found([], receipts), Unproven)
+@pytest.mark.parametrize("line", BLOCKS, ids=named)
+def test_receipts_are_believed_where_they_hash_to_the_header_and_nowhere_else(line: dict[str, Any]) -> None:
+    """In whatever order they come: the root says which is right. A chain of another make simply fails."""
+    block = header.sealed(line["block"])
+    receipts = [{**item, "transactionIndex": hex(place)} for place, item in enumerate(line["receipts"])]
+    assert block is not None
+    if line["verified"]["receiptsRoot"]:
+        assert rooted(block, receipts, by="node") == receipts
+        assert rooted(block, receipts[::-1], by="node") == receipts
+    else:
+        with pytest.raises(AnswerRefused, match="are not those of its header"):
+            rooted(block, receipts, by="node")
+
+
+@pytest.mark.parametrize(
+    "receipts",
+    [
+        RECEIPTS[1:],
+        RECEIPTS[:-1],
+        [*RECEIPTS, RECEIPTS[-1]],
+        [{**RECEIPTS[0], "logs": []}, *RECEIPTS[1:]],
+        RECEIPTS[::-1],
+        [],
+    ],
+    ids=["first is missing", "last is missing", "one twice", "logs left out", "reversed", "none"],
+)
+def test_receipts_that_are_not_those_of_the_header_are_refused(receipts: list[dict[str, Any]]) -> None:
+    assert BLOCK is not None
+    with pytest.raises(AnswerRefused, match=f"node gives for block {BLOCK.number} are not those"):
+        rooted(BLOCK, receipts, by="node")
+
+
+def test_a_block_whose_bloom_is_not_that_of_its_logs_is_unproven() -> None:
+    assert BLOCK is not None
+    assert isinstance(judged(replace(BLOCK, bloom=bytes(256)), RECEIPTS, OURS, [FILTER]), Unproven)
 
 
 def test_a_block_is_held_to_the_hash_that_the_chain_above_it_names() -> None:
     assert BLOCK is not None
-    assert anchored(BLOCK, BLOCK.hash) is None
-    assert anchored(BLOCK, bytes(32)) is not None
-    assert anchored(replace(BLOCK, recomputed=bytes(32)), BLOCK.hash) is not None
-    assert anchored(replace(BLOCK, recomputed=None), BLOCK.hash) is not None
+    here = BlockRange(BLOCK.number, BLOCK.number)
+    assert linked([BLOCK], here, BLOCK.hash, by="node") == [BLOCK]
+    for other, top, said in (
+        (BLOCK, bytes(32), "is not the one which the blocks above it stand on"),
+        (replace(BLOCK, number=1), BLOCK.hash, "is not the one which the blocks above it stand on"),
+        (replace(BLOCK, recomputed=bytes(32)), BLOCK.hash, "does not hash to what it says it does"),
+        (replace(BLOCK, recomputed=None), BLOCK.hash, "of no form that is known"),
+    ):
+        with pytest.raises(AnswerRefused, match=said):
+            linked([other], here, top, by="node")
+    with pytest.raises(BlockUnknown, match="does not have the whole header"):
+        linked([None], here, BLOCK.hash, by="node")
+
+
+def test_headers_are_linked_from_the_top_down_and_the_one_that_breaks_the_chain_is_named() -> None:
+    """The one below a false parent is not asked to be right; the one above it was."""
+    chain = SimulatedChain(sealed=True)
+    chain.mine(3)
+    fork = chain.reorg(2)
+    whole = [chain.block(head.hash) for head in (chain.header(n) for n in range(4)) if head]
+    found = [header.sealed(block.fields) for block in whole if block]
+    top, blocks = fork.adopted[-1].hash, BlockRange(0, 3)
+    assert linked(found, blocks, top, by="node") == found
+    stale = chain.block(fork.orphaned[0].hash)
+    assert stale is not None
+    mixed = [*found[:2], header.sealed(stale.fields), found[3]]
+    with pytest.raises(AnswerRefused, match="block 2 that is not the one"):
+        linked(mixed, blocks, top, by="node")
 
 
 @pytest.mark.parametrize("chain", [line["chain"] for line in BLOCKS if not line["verified"]["headerHash"]])
