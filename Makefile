@@ -63,6 +63,7 @@ bench: install
 	$(BIN)/python -m bench.backfill --store postgresql
 	$(BIN)/python -m bench.reorg --sinks memory redis
 	$(BIN)/python -m bench.rebuild
+	$(BIN)/python -m bench.backup
 
 # SECONDS is how long to try schedules, SEED where to begin.
 SECONDS ?= 60

@@ -29,6 +29,9 @@ _SLACK = 1_000
 Kinds = dict[int, tuple[bytes, tuple[bytes, ...]]]
 """By kind its address, and its topic0 if it has one."""
 
+_UNKNOWN: tuple[bytes, tuple[bytes, ...]] = (b"", ())
+"""Of a kind that is not there: then the digest does not hold."""
+
 _ENTRIES = (
     "SELECT entry, kind, first_block, last_block, log_count, head_hash, recorded_at, previous_digest, digest "
     "FROM entries WHERE chain_id = :chain AND entry > :since ORDER BY entry LIMIT :page"
@@ -145,7 +148,11 @@ def _by_entry(tx: Connection, query: str, span: dict[str, int]) -> dict[int, lis
 
 def _log(row: Any, kinds: Kinds) -> Log:
     _, number, index, kind, topic1, topic2, topic3, data, tx_hash, tx_index = row
-    address, topics = kinds[kind]
+    address, topics = kinds.get(kind, _UNKNOWN)
     if topic1 is not None:
-        topics = (*topics, *(topic for topic in (topic1, topic2, topic3) if topic is not None))
+        topics = (*topics, topic1)
+    if topic2 is not None:
+        topics = (*topics, topic2)
+    if topic3 is not None:
+        topics = (*topics, topic3)
     return Log(number, index, address, topics, data, tx_hash, tx_index, b"")

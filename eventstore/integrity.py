@@ -8,17 +8,14 @@ cover: rows of no entry, two lives at one place, an end that was cut off.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, text
 
 from eventstore import digest
-from eventstore.records import Appended, Header, Log, Orphaned
+from eventstore.chronicle import chronicle
+from eventstore.records import Appended, Orphaned
 from eventstore.verdict import Check, Findings
-
-PAGE = 1_000
-"""Entries that are read together."""
 
 ADVICE = (
     "What was changed behind the journal's back cannot be put right in place. Fetch the blocks again with "
@@ -80,87 +77,18 @@ def _entries(
     tx: Connection, chain_id: int, *, since: int = 0
 ) -> Iterator[tuple[Appended | Orphaned, list[Broken]]]:
     """Each entry after `since`, and what is wrong with it."""
-    previous: bytes | None = None
+    previous = digest.START if since == 0 else None
     last = since
-    while True:
-        rows = tx.execute(
-            text(
-                "SELECT entry, kind, first_block, last_block, log_count, head_hash, recorded_at, "
-                "previous_digest, digest FROM entries WHERE chain_id = :chain AND entry > :last "
-                "ORDER BY entry LIMIT :page"
-            ),
-            {"chain": chain_id, "last": last, "page": PAGE},
-        ).all()
-        for row in rows:
-            broken = []
-            if row.entry != last + 1:
-                broken.append(Broken(last + 1, f"missing: the next entry is {row.entry}"))
-            expected = digest.START if row.entry == 1 else previous
-            if expected is not None and row.previous_digest != expected:
-                broken.append(Broken(row.entry, "does not follow the entry before it"))
-            entry, found = _recomputed(tx, chain_id, row)
-            if found != row.digest:
-                broken.append(Broken(row.entry, "its rows are not what they were when it was written"))
-            previous, last = row.digest, row.entry
-            yield entry, broken
-        if len(rows) < PAGE:
-            return
-
-
-def _recomputed(tx: Connection, chain_id: int, row: Row[Any]) -> tuple[Appended | Orphaned, bytes]:
-    """An entry, and the digest that its rows give."""
-    make = Appended if row.kind == "appended" else Orphaned
-    entry = make(row.entry, row.first_block, row.last_block, row.log_count)
-    found = digest.of_entry(
-        chain_id,
-        entry,
-        head_hash=row.head_hash,
-        recorded_at=row.recorded_at,
-        previous=row.previous_digest,
-        rows=_of_rows(tx, chain_id, entry),
-    )
-    return entry, found
-
-
-def _of_rows(tx: Connection, chain_id: int, entry: Appended | Orphaned) -> bytes:
-    span = {
-        "chain": chain_id,
-        "entry": entry.entry,
-        "first": entry.first_block,
-        "last": entry.last_block,
-    }
-    if isinstance(entry, Orphaned):
-        gone = tx.execute(
-            text(
-                "SELECT block_number, entry FROM orphans WHERE chain_id = :chain "
-                "AND orphaned_by = :entry ORDER BY block_number, entry"
-            ),
-            span,
-        )
-        return digest.of_orphans([(number, of_entry) for number, of_entry in gone])
-    blocks = tx.execute(
-        text(
-            "SELECT number, hash, parent_hash, timestamp FROM blocks WHERE chain_id = :chain "
-            "AND number BETWEEN :first AND :last AND entry = :entry ORDER BY number"
-        ),
-        span,
-    )
-    logs = tx.execute(
-        text(
-            "SELECT l.block_number, l.log_index, k.address, k.topic0, l.topic1, l.topic2, l.topic3, "
-            "l.data, l.tx_hash, l.tx_index FROM logs l JOIN log_kinds k ON k.kind = l.kind "
-            "WHERE l.chain_id = :chain AND l.block_number BETWEEN :first AND :last "
-            "AND l.entry = :entry ORDER BY l.block_number, l.log_index"
-        ),
-        span,
-    )
-    return digest.of_logs(
-        (Header(*row) for row in blocks),
-        (
-            Log(row[0], row[1], row[2], tuple(t for t in row[3:7] if t), row[7], row[8], row[9], b"")
-            for row in logs
-        ),
-    )
+    for told in chronicle(tx, chain_id, since=since):
+        entry, broken = told.entry.entry, []
+        if entry != last + 1:
+            broken.append(Broken(last + 1, f"missing: the next entry is {entry}"))
+        if previous is not None and told.previous_digest != previous:
+            broken.append(Broken(entry, "does not follow the entry before it"))
+        if told.recomputed(chain_id) != told.digest:
+            broken.append(Broken(entry, "its rows are not what they were when it was written"))
+        previous, last = told.digest, entry
+        yield told.entry, broken
 
 
 _LIVING = (

@@ -60,6 +60,8 @@ class Writing:
 
     def finish(self, name: str) -> File:
         """Puts the file into its place, on disk."""
+        if not self.bytes:
+            self.add(b"", 0)  # no lines are a gzip file as well
         if self._packed is not None:
             self._packed.close()
         self._file.flush()

@@ -90,6 +90,9 @@ def test_moving_to_another_machine_goes_as_the_operations_page_says(
         assert old.run("sync").code == 0
         assert old.run("backup", "kept").code == 0
         assert new.run("restore", str(old.folder / "kept"), "--keep-id").code == 0
+        rebuilt = new.run("rebuild", "referrals")  # while the old one serves still
+        assert rebuilt.code == 0, rebuilt.err
+        assert old.run("sync").code == 0
         chain.reorg(depth=2)
         grow(chain, Random(7), 5, users=320)
         refused = new.run("sync", "--tries", "1")

@@ -118,6 +118,18 @@ def test_many_small_backups_are_one_large_one(
     stores.close()
 
 
+def test_a_store_that_knows_nothing_yet_is_backed_up_as_well(
+    sqlite_store: Store, stores: Stores, tmp_path: Path
+) -> None:
+    done = backup(sqlite_store, tmp_path / "backup")
+    assert (done.chains, done.logs) == ([], 0)
+    assert [gzip.decompress(path.read_bytes()) for path in (tmp_path / "backup").glob("*.gz")] == [b""]
+    other = stores.empty("sqlite")
+    assert restore(other, tmp_path / "backup", keep_id=True).store == sqlite_store.identity()
+    Author(sqlite_store, 1).write(10)
+    assert backup(sqlite_store, tmp_path / "backup").entries > 0
+
+
 def test_a_second_backup_writes_only_what_is_new(sqlite_store: Store, tmp_path: Path) -> None:
     author = Author(sqlite_store, 2)
     author.write(40)
