@@ -107,6 +107,49 @@ publications = Table(
     Column("nonce", String(32), nullable=False),
 )
 
+# A webhook's rule: the condition it began with, and its marker, which a receiver cannot hold.
+notification_rules = Table(
+    "notification_rules",
+    metadata,
+    Column("projection", String(100), primary_key=True),
+    Column("rule", String(100), primary_key=True),
+    Column("condition", Text, nullable=False),
+    Column("marker", Text, nullable=False),
+    Column("began_at", BigInteger, nullable=False),  # microseconds since 1970
+)
+
+# What a rule remembers of a key, where that differs from a key that was never seen; `state` is JSON.
+notification_memory = Table(
+    "notification_memory",
+    metadata,
+    Column("projection", String(100), primary_key=True),
+    Column("rule", String(100), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("fired", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The outbox: what a receiver is to be told, or was. `state` is pending, delivered or dead.
+notifications = Table(
+    "notifications",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("projection", String(100), nullable=False),
+    Column("rule", String(100), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("occurrence", BigInteger, nullable=False),
+    Column("idempotency_key", String(40), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("state", String(9), nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("next_at", BigInteger, nullable=False),  # microseconds since 1970
+    Column("created_at", BigInteger, nullable=False),
+    Column("settled_at", BigInteger),
+    Column("reason", Text, nullable=False),
+    Index("notifications_once", "projection", "rule", "key", "occurrence", unique=True),
+)
+
 # Decisions to pass an event over, by what it is and not where it lies: every rebuild honours them.
 skips = Table(
     "skips",

@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.servers.anvil",
     "tests.servers.ganache",
     "tests.servers.hardhat",
+    "tests.servers.hooks",
     "tests.servers.mongo",
     "tests.servers.postgres",
     "tests.servers.receiver",

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ from projections.service.tables import (
     StoreSettings,
     decoded,
 )
+from projections.service.webhooks import Webhook, webhooks
 
 DEFAULT = Path("chainfold.toml")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -86,6 +87,7 @@ class ProjectionSettings(Struct, frozen=True):
     undo: int | Literal["finality", "forever"]
     mongo: MongoTarget | None
     redis: RedisTarget | None
+    webhooks: tuple[Webhook, ...] = ()
 
 
 class Config(Struct, frozen=True):
@@ -150,7 +152,9 @@ def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
         projections,
         alerts,
         duties.schedule(raw.schedule, folder),
-        hidden | _keys(raw.store.url, raw.mongo.url, raw.redis.url, chains, alerts.urls),
+        hidden
+        | _keys(raw.store.url, raw.mongo.url, raw.redis.url, chains, alerts.urls)
+        | _keys_of_webhooks(projections.values()),
     )
 
 
@@ -163,6 +167,11 @@ def _keys(
         given += [*chain.rpc, *([chain.websocket] if chain.websocket else [])]
     found = [keys_in(url) for url in given] + [keys_in(url, host=True) for url in alerts]
     return frozenset[str]().union(*found)
+
+
+def _keys_of_webhooks(projections: Iterable[ProjectionSettings]) -> frozenset[str]:
+    targets = [item.target for chosen in projections for item in chosen.webhooks]
+    return frozenset(item.secret for item in targets).union(*(keys_in(item.url) for item in targets))
 
 
 def _store_url(url: str, folder: Path) -> str:
@@ -298,6 +307,7 @@ def _projection(table: ProjectionTable, where: str, contracts: Mapping[str, Cont
         table.undo,
         table.mongo,
         redis,
+        webhooks(table.webhook, where, follow=table.follow, seconds=_duration),
     )
 
 

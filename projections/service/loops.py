@@ -23,8 +23,9 @@ from eventstore.proof.prover import Proved
 from eventstore.request import Request, Requests
 from projections.publisher import Published
 from projections.runner import Folded
+from projections.sinks.webhook.courier import Delivered
 
-Record = Ingested | Folded | Published | Proved
+Record = Ingested | Folded | Published | Proved | Delivered
 Done = TypeVar("Done")
 
 LONGEST_PATIENCE = 300.0

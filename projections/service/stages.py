@@ -31,6 +31,8 @@ from projections.publisher import Published, Publisher
 from projections.runner import Folded, Runner
 from projections.service.loops import Failed, Stepped, persist
 from projections.sinks import Sink
+from projections.sinks.webhook.courier import Courier, Delivered
+from projections.sinks.webhook.post import Target
 
 if TYPE_CHECKING:
     from eventstore.sources.failover import FailoverSource
@@ -282,13 +284,15 @@ class FoldStage:
 
 
 class PublishStage:
-    """The publisher of one projection into one sink."""
+    """The publisher of one projection into one sink; a sink that writes to SQL itself shares its `lease`."""
 
-    def __init__(self, store: Store, projection: Projection, sink: Sink) -> None:
+    def __init__(
+        self, store: Store, projection: Projection, sink: Sink, *, lease: Lease | None = None
+    ) -> None:
         self.name = f"publish {projection.name}.{sink.name}"
         self.projection = projection.name
         self.chain_id = projection.chain_id
-        self.lease = Lease(store, f"publish:{projection.name}.{sink.name}")
+        self.lease = lease or Lease(store, f"publish:{projection.name}.{sink.name}")
         self.publisher = Publisher(
             store,
             self.lease,
@@ -310,3 +314,29 @@ class PublishStage:
 
     def close(self) -> None:
         self.sink.close()
+
+
+class DeliverStage:
+    """The courier of one webhook of one projection."""
+
+    def __init__(self, store: Store, target: Target, *, projection: str, rule: str) -> None:
+        self.name = f"deliver {projection}.{rule}"
+        self.projection = projection
+        self.rule = rule
+        self.lease = Lease(store, f"deliver:{projection}.{rule}")
+        self._courier = Courier(self.lease, target, projection=projection, rule=rule)
+
+    def open(self) -> None:
+        """Nothing: connections are made as they are wanted."""
+
+    def step(self) -> Delivered:
+        return self._courier.step()
+
+    def execute(self, request: Request) -> str:
+        """Does what a command asked for, and says how many it concerned."""
+        if request.kind != "again":
+            raise StoreError(f"{request.kind} is no request that {self.name} knows.")
+        return str(self._courier.again(**request.arguments))
+
+    def close(self) -> None:
+        self._courier.close()

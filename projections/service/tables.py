@@ -85,6 +85,18 @@ class RedisTable(_Strict, frozen=True):
     ttl: str | None = None
 
 
+class WebhookTable(_Strict, frozen=True):
+    """One entry of a projection's `webhook`."""
+
+    name: str
+    url: str
+    when: str
+    secret: str
+    backfill: bool = False
+    attempts: int = 30
+    timeout: str = "10s"
+
+
 class ProjectionTable(_Strict, frozen=True):
     """`[projections.NAME]`"""
 
@@ -97,6 +109,7 @@ class ProjectionTable(_Strict, frozen=True):
     undo: int | Literal["finality", "forever"] = "finality"
     mongo: MongoTarget | None = None
     redis: RedisTable | None = None
+    webhook: list[WebhookTable] = []
 
 
 class AlertsTable(_Strict, frozen=True):
@@ -135,7 +148,12 @@ class File(Struct, frozen=True):
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_NESTED: dict[str, type[Struct]] = {"mongo": MongoTarget, "redis": RedisTable, "from": From}
+_NESTED: dict[str, type[Struct]] = {
+    "mongo": MongoTarget,
+    "redis": RedisTable,
+    "from": From,
+    "webhook": WebhookTable,
+}
 _WORDS = {"str": "a string", "int": "an integer", "float": "a number", "object": "a table", "array": "a list"}
 
 

@@ -33,6 +33,7 @@ from projections.service.cron import Cron
 from projections.service.incidents import kind_of
 from projections.service.schedule import last_begun
 from projections.sinks import Sink
+from projections.sinks.webhook import Outbox, WebhookSink
 from projections.state import GenerationState
 
 
@@ -352,6 +353,22 @@ def sink_status(store: Store, name: str, chain_id: int, sink: Sink) -> SinkStatu
         return SinkStatus(marker.revision, None, "foreign", str(foreign))
     lag = wanted - marker.revision
     return SinkStatus(marker.revision, lag, "behind" if lag else "current", None)
+
+
+def webhook_status(store: Store, name: str, chain_id: int, hook: WebhookSink) -> SinkStatus:
+    """The state of one webhook: how far it has decided, and what it could not deliver."""
+    found = sink_status(store, name, chain_id, hook)
+    with store.read() as tx:
+        counts = Outbox(tx, name, hook.rule.name).counts()
+    state, error = found.state, found.error
+    if counts.get("pending"):
+        state = "delivering"
+    if dead := counts.get("dead"):
+        error = (
+            f"{dead:,} notifications could not be delivered: "
+            f"`chainfold notifications list --state dead --webhook {hook.rule.name}` says why."
+        )
+    return SinkStatus(found.revision, found.lag_revisions, state, error)
 
 
 def incident_status(store: Store) -> tuple[list[IncidentStatus], list[UndeliveredStatus]]:

@@ -19,6 +19,7 @@ import msgspec
 
 import projections
 from eventstore.journal import Journal, Kind
+from eventstore.lease import Lease
 from eventstore.records import BlockRange, Filter, Log, Query, Watch
 from eventstore.secret import public
 from eventstore.store import Store
@@ -29,9 +30,10 @@ from projections.fold import Projection
 from projections.projectors import Projector
 from projections.routes import Route, bind
 from projections.service import config as settings
-from projections.service.stages import FoldStage, IngestStage, ProveStage, PublishStage
+from projections.service.stages import DeliverStage, FoldStage, IngestStage, ProveStage, PublishStage
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
+from projections.sinks.webhook import WebhookSink, fitted
 
 if TYPE_CHECKING:
     from eventstore.sources.failover import FailoverSource
@@ -187,6 +189,36 @@ class Plan:
             for sink in self.sinks(name)
         ]
 
+    def notify(self) -> list[PublishStage]:
+        """One publisher per webhook: what it publishes cannot be read back, so it is none of `publish`."""
+        return [
+            PublishStage(self.store, self.projections[name], sink, lease=sink.lease)
+            for name in self.projections
+            for sink in self.webhooks(name)
+        ]
+
+    def deliver(self) -> list[DeliverStage]:
+        """One courier per webhook."""
+        return [
+            DeliverStage(self.store, item.target, projection=name, rule=item.rule.name)
+            for name, chosen in self.config.projections.items()
+            for item in chosen.webhooks
+        ]
+
+    def webhooks(self, name: str) -> list[WebhookSink]:
+        """The webhooks of a projection: they hold nothing, so they are none of its `sinks`."""
+        own = self.projections[name]
+        return [
+            WebhookSink(
+                Lease(self.store, f"publish:{name}.webhook-{item.rule.name}"),
+                item.rule,
+                projection=name,
+                chain_id=own.chain_id,
+                backfill=item.backfill,
+            )
+            for item in self.config.projections[name].webhooks
+        ]
+
     def counted(self, name: str) -> list[str]:
         """The fields of a projection's documents that make sense as sums: integers that are no times."""
         projector = self.projections[name].projector
@@ -298,6 +330,8 @@ def _projection(config: settings.Config, name: str, chosen: settings.ProjectionS
     where = f"projections.{name}"
     projector_type = _projector(chosen.projector, f"{where}.projector")
     projector_type.check()
+    for place, hook in enumerate(chosen.webhooks):
+        fitted(hook.rule, projector_type.document, f"{where}.webhook[{place}].when")
     projector = projector_type()
     sources = chosen.sources
     chain = config.contracts[sources[0].contract].chain

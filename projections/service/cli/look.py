@@ -52,6 +52,8 @@ def whole_status(plan: Plan) -> views.Status:
         for sink in plan.sinks(name):
             with sink_open(sink):
                 sinks[f"{name}.{sink.name}"] = views.sink_status(plan.store, name, item.chain_id, sink)
+        for hook in plan.webhooks(name):
+            sinks[f"{name}.{hook.name}"] = views.webhook_status(plan.store, name, item.chain_id, hook)
     schedule: dict[str, views.JobStatus] = {
         job: views.job_status(plan.store, job, cron) for job, cron in plan.config.schedule.jobs.items()
     }

@@ -188,7 +188,8 @@ def synchronise(
     summary = Summary()
     ingest = plan.ingest(first=span.first, last=span.last, contract=span.contract)
     fold, publish = plan.fold(), plan.publish() if publishing else []
-    stages: list[loops.Stage] = [*ingest, *fold, *publish]
+    told: list[loops.Stage] = [*plan.notify(), *plan.deliver()] if publishing else []
+    stages: list[loops.Stage] = [*ingest, *fold, *publish, *told]
     failed: list[ChainfoldError] = []
     try:
         with loops.held([stage.lease for stage in stages]), shown(summary) as observe:

@@ -23,6 +23,7 @@ from projections.publisher import Published
 from projections.runner import Folded
 from projections.service.cli.bars import QUIET, bars, logger, span
 from projections.service.loops import Failed, Observer, Record, Stepped
+from projections.sinks.webhook.courier import Delivered
 
 STANDING = {
     "outdated": "was built by other code or configuration and stands still; run",
@@ -39,6 +40,7 @@ class Summary:
         self.reorgs: list[str] = []
         self.notes: list[str] = []
         self.halted: list[str] = []
+        self.told = self.untold = 0
         self.started = time.monotonic()
 
     def add(self, stage: str, record: Record) -> None:
@@ -65,6 +67,9 @@ class Summary:
             case Published():
                 self.sent += record.sent
                 self.written += record.written
+            case Delivered():
+                self.told += record.delivered
+                self.untold += record.failed + record.dead
             case Proved():
                 self.notes += [f"{stage}: {_failed(item)}" for item in record.failed]
 
@@ -77,16 +82,19 @@ class Summary:
             "changed": self.changed,
             "sent": self.sent,
             "written": self.written,
+            "delivered": self.told,
             "reorgs": self.reorgs,
             "notes": self.notes,
         }
 
     def line(self) -> str:
         seconds = time.monotonic() - self.started
+        untold = f", {self.untold:,} attempts failed" if self.untold else ""
+        told = f", {self.told:,} notifications delivered{untold}" if self.told or self.untold else ""
         return (
             f"{self.appended:,} logs appended, {self.orphaned:,} orphaned; {self.events:,} events folded, "
-            f"{self.changed:,} documents changed; {self.written:,} documents written to sinks "
-            f"({seconds:.1f} s)"
+            f"{self.changed:,} documents changed; {self.written:,} documents written to sinks"
+            f"{told} ({seconds:.1f} s)"
         )
 
 
@@ -119,6 +127,9 @@ class Course:
             case Published():
                 first = done = record.revision
                 of = record.revision + record.lag
+            case Delivered():
+                self._events += record.delivered
+                first, done, of = 0, self._events, self._events
             case Proved():
                 self._events += len(record.blocks) if record.blocks else 0
                 first, done, of = 0, self._events, self._events + record.left
@@ -289,6 +300,17 @@ def logged() -> Observer:
                 )
             case Published() if record.sent:
                 log.info("published", stage=event.stage, revision=record.revision, written=record.written)
+            case Delivered() if record.failed or record.dead:
+                log.warning(
+                    "undelivered",
+                    stage=event.stage,
+                    delivered=record.delivered,
+                    failed=record.failed,
+                    dead=record.dead,
+                    reason=record.reason,
+                )
+            case Delivered() if record.delivered:
+                log.info("delivered", stage=event.stage, delivered=record.delivered)
             case Proved(blocks=BlockRange(first, last)):
                 log.info("proved", stage=event.stage, first=first, last=last, by_receipts=record.by_receipts)
                 for item in record.failed:

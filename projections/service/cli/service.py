@@ -79,11 +79,15 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
     slowest = min(polls.values(), default=2.0)
     ingest = plan.ingest() if "ingest" in wanted else []
     fold = plan.fold() if "project" in wanted else []
-    publish = plan.publish() if "publish" in wanted else []
+    publish = [*plan.publish(), *plan.notify()] if "publish" in wanted else []
     first = [loops.Worker(stage, requests, observe, stop, poll=polls[stage.chain]) for stage in ingest]
     second = [loops.Worker(stage, requests, observe, stop, poll=slowest) for stage in fold]
     third = [loops.Worker(stage, requests, observe, stop, poll=slowest) for stage in publish]
-    for upstream, downstream in ((first, second), (second, third)):
+    fourth = [
+        loops.Worker(stage, requests, observe, stop, poll=slowest)
+        for stage in (plan.deliver() if "publish" in wanted else [])
+    ]
+    for upstream, downstream in ((first, second), (second, third), (third, fourth)):
         for worker in upstream:
             for listener in downstream:
                 worker.feeds(listener)
@@ -91,7 +95,7 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
         loops.Worker(stage, requests, observe, stop, poll=max(polls[stage.chain], slowest))
         for stage in (plan.prove(background=True) if "prove" in wanted else [])
     ]
-    workers = [*third, *second, *first, *beside]
+    workers = [*fourth, *third, *second, *first, *beside]
     for starting in (watch, *workers, *scheduled):
         starting.start()
     heads = plan.heads({stage.chain: worker.wake for stage, worker in zip(ingest, first, strict=True)})
