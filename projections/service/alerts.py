@@ -29,7 +29,7 @@ from projections.service.telling import HOUR, Message, Pace, due
 if TYPE_CHECKING:
     from projections.service.wiring import Plan
 
-CLAIM = 120.0
+CLAIM = 60.0
 """Seconds after which a message that a process took upon itself to tell is another's to tell."""
 
 LONGEST_PAUSE = 300.0
@@ -96,7 +96,7 @@ class Watchman(threading.Thread):
     def look(self) -> None:
         """One look: what is wrong and right now is written down, and told as far as it is due."""
         with self._turn:
-            seen = self._board.standing(time.monotonic())
+            seen = self._board.standing()
             reorgs = self._board.reorgs()
         now = time.time_ns() // 1000
         with self._store.read() as tx:
@@ -146,7 +146,7 @@ class Watchman(threading.Thread):
         """That the store fails cannot be written down in it: it is told from memory, by every service."""
         now = time.monotonic()
         with self._turn:
-            standing = self._board.store(now)
+            standing = self._board.store()
         kind = kind_of("store-failing")
         told = self._store_told_at
         if isinstance(standing, Bad) and not self._store_is_down and now - told >= self._pace.cooldown:

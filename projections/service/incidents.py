@@ -173,9 +173,11 @@ class _Stage(Struct):
     """What was seen of one stage."""
 
     failing_since: float | None = None
+    failed_at: float = 0.0
     error: ChainfoldError | None = None
     head: int | None = None
     head_since: float = 0.0
+    head_seen_at: float = 0.0
     head_rose: bool = False
     answered: bool = False
     halted: str | None = None
@@ -185,13 +187,14 @@ class _Stage(Struct):
 class Board:
     """The standing of all that can go wrong in the stages of one process, by the records of their steps.
 
-    `now` is in seconds of one monotonic clock, the same for both methods.
+    `now` is in seconds of one monotonic clock. Time alone makes nothing wrong: what lasts, lasts from the
+    first to the last record that says so, since nobody may have looked in between.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._stages: dict[str, _Stage] = {}
-        self._store: dict[str, tuple[float, ChainfoldError]] = {}
+        self._store: dict[str, tuple[float, float, ChainfoldError]] = {}
 
     def observe(self, event: Stepped | Failed, now: float) -> None:
         """Takes in what one step did."""
@@ -209,6 +212,7 @@ class Board:
                 if seen.head is None or record.head > seen.head:
                     seen.head_rose = seen.head is not None
                     seen.head, seen.head_since = record.head, now
+                seen.head_seen_at = now
                 if record.below_finality:
                     seen.reorg = (
                         f"{record.depth} blocks were replaced, block {record.rewound_to} stands, "
@@ -219,30 +223,31 @@ class Board:
 
     def store_failed(self, who: str, error: ChainfoldError, now: float) -> None:
         """The store did not take or give what `who` asked of it."""
-        since, _ = self._store.get(who, (now, error))
-        self._store[who] = since, error
+        since, _, _ = self._store.get(who, (now, now, error))
+        self._store[who] = since, now, error
 
     def store_answered(self, who: str) -> None:
         """It did."""
         self._store.pop(who, None)
 
-    def store(self, now: float) -> Standing | None:
+    def store(self) -> Standing | None:
         """Of the store itself, of which nothing can be written down in it; None while that is open."""
         if not self._store:
             return Good()
-        since, error = min(self._store.values(), key=lambda item: item[0])
-        return Bad(str(error)) if _lasts(now - since, self._limits.failing_for) else None
+        since, last, error = max(self._store.values(), key=lambda item: item[1] - item[0])
+        return Bad(str(error)) if _lasts(last - since, self._limits.failing_for) else None
 
-    def standing(self, now: float) -> dict[Key, Standing]:
+    def standing(self) -> dict[Key, Standing]:
         """What is known to be wrong or right; of what is missing here, nothing is known."""
         found: dict[Key, Standing] = {}
         for stage, seen in self._stages.items():
             verb, _, subject = stage.partition(" ")
             if seen.error is not None and seen.failing_since is not None:
-                if _lasts(now - seen.failing_since, self._limits.failing_for) or not seen.error.retry:
+                lasted = seen.failed_at - seen.failing_since
+                if _lasts(lasted, self._limits.failing_for) or not seen.error.retry:
                     found[Key(_kind(verb, seen.error), subject)] = Bad(str(seen.error))
             elif seen.answered:
-                found |= self._well(verb, subject, seen, now)
+                found |= self._well(verb, subject, seen)
         return found
 
     def reorgs(self) -> dict[Key, str]:
@@ -269,14 +274,15 @@ class Board:
             return  # it says nothing of the node, the fold or the sink
         seen = self._stages.setdefault(event.stage, _Stage())
         seen.failing_since = now if seen.failing_since is None else seen.failing_since
-        seen.error, seen.answered = event.error, False
+        seen.error, seen.answered, seen.failed_at = event.error, False, now
 
-    def _well(self, verb: str, subject: str, seen: _Stage, now: float) -> dict[Key, Standing]:
+    def _well(self, verb: str, subject: str, seen: _Stage) -> dict[Key, Standing]:
         match verb:
             case "ingest":
                 found: dict[Key, Standing] = {Key("source-failing", subject): Good()}
-                if _lasts(now - seen.head_since, self._limits.head_stalled) and seen.head is not None:
-                    for_ = f"{(now - seen.head_since) / 60:.0f} minutes"
+                stood = seen.head_seen_at - seen.head_since
+                if _lasts(stood, self._limits.head_stalled) and seen.head is not None:
+                    for_ = f"{stood / 60:.0f} minutes"
                     found[Key("head-stalled", subject)] = Bad(
                         f"Block {seen.head:,} is the newest since {for_}."
                     )

@@ -20,7 +20,7 @@ from eventstore.sources.simulated import Emission, SimulatedChain
 from eventstore.sources.simulated_node import Faults, SimulatedNode
 from projections.service.embedded import EmbeddedRedis, free_port
 from projections.service.incidents import KINDS
-from tests.end_to_end.site import CONTRACT, TOPIC, Command, Site, Workshop, grow, register
+from tests.end_to_end.site import CONTRACT, TOPIC, Command, Site, Workshop, grow, in_sql, register
 from tests.servers.receiver import Receiver
 
 KEY, PASSWORD = "k3y0fth3n0d3", "hunter2-hunter2"
@@ -263,3 +263,26 @@ def test_a_head_that_stands_still_and_a_history_that_is_disproved_are_told_and_a
             )
             happens(receiver, "head-stalled", "main", lambda: None, chain.mine)
     assert len(receiver.titles) == len(set(receiver.titles)) == 4
+
+
+def test_of_two_services_one_tells_also_where_it_is_killed_before_the_end(
+    site: Site, node: SimulatedNode, receiver: Receiver, postgres_url: str
+) -> None:
+    site.set("store.url", postgres_url)
+    title = named("source-failing", "main")
+    first = site.start("run")
+    until_folded(site)
+    with running(site):
+        node.faults.down = True
+        receiver.until(lambda: [item for item in listed(site) if item["told_at"]])
+        first.kill()
+        node.faults.down = False
+        receiver.until(lambda: len(receiver.titles) > 1)
+    assert receiver.titles == [title, title.replace(": ", ": over: ", 1)]
+
+
+def until_folded(site: Site) -> None:
+    deadline = time.monotonic() + 60
+    while not in_sql(site):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

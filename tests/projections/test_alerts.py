@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
@@ -221,12 +222,13 @@ def test_a_store_that_takes_nothing_is_told_from_memory_and_when_it_does_again(
 ) -> None:
     made = watchman(sqlite_store, receiver.url, limits=Limits(failing_for=0.05))
     made.start()
-    for _ in range(2):  # within the cooldown it is told once
-        made.observe(Failed("ingest main", StoreUnavailable("No room for s3cr3tk3y."), 1.0))
-        receiver.until(lambda: receiver.titles)
-        made.observe(WELL)
-        receiver.until(lambda: len(receiver.titles) > 1)
-    time.sleep(0.1)
+    full = Failed("ingest main", StoreUnavailable("No room for s3cr3tk3y."), 1.0)
+    receiver.until(lambda: made.observe(full) or receiver.titles)
+    made.observe(WELL)
+    receiver.until(lambda: len(receiver.titles) > 1)
+    for _ in range(10):  # within the cooldown it is not told again
+        made.observe(full)
+        time.sleep(0.02)
     made.end()
     assert receiver.titles == ["chainfold: the event store fails", "chainfold: over: the event store fails"]
     assert receiver.told[0].body.startswith("No room for ....")
@@ -255,3 +257,9 @@ def test_an_address_that_apprise_does_not_know_is_named_by_its_place(url: str) -
         Address(url, place=2)
     assert str(caught.value).startswith("alerts.urls[2] (")
     assert "t0k3n" not in str(caught.value)
+
+
+def test_where_apprise_is_not_installed_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    with pytest.raises(ConfigurationError, match=r'Run `pip install "chainfold\[alerts\]"`'):
+        Address("json://host/x", place=0)

@@ -41,47 +41,55 @@ def board(*events: tuple[float, Stepped | Failed]) -> Board:
 
 
 def test_a_source_that_fails_for_a_moment_is_no_incident() -> None:
-    assert SOURCE not in board((0, AWAY), (59, AWAY)).standing(59)
+    assert SOURCE not in board((0, AWAY), (59, AWAY)).standing()
 
 
 def test_a_source_that_fails_for_long_is_one_until_a_step_ends_well() -> None:
-    made = board((0, AWAY), (30, AWAY))
-    assert made.standing(60)[SOURCE] == Bad("The node is away.")
+    made = board((0, AWAY), (30, AWAY), (60, AWAY))
+    assert made.standing()[SOURCE] == Bad("The node is away.")
     made.observe(seen(5), 61)
-    assert made.standing(61)[SOURCE] == Good()
+    assert made.standing()[SOURCE] == Good()
 
 
 def test_a_source_of_another_chain_is_one_at_once() -> None:
     made = board((0, Failed("ingest main", WrongChain("It serves chain 5."), 1.0)))
-    assert made.standing(0)[SOURCE] == Bad("It serves chain 5.")
+    assert made.standing()[SOURCE] == Bad("It serves chain 5.")
 
 
 def test_who_stands_by_knows_nothing_and_ends_nothing() -> None:
     """Else a process that lost its stage would say for ever what it saw last."""
     for error in (LeaseHeld("Another holds it."), Fenced("It was lost.")):
-        assert board((0, AWAY), (60, Failed("ingest main", error, 1.0))).standing(99) == {}
-        assert board((0, seen(1)), (60, Failed("ingest main", error, 1.0))).standing(99) == {}
+        assert board((0, AWAY), (60, Failed("ingest main", error, 1.0))).standing() == {}
+        assert board((0, seen(1)), (60, Failed("ingest main", error, 1.0))).standing() == {}
 
 
 def test_a_store_that_is_away_says_nothing_of_the_node() -> None:
     gone = Failed("ingest main", StoreUnavailable("No room."), 1.0)
-    assert board((0, gone), (99, gone)).standing(99) == {}
+    assert board((0, gone), (99, gone)).standing() == {}
 
 
 def test_a_head_that_does_not_move_is_one_until_it_does() -> None:
     made = board((0, seen(5)), (299, seen(5)))
-    assert HEAD not in made.standing(299)
-    assert isinstance(made.standing(300)[HEAD], Bad)
+    assert HEAD not in made.standing()
+    made.observe(seen(5), 300)
+    assert isinstance(made.standing()[HEAD], Bad)
     made.observe(seen(6), 301)
-    assert made.standing(301)[HEAD] == Good()
+    assert made.standing()[HEAD] == Good()
 
 
 def test_after_a_restart_only_a_head_that_rose_is_one_that_moves() -> None:
-    assert HEAD not in board((0, seen(5)), (10, seen(5))).standing(10)
+    assert HEAD not in board((0, seen(5)), (10, seen(5))).standing()
+
+
+def test_between_two_runs_of_a_schedule_nobody_looked_and_nothing_goes_wrong() -> None:
+    """One that syncs every half hour: the head stands still meanwhile only as far as anybody knows."""
+    assert board((0, seen(5)), (1_800, seen(6)), (3_600, seen(7))).standing()[HEAD] == Good()
+    assert SOURCE not in board((0, AWAY)).standing()
+    assert isinstance(board((0, seen(5)), (1_800, seen(5))).standing()[HEAD], Bad)
 
 
 def test_a_source_that_fails_is_not_a_head_that_stands_as_well() -> None:
-    assert HEAD not in board((0, seen(5)), (1, AWAY)).standing(999)
+    assert HEAD not in board((0, seen(5)), (1, AWAY)).standing()
 
 
 def test_a_reorg_below_finality_is_told_until_it_is_written_down() -> None:
@@ -95,19 +103,19 @@ def test_a_reorg_below_finality_is_told_until_it_is_written_down() -> None:
 def test_a_halt_is_one_at_once_and_over_when_it_goes_on() -> None:
     key = Key("projection-halted", "users")
     made = board((0, Stepped("project users", Folded("users", "live", error="Block 7 is poison."))))
-    assert made.standing(0)[key] == Bad("Block 7 is poison.")
+    assert made.standing()[key] == Bad("Block 7 is poison.")
     made.observe(Stepped("project users", Folded("users", "live", block=8, moved=True)), 1)
-    assert made.standing(1)[key] == Good()
+    assert made.standing()[key] == Good()
 
 
 def test_a_foreign_sink_is_one_at_once_and_one_that_is_down_after_a_while() -> None:
     down = Failed("publish users.mongo", SinkUnavailable("No answer."), 1.0)
     foreign = Failed("publish users.mongo", ForeignMarker("Another store's."), 1.0)
-    assert board((0, down)).standing(59) == {}
-    assert board((0, down)).standing(60) == {SINK: Bad("No answer.")}
-    assert board((0, foreign)).standing(0) == {Key("sink-foreign", "users.mongo"): Bad("Another store's.")}
+    assert board((0, down), (59, down)).standing() == {}
+    assert board((0, down), (60, down)).standing() == {SINK: Bad("No answer.")}
+    assert board((0, foreign)).standing() == {Key("sink-foreign", "users.mongo"): Bad("Another store's.")}
     well = Stepped("publish users.mongo", Published("users", "mongo"))
-    assert board((0, down), (60, well)).standing(60)[SINK] == Good()
+    assert board((0, down), (60, well)).standing()[SINK] == Good()
 
 
 def test_where_one_sees_it_wrong_and_another_right_it_is_wrong() -> None:
@@ -129,7 +137,7 @@ def test_whatever_happens_only_evidence_opens_and_ends_an_incident(
         now += pause
         made.observe(event, now)
         failing_since = (now if failing_since is None else failing_since) if event is AWAY else None
-        found = changes([SOURCE] if is_open else [], made.standing(now))
+        found = changes([SOURCE] if is_open else [], made.standing())
         if SOURCE in found.opened:
             assert not is_open
             assert failing_since is not None
