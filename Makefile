@@ -64,6 +64,8 @@ bench: install
 	$(BIN)/python -m bench.reorg --sinks memory redis
 	$(BIN)/python -m bench.rebuild
 	$(BIN)/python -m bench.backup
+	$(BIN)/python -m bench.proof
+	$(BIN)/python -m bench.verify
 
 # SECONDS is how long to try schedules, SEED where to begin.
 SECONDS ?= 60

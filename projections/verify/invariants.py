@@ -20,18 +20,21 @@ def violations(tx: Connection, generation: int, invariants: Sequence[Invariant])
 
 
 def _miscounted(tx: Connection, generation: int, item: Counts) -> Iterator[tuple[str, str]]:
-    held, counted = _field(tx, "d", item.field), _field(tx, "o", item.of)
-    rows = tx.execute(
-        text(
-            f"SELECT d.key, CAST({held} AS BIGINT) AS held, coalesce(c.n, 0) AS n FROM documents d LEFT JOIN "
-            f"(SELECT {counted} AS named, count(*) AS n FROM documents o WHERE o.generation = :generation "
-            f"GROUP BY {counted}) c ON c.named = d.key "
-            f"WHERE d.generation = :generation AND CAST({held} AS BIGINT) <> coalesce(c.n, 0) ORDER BY d.key"
-        ),
-        {"generation": generation},
+    """Counted once; each count is held to the document by its key, and what nobody counts must be 0."""
+    held, counted = f"CAST({_field(tx, 'd', item.field)} AS BIGINT)", _field(tx, "o", item.of)
+    named = (
+        f"SELECT {counted} AS named, count(*) AS n FROM documents o WHERE o.generation = :generation "
+        f"AND {counted} IS NOT NULL GROUP BY {counted}"
     )
-    for key, said, right in rows:
-        yield key, f"{item.field} is {said}, and {right} documents have it as {item.of}"
+    queries = (
+        f"SELECT d.key, {held} AS held, c.n FROM ({named}) c JOIN documents d "
+        f"ON d.generation = :generation AND d.key = c.named WHERE {held} <> c.n",
+        f"SELECT d.key, {held} AS held, 0 AS n FROM documents d WHERE d.generation = :generation "
+        f"AND {held} <> 0 AND d.key NOT IN (SELECT named FROM ({named}) c)",
+    )
+    for query in queries:
+        for key, said, right in tx.execute(text(query), {"generation": generation}):
+            yield key, f"{item.field} is {said}, and {right} documents have it as {item.of}"
 
 
 def _unfollowed(tx: Connection, generation: int, item: Follows) -> Iterator[tuple[str, str]]:

@@ -1,65 +1,96 @@
-"""What MongoDB is asked to find by itself: documents that break what the projector says is always so."""
+"""What MongoDB is asked to count by itself: documents that break what the projector says is always so.
+
+The server groups, which it does in one pass; what a group is held to is read by key. A join of each document
+with all others would be shorter, and takes the square of their number where a server has no index for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
+from pymongo.collection import Collection
+
 from projections.projectors import Counts, Follows, Invariant
-from projections.sinks.mongo.names import Names
+from projections.sinks.mongo.names import Document, Names
 
-Stage = dict[str, Any]
+_READ = 100
+"""Keys in one `$in`: the embedded server takes seven times as long for ten times as many."""
+
+Broken = tuple[str, str]
 
 
-def breaking(item: Invariant, names: Names, collection: str, there: Mapping[str, Any]) -> list[Stage]:
-    """The pipeline whose results are the documents that break `item`: `key`, what is `held`, what is `right`.
-
-    `there` matches the documents that are ours. Each document is joined with others by an indexed field.
-    """
-    theirs = names.theirs
+def violations(
+    documents: Collection[Document], names: Names, there: Mapping[str, Any], item: Invariant
+) -> Iterator[Broken]:
+    """The key of each document that breaks `item`, and how; `there` matches the documents that are ours."""
     match item:
-        case Counts(field, of):
-            return [
-                {"$match": there},
-                _join(collection, names.key, theirs[of], there),
-                {"$project": {"key": f"${names.key}", "held": f"${theirs[field]}", "right": {"$size": "$c"}}},
-                {"$match": {"$expr": {"$ne": ["$held", "$right"]}}},
-            ]
-        case Follows(field, link, takes):
-            held, right = {"$ifNull": ["$held", None]}, {"$ifNull": ["$right", None]}
-            return [
-                {"$match": there},
-                _join(collection, theirs[link], names.key, there),
-                {"$unwind": {"path": "$c", "preserveNullAndEmptyArrays": True}},
-                {
-                    "$project": {
-                        "key": f"${names.key}",
-                        "held": f"${theirs[field]}",
-                        "right": f"$c.{theirs[takes]}",
-                    }
-                },
-                {"$match": {"$expr": {"$ne": [held, right]}}},
-            ]
+        case Counts():
+            return _miscounted(documents, names, there, item)
+        case Follows():
+            return _unfollowed(documents, names, there, item)
 
 
-def broken(item: Invariant, held: Mapping[str, Any]) -> str:
-    """How one of those documents breaks it."""
-    said = "null" if held.get("held") is None else held["held"]
-    match item:
-        case Counts(field, of):
-            return f"{field} is {said} in MongoDB, and {held['right']} documents there have it as {of}"
-        case Follows(field, link, takes):
-            right = "null" if held.get("right") is None else held["right"]
-            return f"{field} is {said} in MongoDB, and {takes} of its {link} there is {right}"
+def _miscounted(
+    documents: Collection[Document], names: Names, there: Mapping[str, Any], item: Counts
+) -> Iterator[Broken]:
+    field, of = names.theirs[item.field], names.theirs[item.of]
+    grouped = _groups(documents, [{"$match": {**there, of: {"$ne": None}}}], {"_id": f"${of}"})
+    counted: set[str] = set()
+    for some in _batches(grouped):
+        held = _read(documents, names.key, [group["_id"] for group in some], there, field)
+        for group in some:
+            key, right = group["_id"], group["n"]
+            counted.add(key)
+            if key in held and held[key] != right:
+                yield key, f"{item.field} is {held[key]} in MongoDB, and {right} documents there name it"
+    for document in documents.find({**there, field: {"$ne": 0}}, {names.key: 1, field: 1}):
+        if document[names.key] not in counted:
+            yield document[names.key], f"{item.field} is {document.get(field)} in MongoDB, and none names it"
 
 
-def _join(collection: str, local: str, foreign: str, there: Mapping[str, Any]) -> Stage:
-    return {
-        "$lookup": {
-            "from": collection,
-            "localField": local,
-            "foreignField": foreign,
-            "pipeline": [{"$match": dict(there)}],
-            "as": "c",
-        }
-    }
+def _unfollowed(
+    documents: Collection[Document], names: Names, there: Mapping[str, Any], item: Follows
+) -> Iterator[Broken]:
+    """Documents that agree in both fields stand or fall together: one of each group is named."""
+    field, link, takes = names.theirs[item.field], names.theirs[item.link], names.theirs[item.takes]
+    pair = {"link": f"${link}", "field": f"${field}"}
+    grouped = _groups(documents, [{"$match": there}], {"_id": pair, "one": {"$first": f"${names.key}"}})
+    for some in _batches(grouped):
+        links = [group["_id"].get("link") for group in some]
+        held = _read(documents, names.key, [link for link in links if link is not None], there, takes)
+        for group, linked in zip(some, links, strict=True):
+            said, right = group["_id"].get("field"), None if linked is None else held.get(linked)
+            if said != right:
+                yield (
+                    group["one"],
+                    f"{item.field} is {_shown(said)} in MongoDB, and {item.takes} of its {item.link} there "
+                    f"is {_shown(right)}; so it is in {group['n']} documents",
+                )
+
+
+def _groups(
+    documents: Collection[Document], before: list[dict[str, Any]], group: dict[str, Any]
+) -> Iterator[Document]:
+    pipeline = [*before, {"$group": {**group, "n": {"$sum": 1}}}]
+    with documents.aggregate(pipeline, allowDiskUse=True) as cursor:
+        yield from cursor
+
+
+def _read(
+    documents: Collection[Document], key: str, keys: Sequence[str], there: Mapping[str, Any], field: str
+) -> dict[str, Any]:
+    """The field of the documents under these keys."""
+    found = documents.find({**there, key: {"$in": list(keys)}}, {key: 1, field: 1})
+    return {document[key]: document.get(field) for document in found}
+
+
+def _batches(items: Iterable[Document]) -> Iterator[list[Document]]:
+    every = iter(items)
+    while some := list(islice(every, _READ)):
+        yield some
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else str(value)

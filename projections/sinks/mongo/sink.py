@@ -13,6 +13,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -26,7 +27,7 @@ from pymongo.read_concern import ReadConcern
 from projections.errors import KeyConflict, MarkerLost, SinkError, SinkUnavailable
 from projections.projectors import Invariant
 from projections.sinks import Change, Marker
-from projections.sinks.mongo.aggregations import breaking, broken
+from projections.sinks.mongo.aggregations import violations
 from projections.sinks.mongo.driver import DUPLICATE_KEY, connect, ensure_index, translated
 from projections.sinks.mongo.foreign import ForeignCollection
 from projections.sinks.mongo.names import Document, Names
@@ -34,7 +35,7 @@ from projections.sinks.mongo.names import Document, Names
 _MARKED = {"chainfold.revision": {"$exists": True}}
 _THERE = {**_MARKED, "chainfold.removed": {"$ne": True}}
 _ROUNDS = 8
-_READ = 1_000
+_READ = 100
 _NEARLY_ALL = 0.9
 """Of a write, so many new documents promise that those of the next are new too."""
 
@@ -198,9 +199,8 @@ class MongoSink:
         try:
             with translated(self._url):
                 for item in invariants:
-                    pipeline = [*breaking(item, self._names, self._collection, _THERE), {"$limit": limit}]
-                    with self._documents().aggregate(pipeline, allowDiskUse=True) as cursor:
-                        found += [(str(held["key"]), broken(item, held)) for held in cursor]
+                    broken = violations(self._documents(), self._names, _THERE, item)
+                    found += islice(broken, limit)
         except SinkUnavailable:
             raise
         except SinkError as error:
