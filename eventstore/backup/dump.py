@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from msgspec import Struct
@@ -69,13 +69,17 @@ def dump(
         goal = _chains(tx)
         base = _base(tx, directory, identity, goal)
         total = sum(chain.logs for chain in goal) - base.logs
-        grown = base
+        grown, done = base, 0
         for chain in goal:
-            for longer in _grown(tx, directory, grown, chain, full=full, small=small):
-                grown = longer
-                manifest.settle(directory)
-                manifest.write(directory, grown, manifest.UNFINISHED)
-                progress(grown.logs - base.logs, total)
+            with closing(_grown(tx, directory, grown, chain, full=full, small=small)) as steps:
+                for step in steps:
+                    if isinstance(step, Told):
+                        done += len(step.logs)
+                        progress(done, total)
+                        continue
+                    grown = step
+                    manifest.settle(directory)
+                    manifest.write(directory, grown, manifest.UNFINISHED)
         taken = time.time_ns()
         kept = _state(tx, directory, f"state-{taken}.jsonl.gz", tables)
         whole = replace(grown, taken_at=taken // 10**9, chains=goal, state=kept)
@@ -194,8 +198,9 @@ def _other_history(tx: Connection, base: Manifest, goal: list[Chain]) -> str | N
 
 def _grown(
     tx: Connection, directory: Path, base: Manifest, chain: Chain, *, full: int, small: int
-) -> Iterator[Manifest]:
-    """Writes what is new of one chain, file by file; after each what the backup is then."""
+) -> Generator[Told | Manifest]:
+    """Writes what is new of one chain: each entry that is written, and after each file what the backup is
+    then."""
     there = base.of(chain.chain_id)
     last = there[-1] if there else None
     since = 0 if last is None else last.last_entry
@@ -219,6 +224,7 @@ def _grown(
             if writing is None:
                 writing = _Segment(directory, chain.chain_id, entry, carried)
             writing.add(told)
+            yield told
             if writing.bytes >= full:
                 base, writing, carried = writing.finish(base, chain), None, None
                 yield base

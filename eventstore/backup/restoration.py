@@ -141,7 +141,7 @@ def _read(directory: Path, segment: Segment) -> Iterator[Told]:
 def _refuse_filled(tx: Connection, store: Store, tables: list[str]) -> None:
     every = [*schema.HISTORY, "chains", *tables]
     if not store.sqlite:  # on SQLite nobody else writes
-        tx.execute(text(f"LOCK TABLE {', '.join(schema.HISTORY)}, chains IN SHARE ROW EXCLUSIVE MODE"))
+        tx.execute(text(f"LOCK TABLE {', '.join(state.there(tx, every))} IN SHARE ROW EXCLUSIVE MODE"))
     filled = state.filled(tx, every)
     if filled is not None:
         raise BackupError(

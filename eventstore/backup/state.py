@@ -36,10 +36,10 @@ def written(tx: Connection, tables: Iterable[str]) -> Iterator[bytes]:
 def restore(tx: Connection, lines: Iterable[bytes], tables: Iterable[str]) -> None:
     """Puts the rows into these tables. Raises ValueError where a line is none, and `BackupError` where it
     is of a table or a column that this store does not have."""
-    there = _columns(tx, tables)
+    known = _columns(tx, tables)
     for line in lines:
         table, row = _decode(line)
-        columns = there.get(table, {})
+        columns = known.get(table, {})
         for name in row:
             if name not in columns:
                 raise BackupError(
@@ -56,20 +56,24 @@ def restore(tx: Connection, lines: Iterable[bytes], tables: Iterable[str]) -> No
 
 def filled(tx: Connection, tables: Iterable[str]) -> str | None:
     """The first of these tables that holds a row, None where all are empty."""
-    for table in _columns(tx, tables):
+    for table in there(tx, tables):
         if tx.execute(text(f"SELECT 1 FROM {table} LIMIT 1")).first() is not None:
             return table
     return None
 
 
+def there(tx: Connection, tables: Iterable[str]) -> list[str]:
+    """Those of these tables that the store has."""
+    names = set(inspect(tx).get_table_names())
+    return [table for table in tables if table in names]
+
+
 def _columns(tx: Connection, tables: Iterable[str]) -> dict[str, dict[str, bool]]:
     """By table that the store has, its columns, and whether they hold bytes."""
     seen = inspect(tx)
-    names = set(seen.get_table_names())
     return {
         table: {
             str(column["name"]): isinstance(column["type"], LargeBinary) for column in seen.get_columns(table)
         }
-        for table in tables
-        if table in names
+        for table in there(tx, tables)
     }

@@ -10,14 +10,14 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from eventstore.calls import calls_of
 from eventstore.coverage import Coverage
 from eventstore.errors import ChainfoldError
 from eventstore.failures import Failures
 from eventstore.incident import Incidents
-from eventstore.journal import Journal, Recorded
+from eventstore.journal import Journal
 from eventstore.lease import Lease
 from eventstore.proof.ledger import Disproof, Ledger
 from eventstore.proof.standing import proven
@@ -434,8 +434,3 @@ def totals(store: Store, projection: str, fields: Iterable[str]) -> dict[str, in
             for field in wanted:
                 sums[field] += fields_of[field] or 0
     return sums
-
-
-def history(tx: Connection, chain_id: int, **conditions: Any) -> list[Recorded]:
-    """Raw history: see `Journal.history` for the conditions."""
-    return Journal(tx, chain_id).history(**conditions)

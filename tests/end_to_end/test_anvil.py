@@ -15,7 +15,6 @@ from pymongo import MongoClient
 from eventstore.calls import calls_of
 from eventstore.journal import Journal
 from projections.generation import Generations
-from projections.service import views
 from projections.service.cli.pipeline import synchronise
 from projections.service.cli.progress import Summary
 from projections.service.config import load
@@ -107,7 +106,7 @@ class Site:
 
     def orphaned(self) -> int:
         with planned(load(self.path)) as plan, plan.store.read() as tx:
-            return len(views.history(tx, CHAIN, orphaned=True, limit=100_000))
+            return len(Journal(tx, CHAIN).history(orphaned=True, limit=100_000))
 
     def position(self) -> tuple[int, int, bytes]:
         with planned(load(self.path)) as plan, plan.store.read() as tx:

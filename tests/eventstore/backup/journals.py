@@ -64,14 +64,9 @@ class Author:
         last = self._heads[chain]
         known = {item.number: item for item in journal.canonical_blocks_below(last + 1, 1_000)}
         logs = [log for number in sorted(known) for log in self._logs(number, BOB, 100)]
-        fresh = [log for log in logs if not self._holds(journal, log)]
+        there = {(item.log.block_number, item.log.log_index) for item in journal.history(limit=10**6)}
+        fresh = [log for log in logs if (log.block_number, log.log_index) not in there]
         journal.append(fresh, known, [Covered(Filter(BOB, TOPICS[0]), BlockRange(0, last))])
-
-    def _holds(self, journal: Journal, log: Log) -> bool:
-        return any(
-            item.log.log_index == log.log_index
-            for item in journal.history(first=log.block_number, last=log.block_number)
-        )
 
     def _logs(self, number: int, address: bytes, index: int) -> list[Log]:
         random = self._random
