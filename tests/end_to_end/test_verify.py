@@ -98,6 +98,7 @@ def test_a_log_that_a_node_kept_back_is_proved_missing_and_repaired(
     status = site.run("status", "--json").json()["chains"]["main"]
     assert (status["proven_from"], status["proven_to"]) == (18, 36)
     assert "1 blocks are not what the chain committed to, the first is 17" in status["error"]
+    assert "18 to 36" in site.run("status").out
 
     done = site.run("verify", "events", "--repair", "--json")  # the node's receipts are honest
     assert done.code == 0, done.err

@@ -82,6 +82,7 @@ def _show_status(found: views.Status) -> None:
             item.head,
             item.finalized,
             item.covered_to,
+            _proven(item),
             item.logs,
             item.entries,
             item.reorgs,
@@ -89,7 +90,7 @@ def _show_status(found: views.Status) -> None:
         ]
         for name, item in found.chains.items()
     ]
-    columns = ["chain", "head", "final", "covered to", "logs", "entries", "reorgs", "last synced"]
+    columns = ["chain", "head", "final", "covered to", "proven", "logs", "entries", "reorgs", "last synced"]
     console.print(table("", columns, rows))
     for name, chain in found.chains.items():
         for gap in chain.gaps:
@@ -213,6 +214,13 @@ def _key(text: str) -> str:
 
 def _when(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _proven(item: views.ChainStatus) -> str | None:
+    """The highest blocks that are proven without a hole: `0 to 19,000,000`."""
+    if item.proven_from is None or item.proven_to is None:
+        return None
+    return f"{item.proven_from:,} to {item.proven_to:,}"
 
 
 def _short(digest: str | None) -> str | None:
