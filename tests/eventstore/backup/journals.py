@@ -16,7 +16,19 @@ from tests.blocks import ALICE, BOB, hash_, header
 
 CHAINS = (1, 137)
 TOPICS = [bytes([0x70 + number]) * 32 for number in range(5)]
-TOLD = ("entries", "blocks", "orphans", "coverage", "finality", "tail", "progress", "chains", "skips")
+PROVED = ("proofs", "anchors", "disproofs")
+TOLD = (
+    "entries",
+    "blocks",
+    "orphans",
+    "coverage",
+    "finality",
+    "tail",
+    "progress",
+    "chains",
+    "skips",
+    *PROVED,
+)
 """The tables that hold the same rows, whatever numbers the kinds of logs have."""
 
 
@@ -33,6 +45,13 @@ class Author:
                 row = {"chain": chain, "genesis": hash_(0)}
                 tx.execute(text("INSERT INTO chains VALUES (:chain, :genesis)"), row)
                 tx.execute(text("INSERT INTO progress VALUES (:chain, 0, 5, 'a ''word''')"), {"chain": chain})
+            row = {"address": ALICE, "topic0": b"", "hash": hash_(2)}
+            for statement in (
+                "INSERT INTO proofs VALUES (1, :address, :topic0, 0, 9, 4, 6, 'node.example', 5)",
+                "INSERT INTO anchors VALUES (1, 9, :hash)",
+                "INSERT INTO disproofs VALUES (1, 12, :hash, 'wrong', 'a log is missing', 'node.example', 6)",
+            ):
+                tx.execute(text(statement), row)
             row = {"hash": hash_(3), "reason": "0xNo, it's broken"}
             tx.execute(text("INSERT INTO skips VALUES ('referrals', :hash, 2, :reason, 17)"), row)
 
