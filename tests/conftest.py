@@ -9,5 +9,6 @@ pytest_plugins = [
     "tests.servers.postgres",
     "tests.servers.receiver",
     "tests.servers.redis",
+    "tests.servers.redis_cluster",
     "tests.stores",
 ]

@@ -29,7 +29,7 @@ class SinkAtHand(Sink, Protocol):
     def as_held(self, change: Change) -> Change: ...
 
 
-@pytest.fixture(params=["memory", "mongo", "redis"])
+@pytest.fixture(params=["memory", "mongo", "redis", "redis cluster"])
 def make(request: pytest.FixtureRequest) -> Callable[[], SinkAtHand]:
     """Makes sinks that publish to one and the same place."""
     if request.param == "mongo":
@@ -42,8 +42,13 @@ def make(request: pytest.FixtureRequest) -> Callable[[], SinkAtHand]:
             dates=frozenset({"updatedAt"}),
             indexes=("directReferrer",),
         )
-    if request.param == "redis":
-        url: str = request.getfixturevalue("redis_url")
+    if request.param.startswith("redis"):
+        clustered = request.param == "redis cluster"
+        url = (
+            request.getfixturevalue("redis_cluster").url
+            if clustered
+            else request.getfixturevalue("redis_url")
+        )
         return lambda: RedisSink(url, fields=FIELDS, ttl=600, projection="referrals")
     one = MemorySink()
     return lambda: one

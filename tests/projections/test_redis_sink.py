@@ -240,17 +240,3 @@ def test_an_address_that_cannot_be_read_does_not_show_its_password() -> None:
     with pytest.raises(ConfigurationError) as raised:
         sink.open()
     assert "hunter2" not in str(raised.value)
-
-
-def test_a_cluster_serves_as_one_server_does(redis_cluster_url: str) -> None:
-    sink = RedisSink(redis_cluster_url, fields=FIELDS, ttl=600, projection="referrals")
-    changes = [user(f"0x{n:040x}", 1) for n in range(200)]
-    marker = Marker("s", 1, "referrals", 1, "n")
-    with closing(sink):
-        sink.open()
-        assert sink.write(changes) == 200
-        assert sink.write(changes) == 0
-        assert sink.read([ALICE]) == {ALICE: sink.as_held(user(ALICE, 1))}
-        assert len({change.key for change in sink.scan()}) == 200
-        sink.mark(marker, old=None)
-        assert sink.marker() == marker

@@ -15,17 +15,16 @@ from typing import Any
 
 import msgspec
 import redis
-from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
-from redis.retry import Retry
 
 from eventstore.secret import public
 from projections.errors import ConfigurationError, KeyConflict, MarkerLost, SinkError, SinkUnavailable
 from projections.sinks import Change, Marker, Value
+from projections.sinks.redis.connection import connect, is_cluster, pipeline
+from projections.sinks.redis.witness import Witnesses
 
 _BATCH = 1_000
-_SECONDS = 5.0
 _MARK = ("revision", "block", "removed")
 
 _WRITE = """
@@ -101,6 +100,9 @@ class RedisSink:
         self._grace = max(1, math.ceil(grace))
         self._projection = projection
         self._client: redis.Redis | RedisCluster | None = None
+        self._witnesses = Witnesses(self._marker_key) if is_cluster(url) else None
+        self._lost: tuple[Marker, Marker] | None = None
+        """What was shown as the marker, and what it is, where a part of the cluster was lost."""
 
     def open(self) -> None:
         with self._translated():
@@ -112,11 +114,23 @@ class RedisSink:
             self._client = None
 
     def marker(self) -> Marker | None:
+        """The marker; where a part of a cluster was lost, as if nothing had been sent yet."""
+        self._lost = None
         with self._translated():
             held: Any = self._connected().hgetall(self._marker_key)
-        return msgspec.convert(held, Marker, strict=False) if held else None
+            if not held:
+                return None
+            found = msgspec.convert(held, Marker, strict=False)
+            if self._witnesses is None or self._witnesses.complete(self._connected()):
+                return found
+        shown = msgspec.structs.replace(found, revision=0, key="")
+        self._lost = (shown, found)
+        return shown
 
     def mark(self, new: Marker, *, old: Marker | None) -> None:
+        restored = old is None
+        if old is not None and self._lost is not None and old == self._lost[0]:
+            old, restored = self._lost[1], True
         known = _flat(old) if old else []
         with self._translated():
             [done] = self._run(_COMPARE_AND_SET, [(self._marker_key, [len(known), *known, *_flat(new)])])
@@ -125,6 +139,10 @@ class RedisSink:
                 f"The marker of {self._pattern} in Redis is not the one this publisher left there.",
                 hint="It reads the sink's marker anew.",
             )
+        self._lost = None
+        if restored and self._witnesses is not None:  # after the marker: who dies between fills once more
+            with self._translated():
+                self._witnesses.set(self._connected())
 
     def write(self, changes: Sequence[Change]) -> int:
         newest = list({change.key: change for change in sorted(changes, key=lambda c: c.revision)}.values())
@@ -178,7 +196,7 @@ class RedisSink:
 
     def _read(self, keys: Sequence[str]) -> Iterator[Change]:
         wanted = [*_MARK, *self._fields]
-        with self._connected().pipeline(transaction=False) as pipe:
+        with pipeline(self._connected()) as pipe:
             for key in keys:
                 pipe.hmget(self._name(key), wanted)
             answers = pipe.execute(raise_on_error=False)
@@ -198,7 +216,7 @@ class RedisSink:
         answers: dict[int, Any] = dict.fromkeys(range(len(calls)))
         missing = list(answers)
         for _ in range(3):
-            with client.pipeline(transaction=False) as pipe:
+            with pipeline(client) as pipe:
                 for index in missing:
                     name, arguments = calls[index]
                     pipe.execute_command("EVALSHA", sha, 1, name, *arguments)
@@ -221,7 +239,7 @@ class RedisSink:
     def _connected(self) -> Any:
         if self._client is None:
             try:
-                self._client = _client(self._url)
+                self._client = connect(self._url)
             except ValueError:  # it quotes the address
                 raise ConfigurationError(
                     f"The address of Redis, {public(self._url)}, cannot be used.",
@@ -274,17 +292,3 @@ def _flat(marker: Marker) -> list[str]:
 def _literal(part: str) -> str:
     """`part` with the glob characters of SCAN MATCH taken literally."""
     return re.sub(r"([\\*?\[\]^])", r"\\\1", part)
-
-
-def _client(url: str) -> redis.Redis | RedisCluster:
-    """A client for `redis://`, `rediss://`, `unix://`, `redis+cluster://` or `rediss+cluster://`."""
-    scheme, _, rest = url.partition("://")
-    settings: dict[str, Any] = {
-        "decode_responses": True,
-        "encoding_errors": "surrogateescape",  # other people's keys may be any bytes
-        "socket_connect_timeout": _SECONDS,
-        "socket_timeout": 12 * _SECONDS,
-    }
-    if scheme.endswith("+cluster"):
-        return RedisCluster.from_url(f"{scheme.removesuffix('+cluster')}://{rest}", **settings)
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 1), **settings)
