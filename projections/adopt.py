@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from eventstore.batches import batches
 from eventstore.store import Store
 from projections.fold import Projection
 from projections.generation import Generations
@@ -104,7 +105,7 @@ def compare(
         if served is None:
             return None
         state = GenerationState(tx, served.id)
-        for some in _batches(collection.survey(), BATCH):
+        for some in batches(collection.survey(), BATCH):
             right = state.load([item.key.lower() for item in some])
             for item in some:
                 body = right.get(item.key.lower())
@@ -196,14 +197,3 @@ def _left_the_chain(tx: Connection, projection: Projection, key: str) -> bool:
         {"chain": projection.chain_id, "topic": topic},
     ).first()
     return found is not None
-
-
-def _batches(items: Iterator[Held], size: int) -> Iterator[list[Held]]:
-    some: list[Held] = []
-    for item in items:
-        some.append(item)
-        if len(some) == size:
-            yield some
-            some = []
-    if some:
-        yield some

@@ -8,6 +8,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam, text
 
 from eventstore import bulk
+from eventstore.batches import batches
 from projections.documents import Delta, Shape, weight
 
 CHUNK = 500
@@ -44,7 +45,7 @@ class GenerationState:
     def load(self, keys: Iterable[str]) -> dict[str, bytes]:
         """The bodies under these keys; absent keys are absent."""
         found: dict[str, bytes] = {}
-        for chunk in _chunks(list(keys)):
+        for chunk in batches(keys, CHUNK):
             rows = self._tx.execute(
                 text(
                     "SELECT key, body FROM documents WHERE generation = :generation AND key IN :keys"
@@ -341,8 +342,3 @@ class Changes:
             },
         )
         return [Changed(key, of, body) for key, of, body in rows]
-
-
-def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(keys), CHUNK):
-        yield keys[start : start + CHUNK]

@@ -8,7 +8,7 @@ if it still is.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, text
 
+from eventstore.batches import batches
 from eventstore.store import Store
 from eventstore.verdict import Check, Findings
 from projections.generation import Generation, Generations
@@ -127,7 +128,7 @@ class SinkCheck:
         """Reads the sink from end to end, then looks for what it lacks."""
         suspects: set[str] = set()
         matched = 0
-        for held in _batches(self._sink.scan(), BATCH):
+        for held in batches(self._sink.scan(), BATCH):
             self._top = max(self._top, *(change.revision for change in held))
             with self._store.read() as tx:
                 wanted = self._wanted(tx, [change.key for change in held])
@@ -150,7 +151,7 @@ class SinkCheck:
         with self._store.read() as tx:
             served = Generations(tx, self._projection).served()
             keys = [] if served is None else GenerationState(tx, served.id).scan()
-            for some in _batches((key for key, _ in keys), BATCH):
+            for some in batches((key for key, _ in keys), BATCH):
                 there = self._sink.read(some)
                 found.update(key for key in some if key not in there)
                 if len(found) > MOST:
@@ -166,7 +167,7 @@ class SinkCheck:
                 {"projection": self._projection},
             )
             chosen = [key for (key,) in every if self._sample.takes(key)]
-            for some in _batches(chosen, BATCH):
+            for some in batches(chosen, BATCH):
                 held = self._sink.read(some)
                 wanted = self._wanted(tx, some)
                 for key in some:
@@ -188,7 +189,7 @@ class SinkCheck:
             if look:
                 time.sleep(PAUSE)
             still: dict[str, str] = {}
-            for some in _batches(left, BATCH):
+            for some in batches(left, BATCH):
                 marker = self._sink.marker()
                 held = self._sink.read(some)
                 with self._store.read() as tx:
@@ -244,12 +245,12 @@ class SinkCheck:
             return {}
         bodies = GenerationState(tx, served.id).load(keys)
         found: dict[str, Wanted] = {}
-        for start in range(0, len(keys), CHUNK):
+        for some in batches(keys, CHUNK):
             rows = tx.execute(
                 text(
                     "SELECT key, revision FROM changes WHERE projection = :projection AND key IN :keys"
                 ).bindparams(bindparam("keys", expanding=True)),
-                {"projection": self._projection, "keys": list(keys[start : start + CHUNK])},
+                {"projection": self._projection, "keys": some},
             )
             for key, revision in rows:
                 body = bodies.get(key)
@@ -297,14 +298,3 @@ _ABSENT = object()
 
 def _shown(value: object) -> str:
     return "null" if value is None else '""' if value == "" else str(value)
-
-
-def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    some: list[Any] = []
-    for item in items:
-        some.append(item)
-        if len(some) == size:
-            yield some
-            some = []
-    if some:
-        yield some

@@ -6,12 +6,12 @@ with all others would be shorter, and takes the square of their number where a s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pymongo.collection import Collection
 
+from eventstore.batches import batches
 from projections.projectors import Counts, Follows, Invariant
 from projections.sinks.mongo.names import Document, Names
 
@@ -38,7 +38,7 @@ def _miscounted(
     field, of = names.theirs[item.field], names.theirs[item.of]
     grouped = _groups(documents, [{"$match": {**there, of: {"$ne": None}}}], {"_id": f"${of}"})
     counted: set[str] = set()
-    for some in _batches(grouped):
+    for some in batches(grouped, _READ):
         held = _read(documents, names.key, [group["_id"] for group in some], there, field)
         for group in some:
             key, right = group["_id"], group["n"]
@@ -57,7 +57,7 @@ def _unfollowed(
     field, link, takes = names.theirs[item.field], names.theirs[item.link], names.theirs[item.takes]
     pair = {"link": f"${link}", "field": f"${field}"}
     grouped = _groups(documents, [{"$match": there}], {"_id": pair, "one": {"$first": f"${names.key}"}})
-    for some in _batches(grouped):
+    for some in batches(grouped, _READ):
         links = [group["_id"].get("link") for group in some]
         held = _read(documents, names.key, [link for link in links if link is not None], there, takes)
         for group, linked in zip(some, links, strict=True):
@@ -84,12 +84,6 @@ def _read(
     """The field of the documents under these keys."""
     found = documents.find({**there, key: {"$in": list(keys)}}, {key: 1, field: 1})
     return {document[key]: document.get(field) for document in found}
-
-
-def _batches(items: Iterable[Document]) -> Iterator[list[Document]]:
-    every = iter(items)
-    while some := list(islice(every, _READ)):
-        yield some
 
 
 def _shown(value: object) -> str:

@@ -12,11 +12,12 @@ from typing import Any
 from msgspec import Struct
 from pymongo.collection import Collection
 
+from eventstore.batches import batches
 from projections.adopt import Held
 from projections.sinks.mongo.driver import translated
 from projections.sinks.mongo.names import Document, Names, plain
 
-_READ = 1_000
+_READ = 100
 
 
 class Normalised(Struct, frozen=True):
@@ -50,11 +51,9 @@ class ForeignCollection:
         """See `adopt.Filled`."""
         found: set[str] = set()
         with translated(self._url):
-            for start in range(0, len(keys), _READ):
-                some = {self._names.key: {"$in": list(keys[start : start + _READ])}}
-                found.update(
-                    held[self._names.key] for held in self._documents.find(some, {self._names.key: 1})
-                )
+            for some in batches(keys, _READ):
+                there = self._documents.find({self._names.key: {"$in": some}}, {self._names.key: 1})
+                found.update(held[self._names.key] for held in there)
         return found
 
     def normalise(self) -> Normalised:

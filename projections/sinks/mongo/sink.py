@@ -24,6 +24,7 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
+from eventstore.batches import batches
 from projections.errors import KeyConflict, MarkerLost, SinkError, SinkUnavailable
 from projections.projectors import Invariant
 from projections.sinks import Change, Marker
@@ -158,8 +159,7 @@ class MongoSink:
     def read(self, keys: Sequence[str]) -> dict[str, Change]:
         found: dict[str, Change] = {}
         with translated(self._url):
-            for start in range(0, len(keys), _READ):
-                some = list(keys[start : start + _READ])
+            for some in batches(keys, _READ):
                 match = {self._names.key: {"$in": some}, **_MARKED}
                 for held in self._documents().find(match, self._names.wanted):
                     change = self._names.change(held)
@@ -268,9 +268,9 @@ class MongoSink:
         keys = [change.key for change in changes]
         held = {
             document[self._names.key]: document["chainfold"]["revision"]
-            for start in range(0, len(keys), _READ)
+            for some in batches(keys, _READ)
             for document in self._documents().find(
-                {self._names.key: {"$in": keys[start : start + _READ]}, **_MARKED},
+                {self._names.key: {"$in": some}, **_MARKED},
                 {self._names.key: 1, "chainfold.revision": 1},
             )
         }
