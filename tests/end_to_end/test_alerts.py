@@ -85,7 +85,7 @@ def site(workshop: Workshop, node: SimulatedNode, hashes: Hashes, receiver: Rece
         {
             "urls": [receiver.url.replace("//", f"//me:{PASSWORD}@") + f"/{KEY}"],
             "every": "50ms",
-            "failing_for": "300ms",
+            "failing_for": "1ms",
             "gap_older_than": "300ms",
             "head_stalled": "never",
             "per_hour": 1_000,
