@@ -14,9 +14,10 @@ from msgspec import Struct
 from eventstore.branch import Ingested
 from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, SourceError, StoreUnavailable
 from eventstore.incident import Key
-from projections.errors import ForeignMarker
+from projections.errors import ForeignMarker, SinkUnavailable
 from projections.runner import Folded
 from projections.service.loops import Failed, Stepped
+from projections.sinks.webhook.courier import Delivered
 
 
 class Kind(Struct, frozen=True):
@@ -83,6 +84,12 @@ KINDS: dict[str, Kind] = {
         "its marker is ours",
         "Point the sink elsewhere, or run `chainfold sync --take-over` to make it ours.",
     ),
+    "webhook-failing": Kind(
+        "the webhook {subject} takes no notifications",
+        "it refused or did not answer all that was sent to it for `failing_for`",
+        "it took one",
+        "Mend the receiver, or its url in the configuration; what waits is sent again by itself.",
+    ),
     "history-disproved": Kind(
         "the history of {subject} is not what the chain committed to",
         "a proof found blocks of which the journal is wrong",
@@ -118,7 +125,7 @@ def kind_of(name: str) -> Kind:
     return KINDS.get(name) or Kind(f"{name} {{subject}}", "", "it is over", "Run `chainfold alerts list`.")
 
 
-STAGES = ("ingest", "project", "publish")
+STAGES = ("ingest", "project", "publish", "deliver")
 """Whose records tell of incidents, by the first word of their names; of proofs the store tells."""
 
 
@@ -204,6 +211,10 @@ class Board:
             self._failed(event, now)
             return
         self.store_answered(event.stage)
+        if isinstance(event.record, Delivered) and not event.record.delivered:
+            if event.record.failed:  # else nothing was to be sent
+                self._failed(Failed(event.stage, SinkUnavailable(event.record.reason), None), now)
+            return
         seen = self._stages.setdefault(event.stage, _Stage())
         seen.failing_since = seen.error = None
         seen.answered = True
@@ -291,6 +302,8 @@ class Board:
                 return found
             case "project":
                 return {Key("projection-halted", subject): Bad(seen.halted) if seen.halted else Good()}
+            case "deliver":
+                return {Key("webhook-failing", subject): Good()}
             case _:
                 return {Key("sink-down", subject): Good(), Key("sink-foreign", subject): Good()}
 
@@ -298,6 +311,8 @@ class Board:
 def _kind(verb: str, error: ChainfoldError) -> str:
     if verb == "project":
         return "projection-halted"
+    if verb == "deliver":
+        return "webhook-failing"
     if verb == "ingest" or isinstance(error, SourceError):
         return "source-failing"
     return "sink-foreign" if isinstance(error, ForeignMarker) else "sink-down"

@@ -18,6 +18,7 @@ from projections.runner import Folded
 from projections.service.incidents import Bad, Board, Good, Limits, changes, worst
 from projections.service.loops import Failed, Stepped
 from projections.service.telling import HOUR, Pace, due
+from projections.sinks.webhook.courier import Delivered
 
 LIMITS = Limits(failing_for=60, head_stalled=300, gap_older_than=600)
 AWAY = Failed("ingest main", SourceUnavailable("The node is away."), 1.0)
@@ -116,6 +117,16 @@ def test_a_foreign_sink_is_one_at_once_and_one_that_is_down_after_a_while() -> N
     assert board((0, foreign)).standing() == {Key("sink-foreign", "users.mongo"): Bad("Another store's.")}
     well = Stepped("publish users.mongo", Published("users", "mongo"))
     assert board((0, down), (60, well)).standing()[SINK] == Good()
+
+
+def test_a_webhook_that_refuses_for_long_is_one_until_it_takes_something() -> None:
+    key = Key("webhook-failing", "users.joined")
+    refused = Stepped("deliver users.joined", Delivered("users", "joined", failed=3, reason="It said 500."))
+    nothing = Stepped("deliver users.joined", Delivered("users", "joined"))
+    made = board((0, refused), (30, nothing), (60, refused), (61, nothing))
+    assert made.standing() == {key: Bad("It said 500.")}
+    made.observe(Stepped("deliver users.joined", Delivered("users", "joined", delivered=1, failed=1)), 62)
+    assert made.standing() == {key: Good()}
 
 
 def test_where_one_sees_it_wrong_and_another_right_it_is_wrong() -> None:

@@ -251,6 +251,32 @@ def test_while_another_service_runs_it_it_is_left_to_that(bench: Bench) -> None:
     assert bench.times == ["12:06"]
 
 
+def test_one_that_another_service_ran_while_we_asked_for_the_lease_is_not_run_again(bench: Bench) -> None:
+    other = Bench(bench.store)
+    bench.now = other.now = at("2030-06-03 12:05")
+    looks = 0
+
+    def clock() -> datetime:
+        nonlocal looks
+        looks += 1
+        if looks == 3:  # the table was read, the lease is not taken yet
+            other.job.turn()
+        return bench.now
+
+    racing = JobThread(
+        bench.store,
+        "sync",
+        cron("*/5 * * * *"),
+        bench._work,
+        log=logger(),
+        stop=threading.Event(),
+        clock=clock,
+    )
+    racing._since = NOON
+    assert racing.turn() == 0
+    assert (len(other.works), len(bench.works)) == (1, 0)
+
+
 def test_a_job_in_its_thread_runs_and_ends(sqlite_store: Store) -> None:
     ran = threading.Event()
     stop = threading.Event()
