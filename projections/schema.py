@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -13,9 +15,16 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData()
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """An index over these rows only, on both engines."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
 
 # One build of a projection. `state` is building, live or retired; at most one is live.
 # (entry, block) is the cursor: all of the journal up to `entry` is folded up to `block`.
@@ -148,6 +157,8 @@ notifications = Table(
     Column("settled_at", BigInteger),
     Column("reason", Text, nullable=False),
     Index("notifications_once", "projection", "rule", "key", "occurrence", unique=True),
+    Index("notifications_due", "projection", "rule", "next_at", "id", **_where("state = 'pending'")),
+    Index("notifications_waiting", "projection", "rule", "key", "occurrence", **_where("state = 'pending'")),
 )
 
 # Decisions to pass an event over, by what it is and not where it lies: every rebuild honours them.

@@ -145,7 +145,7 @@ def test_an_address_that_takes_nothing_does_not_keep_others_from_being_told_and_
 
 
 def test_what_flaps_is_told_as_one_pair_within_the_cooldown(store: Store, receiver: Receiver) -> None:
-    made = watchman(store, receiver.url, pace=Pace(cooldown=1.0))
+    made = watchman(store, receiver.url, pace=Pace(cooldown=8.0))
     for _ in range(5):
         looks(made, AWAY)
         looks(made, WELL)
