@@ -13,18 +13,15 @@ import msgspec
 
 from eventstore.branch import Follow, Ingested
 from eventstore.calls import add_calls
-from eventstore.errors import BlockUnknown, SourceError, StoreError, StoreUnavailable, WrongChain
+from eventstore.errors import SourceError, StoreError, StoreUnavailable
 from eventstore.estimate import Estimate, estimate
 from eventstore.ingest import Ingestor
 from eventstore.lease import Lease
-from eventstore.proof.ledger import Ledger
-from eventstore.proof.prover import Proved, Prover
 from eventstore.proof.repair import repair
 from eventstore.records import BlockRange, Watch
 from eventstore.request import Request, Requests
 from eventstore.resync import Resynced
 from eventstore.store import Store
-from eventstore.tail import genesis_of
 from projections.fold import Projection
 from projections.generation import lease_of
 from projections.publisher import Published, Publisher
@@ -43,7 +40,7 @@ TALLY = 10.0
 """Seconds between two notes of how many calls were made."""
 
 
-def _silent(_event: Stepped | Failed) -> None:
+def silent(_event: Stepped | Failed) -> None:
     """What a command asked for answers when it is done."""
 
 
@@ -142,7 +139,7 @@ class IngestStage:
         at = first + (request.done or 0)
         while at <= last:
             asked = BlockRange(at, last)
-            part, reached = persist(self, partial(self._ingestor.resync, asked, chosen), _silent)
+            part, reached = persist(self, partial(self._ingestor.resync, asked, chosen), silent)
             found, at = found + part, reached + 1
             detail = msgspec.json.encode(found).decode()
             self._requests.advance(request, done=at - first, total=last - first + 1, detail=detail)
@@ -154,86 +151,13 @@ class IngestStage:
         said = []
         for number, block_hash in blocks:
             act = partial(repair, self.lease, self._source, number, bytes.fromhex(block_hash))
-            said.append(persist(self, partial(act, chain_id=self._chain_id, watches=self._watches), _silent))
+            said.append(persist(self, partial(act, chain_id=self._chain_id, watches=self._watches), silent))
         return "; ".join(said)
 
     def close(self) -> None:
         with suppress(StoreUnavailable):  # counts are not worth an error of their own
             self._tally()
         self._ingestor.close()
-        self._source.close()
-
-
-class ProveStage:
-    """The prover of one chain, beside the river: it moves nothing that the other stages look at."""
-
-    def __init__(
-        self,
-        store: Store,
-        source: RpcSource | FailoverSource,
-        *,
-        chain: str,
-        chain_id: int,
-        watches: Sequence[Watch],
-    ) -> None:
-        self.name = f"prove {chain}"
-        self.chain = chain
-        self.lease = Lease(store, f"prove:{chain_id}")
-        self._source = source
-        self._chain_id = chain_id
-        self._watches = watches
-        self._requests = Requests(store)
-        self._prover = self._make(watches, None)
-
-    def _make(self, watches: Sequence[Watch], within: BlockRange | None) -> Prover:
-        return Prover(
-            self.lease.store,
-            self._source,
-            self.lease,
-            chain=self.chain,
-            chain_id=self._chain_id,
-            watches=watches,
-            within=within,
-        )
-
-    def open(self) -> None:
-        """Refuses (`WrongChain`) a node of another chain than the journal's."""
-        with self.lease.store.read() as tx:
-            known = genesis_of(tx, self._chain_id)
-        found = self._source.identity()
-        if found.chain_id != self._chain_id or known not in (None, found.genesis):
-            raise WrongChain(f"The node of {self.chain} is not of the chain that the journal holds.")
-
-    def step(self) -> Proved:
-        return self._prover.step()
-
-    def execute(self, request: Request) -> str:
-        """Does what a command asked for, and says what that was."""
-        if request.kind != "prove":
-            raise StoreError(f"{request.kind} is no request that {self.name} knows.")
-        return self._prove(request)
-
-    def _prove(self, request: Request) -> str:
-        """Proves blocks to the end, also those that failed before; why some are left all the same."""
-        first, last, addresses = (request.arguments[key] for key in ("first", "last", "addresses"))
-        within = BlockRange(first, last)
-        chosen = [w for w in self._watches if addresses is None or w.filter.address.hex() in addresses]
-        prover, done = self._make(chosen, within), 0
-        try:
-            persist(self, self.open, _silent)
-            with self.lease.commit() as tx:
-                Ledger(tx, self._chain_id).forget_disproofs(within)
-            while not (record := persist(self, prover.step, _silent)).idle:
-                done += len(record.blocks or ())
-                self._requests.advance(request, done=done, total=done + record.left, detail="")
-        except BlockUnknown as error:  # no node has what a proof takes
-            return str(error)
-        finally:
-            prover.close()
-        return record.reason or ""
-
-    def close(self) -> None:
-        self._prover.close()
         self._source.close()
 
 

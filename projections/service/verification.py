@@ -24,7 +24,8 @@ from eventstore.verdict import Check, Findings
 from projections.errors import ConfigurationError
 from projections.fold import Projection
 from projections.service import loops, views
-from projections.service.stages import FoldStage, ProveStage, PublishStage
+from projections.service.proving import ProveStage
+from projections.service.stages import FoldStage, PublishStage, silent
 from projections.service.wiring import Plan
 from projections.verify.documents import check_documents
 from projections.verify.sinks import Compared, Sample, SinkCheck
@@ -212,8 +213,8 @@ def settle(plan: Plan, stage: PublishStage) -> None:
     while True:
         try:
             with loops.held([stage.lease]):
-                loops.persist(stage, stage.open, _silent)
-                loops.to_end(stage, _silent)
+                loops.persist(stage, stage.open, silent)
+                loops.to_end(stage, silent)
         except LeaseHeld:
             if time.monotonic() > deadline:
                 raise
@@ -221,10 +222,6 @@ def settle(plan: Plan, stage: PublishStage) -> None:
         status = views.sink_status(plan.store, stage.projection, stage.chain_id, stage.sink)
         if status.state == "current":
             return
-
-
-def _silent(_event: loops.Stepped | loops.Failed) -> None:
-    """The second look says what came of it."""
 
 
 def _repaired(first: Check, second: Check) -> Check:

@@ -30,7 +30,8 @@ from projections.fold import Projection
 from projections.projectors import Projector
 from projections.routes import Route, bind
 from projections.service import config as settings
-from projections.service.stages import DeliverStage, FoldStage, IngestStage, ProveStage, PublishStage
+from projections.service.proving import ProveStage
+from projections.service.stages import DeliverStage, FoldStage, IngestStage, PublishStage
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
 from projections.sinks.webhook import WebhookSink, fitted
