@@ -30,6 +30,7 @@ from projections.fold import Projection
 from projections.generation import Generation, Generations, lease_of
 from projections.publisher import refusal
 from projections.service.cron import Cron
+from projections.service.holders import Holder
 from projections.service.incidents import kind_of
 from projections.service.schedule import last_begun
 from projections.sinks import Sink
@@ -185,6 +186,7 @@ class Status(Struct, frozen=True):
     incidents: list[IncidentStatus] = []
     undelivered: list[UndeliveredStatus] = []
     schedule: dict[str, JobStatus] = {}
+    holders: dict[str, Holder] = {}
 
     @property
     def healthy(self) -> bool:

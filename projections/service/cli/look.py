@@ -14,6 +14,7 @@ from projections.errors import ConfigurationError
 from projections.replay import Replay, Touch, undone
 from projections.service import views
 from projections.service.cli.app import Json, app, configuration, note, out, print_json, table
+from projections.service.holders import holders
 from projections.service.wiring import Plan, planned
 
 
@@ -57,7 +58,9 @@ def whole_status(plan: Plan) -> views.Status:
     schedule: dict[str, views.JobStatus] = {
         job: views.job_status(plan.store, job, cron) for job, cron in plan.config.schedule.jobs.items()
     }
-    return views.Status(chains, projections, sinks, *views.incident_status(plan.store), schedule)
+    return views.Status(
+        chains, projections, sinks, *views.incident_status(plan.store), schedule, holders(plan.store)
+    )
 
 
 class sink_open:  # noqa: N801 - reads as a state: with sink_open(sink)
@@ -116,6 +119,9 @@ def _show_status(found: views.Status) -> None:
         for name, any_item in group.items():
             if any_item.error:
                 console.print(f"{name}: {any_item.error}")
+    if found.holders:
+        rows = [[name, item.host, str(item.pid), item.epoch] for name, item in found.holders.items()]
+        console.print(table("", ["work", "on", "process", "times taken"], rows))
     if found.schedule:
         rows = [
             [job, _when(item.last), item.state, _when(item.next), item.detail]

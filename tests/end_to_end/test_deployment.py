@@ -1,0 +1,102 @@
+"""docs/deployment.md on one machine: its commands as they stand there, on real stores and a real node."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from projections.service.demo_contract import DevelopmentNode, ReferralContract
+from tests.end_to_end.shop import until
+from tests.end_to_end.site import Command, Site, Workshop, in_mongo
+from tests.servers.anvil import Anvil
+from tests.servers.mongo import Mongo
+
+PAGE = Path("docs/deployment.md").read_text()
+CHAPTER = PAGE.partition("\n## On one machine, by plain processes\n")[2].partition("\n## ")[0]
+LINES = [line for block in re.findall(r"```sh\n(.*?)```", CHAPTER, re.DOTALL) for line in block.splitlines()]
+WORK = "publish:referrals.mongo"
+
+
+class Reader:
+    """A new user with the page in hand."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self.environment: dict[str, str] = {}
+        self.roles: list[Command] = []
+        self.seen: list[dict[str, Any]] = []
+
+    def do(self, line: str) -> None:
+        """One line of the page."""
+        match shlex.split(line):
+            case ["chainfold", *arguments, "&"]:
+                self.roles.append(self._site.start(*arguments, environment=self.environment))
+            case ["chainfold", "status"]:
+                other = self.seen[-1]["pid"] if self.seen else None
+                self.seen.append(until(self.worker, lambda found: found.get("pid") not in (None, other)))
+            case ["chainfold", *arguments]:
+                done = self._site.run(*arguments, environment=self.environment)
+                assert done.code == 0, done
+            case ["kill", "-9", "PID"]:
+                [role] = [role for role in self.roles if role.pid == self.seen[-1]["pid"]]
+                role.kill()
+            case _:
+                raise AssertionError(f"the page has a line that nobody can follow: {line}")
+
+    def worker(self) -> dict[str, Any]:
+        """Whoever is named beside the publisher of MongoDB; nothing while nobody is."""
+        done = self._site.run("status", "--json", environment=self.environment)
+        assert done.code == 0, done.err
+        found: dict[str, Any] = done.json()["holders"].get(WORK, {})
+        return found
+
+    def stop(self) -> None:
+        for role in self.roles:
+            role.signal(signal.SIGTERM)
+        for role in self.roles:
+            role.end()
+
+
+@pytest.fixture
+def stores(mongo: Mongo, redis_url: str, postgres_url: str) -> dict[str, str]:
+    """Where everything is, by the variables of the page."""
+    return {"CHAINFOLD_STORE": postgres_url, "CHAINFOLD_MONGO": mongo.url, "CHAINFOLD_REDIS": redis_url}
+
+
+@pytest.mark.timeout(120)
+def test_a_new_user_has_all_roles_apart_and_sees_a_takeover(
+    anvil: Anvil, mongo: Mongo, stores: dict[str, str], tmp_path: Path, workshop: Workshop
+) -> None:
+    node = DevelopmentNode(anvil.url)
+    contract = ReferralContract.deploy(node)
+    pairs = [(f"0x{user:040x}", f"0x{user // 3 + 1:040x}") for user in range(100, 140)]
+    contract.register_many(pairs)
+    node.mine(10)
+    site = Site(workshop, tmp_path / "site", rpc=anvil.url)
+    production = (Path("deploy/chainfold.production.toml")).read_text()
+    production = production.replace('database = "chainfold"', f'database = "{mongo.database}"')
+    (site.folder / "chainfold.toml").write_text(production)
+    reader = Reader(site)
+    values = stores | {"CHAINFOLD_RPC": anvil.url, "CHAINFOLD_CONTRACT": contract.address}
+    exported = re.findall(r"^export (CHAINFOLD_\w+)=", "\n".join(LINES), re.MULTILINE)
+    reader.environment = {name: values.pop(name) for name in exported}
+    assert not values, "the page does not name all that the configuration wants"
+    try:
+        for line in LINES:
+            if not line.startswith(("python3 -m venv", ".venv/bin/pip", "export ", "cp ")):
+                reader.do(line)
+        assert len(reader.roles) == 4
+        before, after = reader.seen
+        assert before["pid"] != after["pid"]
+        assert after["pid"] in [role.pid for role in reader.roles]
+        contract.register("0x" + "77" * 20, "0x" + "78" * 20)  # and it does the work
+        node.mine(1)
+        until(lambda: in_mongo(mongo.url, mongo.database), lambda found: "0x" + "77" * 20 in found)
+    finally:
+        reader.stop()
+        node.close()
