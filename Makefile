@@ -67,11 +67,12 @@ bench: install
 	$(BIN)/python -m bench.proof
 	$(BIN)/python -m bench.verify
 
-# SECONDS is how long to try schedules, SEED where to begin.
+# SECONDS is how long to try schedules, SEED where to begin, STORE sqlite or postgresql.
 SECONDS ?= 60
 SEED ?= 1
+STORE ?= sqlite
 chaos: install
-	$(BIN)/python -m tests.properties.chaos --seconds $(SECONDS) --seed $(SEED)
+	$(BIN)/python -m tests.properties.chaos --seconds $(SECONDS) --seed $(SEED) --store $(STORE)
 
 # KILLS is how many kill -9 befall two services; for every 20 of them one is stopped past its lease.
 KILLS ?= 200

@@ -27,7 +27,7 @@ SIGNATURE = "ReferralRegistered(address indexed user, address indexed referrer, 
 TOPIC = parse(SIGNATURE).topic0
 CONTRACT = bytes.fromhex("51" * 20)
 PATIENCE = 60.0
-"""Seconds after which a command that has not ended is a failure."""
+"""Seconds after which a command that has neither ended nor said anything is a failure."""
 
 WORKSHOP = """
 import json, os, signal, sys
@@ -140,19 +140,26 @@ class Command:
             os.kill(self.pid, number)
 
     def end(self) -> Done:
-        """Waits for it; one that hangs is killed, and fails the test with what it said."""
-        deadline = time.monotonic() + PATIENCE
+        """Waits for it; one that hangs is killed, and fails the test with what it said. Who still tells of
+        progress, as on a loaded machine, does not hang."""
+        deadline, heard = time.monotonic() + PATIENCE, 0
         while self.runs:
             time.sleep(0.005)
+            if (said := self._spoken()) > heard:
+                deadline, heard = time.monotonic() + PATIENCE, said
             if time.monotonic() > deadline:
                 self.kill()
-                raise AssertionError(f"the command did not end within {PATIENCE} s: {self._said()}")
+                raise AssertionError(f"the command said nothing for {PATIENCE} s: {self._said()}")
         return self._said()
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
         while self.runs:
             time.sleep(0.001)
+
+    def _spoken(self) -> int:
+        """How many bytes it has said so far."""
+        return sum((self._folder / name).stat().st_size for name in ("out", "err"))
 
     def _said(self) -> Done:
         out, err = ((self._folder / name).read_text() for name in ("out", "err"))
@@ -214,6 +221,15 @@ class Site:
     def run(self, *arguments: str, **options: Any) -> Done:
         """The command, run to its end."""
         return self.start(*arguments, **options).end()
+
+    def last_words(self, *, commands: int = 4, lines: int = 12) -> str:
+        """The end of what the commands that were started last have said on stderr."""
+        said = sorted((self.folder / "said").iterdir(), key=lambda place: int(place.name))[-commands:]
+        return "\n".join(
+            f"command {place.name} said last:\n"
+            + "\n".join((place / "err").read_text().splitlines()[-lines:])
+            for place in said
+        )
 
 
 # --- registrations ---

@@ -33,7 +33,7 @@ from eventstore.sources.simulated_node import SimulatedNode
 from eventstore.store import Store
 from projections.service.embedded import EmbeddedMongo, EmbeddedRedis
 from tests.end_to_end.site import Command, Site, Workshop
-from tests.end_to_end.verdict import judge
+from tests.end_to_end.verdict import evidence, judge
 from tests.end_to_end.weather import Weather
 from tests.servers.mongo import Mongo
 from tests.servers.postgres import database, running
@@ -265,6 +265,9 @@ def rage(site: Site, chain: SimulatedChain, *, kills: int, stops: int, seed: int
                         storm.stop()
                     else:
                         storm.kill()
+            except Exception as error:
+                error.add_note(evidence(site))
+                raise
             finally:
                 over.set()
             raging.result()

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import text
 
+from eventstore.errors import ChainfoldError
 from eventstore.integrity import check_digests
 from eventstore.sources.simulated import SimulatedChain
 from eventstore.store import Store
@@ -24,10 +25,34 @@ class Found(Struct, frozen=True):
 
 
 def judge(chain: SimulatedChain, site: Site, *, fresh: Site, mongo: Mongo, redis_url: str) -> Found:
-    """Raises `AssertionError` where something was lost or doubled: in the journal, the documents, a sink.
+    """Raises `AssertionError` where something was lost or doubled: in the journal, the documents, a sink;
+    with it what the services said last, and who held which lease.
 
     `fresh` is a site on a store of its own, where nothing happened yet.
     """
+    try:
+        return _judged(chain, site, fresh=fresh, mongo=mongo, redis_url=redis_url)
+    except Exception as error:
+        error.add_note(evidence(site))
+        raise
+
+
+def evidence(site: Site) -> str:
+    """What one needs to understand a failure, beside the failure itself: leases, cursors, last words."""
+    url = site.settings["store"]["url"]
+    try:
+        with closing(Store(url)) as store, store.read() as tx:
+            rows = [
+                f"{table}: {row._asdict()}"
+                for table in ("leases", "generations", "publications")
+                for row in tx.execute(text(f"SELECT * FROM {table}"))
+            ]
+    except ChainfoldError as error:
+        rows = [f"the store tells nothing: {error}"]
+    return "\n".join([*rows, site.last_words()])
+
+
+def _judged(chain: SimulatedChain, site: Site, *, fresh: Site, mongo: Mongo, redis_url: str) -> Found:
     logs = chain.logs_in(0, chain.head().number)
     with closing(Store(site.settings["store"]["url"])) as store, store.read() as tx:
         entries = tx.execute(text("SELECT count(*) FROM entries")).scalar_one()

@@ -1,6 +1,7 @@
 """Random schedules for as long as one likes, and what each clause of the laws is good for.
 
     python -m tests.properties.chaos --seconds 600 --seed 7     schedules until the time is over
+    python -m tests.properties.chaos --store postgresql         on databases of a server of its own
     python -m tests.properties.chaos --mutate all               leaves each clause out, one at a time
 
 A schedule that fails is made as short as it can be, and printed so that `play` takes it as it is.
@@ -11,7 +12,6 @@ import __future__
 
 import argparse
 import inspect
-import shutil
 import sys
 import tempfile
 import textwrap
@@ -30,7 +30,9 @@ from projections.fold import Fold
 from projections.generation import Generations
 from projections.publisher import Publisher
 from projections.runner import Runner
-from tests.properties.machine import VERBS, World, template
+from tests.properties.grounds import Databases, Files, Grounds
+from tests.properties.machine import VERBS, World
+from tests.servers.postgres import running
 
 Line = tuple[str, dict[str, int]]
 SHRINKING = 60.0
@@ -65,10 +67,9 @@ def draw(random: Random) -> Schedule:
     return Schedule(random.randint(0, 59), lines)
 
 
-def play(schedule: Schedule, folder: Path, empty: Path) -> Exception | None:
+def play(schedule: Schedule, grounds: Grounds) -> Exception | None:
     """Runs a schedule in a new world; returns what went wrong."""
-    place = Path(tempfile.mkdtemp(dir=folder))
-    world = World(place, empty, style=schedule.style)
+    world = World(grounds.fresh(), style=schedule.style)
     try:
         for name, arguments in schedule.lines:
             world.do(name, **arguments)
@@ -77,11 +78,10 @@ def play(schedule: Schedule, folder: Path, empty: Path) -> Exception | None:
         return error
     finally:
         world.close()
-        shutil.rmtree(place)
     return None
 
 
-def shrink(schedule: Schedule, folder: Path, empty: Path, *, kind: type[Exception]) -> Schedule:
+def shrink(schedule: Schedule, grounds: Grounds, *, kind: type[Exception]) -> Schedule:
     """A shorter schedule that still fails in the same kind of way."""
     until = time.monotonic() + SHRINKING
     lines, size = schedule.lines, max(1, len(schedule.lines) // 2)
@@ -89,7 +89,7 @@ def shrink(schedule: Schedule, folder: Path, empty: Path, *, kind: type[Exceptio
         start, shorter = 0, False
         while start < len(lines) and time.monotonic() < until:
             fewer = [*lines[:start], *lines[start + size :]]
-            if isinstance(play(Schedule(schedule.style, fewer), folder, empty), kind):
+            if isinstance(play(Schedule(schedule.style, fewer), grounds), kind):
                 lines, shorter = fewer, True
             else:
                 start += size
@@ -99,14 +99,13 @@ def shrink(schedule: Schedule, folder: Path, empty: Path, *, kind: type[Exceptio
     return Schedule(schedule.style, lines)
 
 
-def search(seed: int, seconds: float, folder: Path) -> tuple[int, Schedule | None, Exception | None]:
+def search(seed: int, seconds: float, grounds: Grounds) -> tuple[int, Schedule | None, Exception | None]:
     """Plays random schedules until one fails or the time is over; how many it played, and the failure."""
-    empty = template(folder)
     until, count = time.monotonic() + seconds, 0
     while time.monotonic() < until:
         schedule = draw(Random(f"{seed} {count}"))
         count += 1
-        error = play(schedule, folder, empty)
+        error = play(schedule, grounds)
         if error is not None:
             return count, schedule, error
     return count, None, None
@@ -232,19 +231,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--mutate", choices=[*CLAUSES, "all"])
     options = parser.parse_args(arguments)
     seed = options.seed if options.seed is not None else time.time_ns() % 10**6
-    with tempfile.TemporaryDirectory(prefix="chainfold-chaos-") as made:
-        folder = Path(made)
+    with _grounds(options.store) as grounds:
         if options.mutate:
-            return _mutate(options.mutate, seed, options.seconds, folder)
-        count, failing, error = search(seed, options.seconds, folder)
-        print(f"seed {seed}: {count} schedules")
+            return _mutate(options.mutate, seed, options.seconds, grounds)
+        count, failing, error = search(seed, options.seconds, grounds)
+        print(f"seed {seed}, {options.store}: {count} schedules")
         if failing is None or error is None:
             return 0
-        shorter = shrink(failing, folder, folder / "template.db", kind=type(error))
-        again = play(shorter, folder, folder / "template.db") or error
+        shorter = shrink(failing, grounds, kind=type(error))
+        again = play(shorter, grounds) or error
         print(f"the last one fails with {type(again).__name__}: {again}")
         print(f"Schedule({shorter.style}, [")
         for line in shorter.lines:
@@ -253,11 +252,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _mutate(which: str, seed: int, seconds: float, folder: Path) -> int:
+@contextmanager
+def _grounds(store: str) -> Iterator[Grounds]:
+    if store == "sqlite":
+        with tempfile.TemporaryDirectory(prefix="chainfold-chaos-") as folder:
+            yield Files(Path(folder))
+    else:
+        with running() as server:
+            yield Databases(server)
+
+
+def _mutate(which: str, seed: int, seconds: float, grounds: Grounds) -> int:
     missed = 0
     for name in CLAUSES if which == "all" else [which]:
         with without(CLAUSES[name]):
-            count, _, error = search(seed, seconds, folder)
+            count, _, error = search(seed, seconds, grounds)
         caught = "NOT CAUGHT" if error is None else f"caught: {type(error).__name__}: {error}"
         print(f"{name:12} law {CLAUSES[name].law}\n{'':12} {count} schedules, {caught.splitlines()[0][:120]}")
         sys.stdout.flush()

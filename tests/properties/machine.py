@@ -1,19 +1,17 @@
 """A small world of real parts, in which anything may happen between, and within, any two steps.
 
-The chain is simulated, the store is SQLite, the sink is in memory; ingester, runner and publisher are the
-ones that ship. A schedule is a list of verbs with whole numbers, so that a part of a schedule is one too.
-Law: whenever all has caught up, documents, digest, sink and history are what the oracle says of the chain.
+The chain is simulated, the store is SQLite or PostgreSQL, the sink is in memory; ingester, runner and
+publisher are the ones that ship. A schedule is a list of verbs with whole numbers, so that a part of a
+schedule is one too. Law: whenever all has caught up, documents, digest, sink and history are what the oracle
+says of the chain.
 """
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -42,13 +40,13 @@ from projections.projectors.referrals import Referrals
 from projections.publisher import Publisher
 from projections.routes import Route, bind
 from projections.runner import Runner
-from projections.service.migrate import migrate
 from projections.sinks import Change, Marker
 from projections.sinks.memory import MemorySink
 from projections.state import GenerationState
 from tests.blocks import ALICE, BOB, TOPIC
 from tests.folding import FLAGSHIP, address
 from tests.oracle import folded
+from tests.properties.grounds import Ground, Grounds
 
 CHAIN = 31_337
 NAME = "referrals"
@@ -109,7 +107,8 @@ class WatchedStore(Store):
     def __init__(self, url: str, world: World) -> None:
         super().__init__(url)
         self._world = world
-        event.listen(self.engine, "connect", lambda made, _: made.execute("PRAGMA synchronous=OFF"))
+        if self.sqlite:
+            event.listen(self.engine, "connect", lambda made, _: made.execute("PRAGMA synchronous=OFF"))
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -288,10 +287,8 @@ in an upheaval), a wipe of the sink."""
 class World:
     """The chain, the store, the sink, and who works on them."""
 
-    def __init__(self, folder: Path, template: Path, *, style: int = 0) -> None:
-        self._folder = folder
-        self._file = folder / "store.db"
-        shutil.copyfile(template, self._file)
+    def __init__(self, ground: Ground, *, style: int = 0) -> None:
+        self._ground = ground
         self._options: dict[str, Any] = {
             "follow": "finalized" if style % 4 == 3 else "latest",
             "undo": ("finality", "forever", 2, "finality", "finality")[style % 5],
@@ -312,17 +309,18 @@ class World:
         self._hands: dict[str, Hand] = {}
         self._zombies: list[Hand] = []
         self._seen: dict[str, dict[tuple[Any, ...], tuple[Any, ...]]] = {}
-        self._backup: tuple[Any, ...] | None = None
+        self._kept: dict[str, dict[tuple[Any, ...], tuple[Any, ...]]] | None = None
         self._unclaimed = False
         self._lie: tuple[str, int] | None = None
         self._lied = False
-        self.store = WatchedStore(f"sqlite:///{self._file}", self)
+        self.store = WatchedStore(ground.url, self)
         self._mine(2, 1)
 
     def close(self) -> None:
         for hand in [*self._hands.values(), *self._zombies]:
             hand.close()
         self.store.close()
+        self._ground.clear()
 
     def do(self, name: str, **arguments: int) -> None:
         """One line of a schedule."""
@@ -434,32 +432,25 @@ class World:
     @verb(2)
     def backup(self) -> None:
         """A copy of the store is laid aside."""
-        with self._quiet():
-            copy = self._folder / "backup.db"
-            copy.unlink(missing_ok=True)
-            source, target = sqlite3.connect(self._file), sqlite3.connect(copy)
-            source.backup(target)
-            source.close()
-            target.close()
-            self._look_at_history()
-            self._backup = copy, {name: dict(rows) for name, rows in self._seen.items()}
+        self._look_at_history()
+        self.store.close()
+        self._ground.lay_aside()
+        self._kept = {name: dict(rows) for name, rows in self._seen.items()}
 
     @verb(1)
     def restore(self) -> None:
         """All processes end, and the copy takes the store's place: the sink may be ahead of it now."""
-        if self._backup is None:
+        if self._kept is None:
             return
         self._look_at_history()
         for hand in [*self._hands.values(), *self._zombies]:
             hand.close()
         self._hands, self._zombies = {}, []
         self.store.close()
-        for suffix in ("-wal", "-shm"):
-            self._file.with_name(self._file.name + suffix).unlink(missing_ok=True)
-        shutil.copyfile(self._backup[0], self._file)
-        self._seen = {name: dict(rows) for name, rows in self._backup[1].items()}
+        self._ground.put_back()
+        self._seen = {name: dict(rows) for name, rows in self._kept.items()}
         with self._quiet():
-            self.store = WatchedStore(f"sqlite:///{self._file}", self)
+            self.store = WatchedStore(self._ground.url, self)
             marker, served = self.sink.marker(), self.served()
             self._unclaimed = marker is not None
             with self.store.read() as tx:
@@ -848,16 +839,15 @@ class World:
 
     def _look_at_history(self) -> None:
         """Whatever was ever seen in history is still there, as it was."""
-        database = sqlite3.connect(self._file)
-        for table, key in HISTORY.items():
-            width = key.count(",") + 1
-            rows = database.execute(f"SELECT {key}, * FROM {table}").fetchall()
-            now = {row[:width]: row[width:] for row in rows}
-            for known, row in self._seen.get(table, {}).items():
-                if now.get(known) != row:
-                    raise Violation(f"history changed: {table} {known}")
-            self._seen[table] = now
-        database.close()
+        with self._quiet(), self.store.read() as tx:
+            for table, key in HISTORY.items():
+                width = key.count(",") + 1
+                rows = tx.exec_driver_sql(f"SELECT {key}, * FROM {table}").all()
+                now = {tuple(row[:width]): tuple(row[width:]) for row in rows}
+                for known, row in self._seen.get(table, {}).items():
+                    if now.get(known) != row:
+                        raise Violation(f"history changed: {table} {known}")
+                self._seen[table] = now
 
 
 def _failed(failure: type[ChainfoldError]) -> ChainfoldError:
@@ -879,30 +869,14 @@ def _same(what: str, found: Any, wanted: Any) -> None:
         raise Violation(f"{what}: found\n  {found}\nbut it should be\n  {wanted}")
 
 
-def template(folder: Path) -> Path:
-    """An empty store, migrated once, to be copied for each world."""
-    file = folder / "template.db"
-    store = Store(f"sqlite:///{file}")
-    migrate(store)
-    store.close()
-    database = sqlite3.connect(file)
-    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.close()
-    return file
-
-
-def machine(folder: Path) -> type[RuleBasedStateMachine]:
-    """The state machine whose rules are the world's verbs; each run gets a folder of its own."""
-    empty = template(folder)
+def machine(grounds: Grounds) -> type[RuleBasedStateMachine]:
+    """The state machine whose rules are the world's verbs; each run gets a place of its own."""
     runs = iter(range(10**9))
 
     class Machine(RuleBasedStateMachine):
         def __init__(self) -> None:
             super().__init__()
-            number = next(runs)
-            self._folder = folder / str(number)
-            self._folder.mkdir()
-            self.world = World(self._folder, empty, style=number)
+            self.world = World(grounds.fresh(), style=next(runs))
             self._failed = False
 
         def teardown(self) -> None:
@@ -911,7 +885,6 @@ def machine(folder: Path) -> type[RuleBasedStateMachine]:
                     self.world.finish()
             finally:
                 self.world.close()
-                shutil.rmtree(self._folder)
 
     for name, (_, ranges) in VERBS.items():
         setattr(Machine, name, _rule(name, ranges))
