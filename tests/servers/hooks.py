@@ -54,7 +54,11 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                raw = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                raw = self.rfile.read(length)
+                if len(raw) < length:  # the sender was killed amid the body
+                    self.close_connection = True
+                    return
                 answer = receiver.take(
                     raw, self.headers["Chainfold-Signature"], self.headers["Idempotency-Key"]
                 )
