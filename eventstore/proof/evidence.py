@@ -6,7 +6,7 @@ its receipts hash to the root in it, and then their logs of ours are exactly tho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -84,9 +84,9 @@ def rooted(block: Sealed, receipts: Sequence[Mapping[str, Any]], *, by: str) -> 
     return ordered
 
 
-def wants_receipts(block: Sealed, query: Query, living: Sequence[Log], profile: Profile) -> bool:
-    """Must the receipts be seen? Not where a sound bloom rules our logs out and the journal holds none."""
-    return bool(living) or not profile.bloom or bloom.may_contain(block.bloom, query)
+def wants_receipts(block: Sealed, query: Query, profile: Profile, *, held: bool) -> bool:
+    """Must the receipts be seen? Not where a sound bloom rules our logs out and none are `held`."""
+    return held or not profile.bloom or bloom.may_contain(block.bloom, query)
 
 
 def judged(
@@ -94,17 +94,21 @@ def judged(
     receipts: Sequence[Mapping[str, Any]] | None,
     living: Sequence[Log],
     filters: Sequence[Filter],
+    *,
+    times: Collection[int] = (),
 ) -> Outcome:
     """What an anchored block says of the `living` logs that the journal holds for `filters` in it.
 
-    `receipts` are `rooted`; None where the bloom makes them needless.
+    `receipts` are `rooted`; None where the bloom makes them needless. `times` are those, in seconds, that the
+    journal gives the block: events that carry none are dated by them.
     """
     if receipts is None:
         return Proven("bloom")
     wanted = logs_of(block, receipts, filters)
     if wanted and receipt.bloom_of(receipts) != block.bloom:
         return Unproven(f"the bloom of block {block.number} is not that of its logs")
-    differences = tuple(_differences(block, wanted, living))
+    false = (f"its time is held as {time}" for time in sorted(set(times) - {block.timestamp}))
+    differences = (*false, *_differences(block, wanted, living))
     return Wrong(differences) if differences else Proven("receipts")
 
 

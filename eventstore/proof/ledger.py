@@ -6,6 +6,7 @@ blocks with it, in its own transaction: `Journal` calls `void_from` and `void`.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Collection
 from typing import Literal
@@ -14,6 +15,9 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from eventstore.records import BlockRange, Filter
+
+_MARK = -1
+"""No block: the anchor of this number is the mark that changes with every branch that is left."""
 
 
 class Anchor(Struct, frozen=True, gc=False):
@@ -96,6 +100,17 @@ class Ledger:
         )
         return [Disproof(*row) for row in rows]
 
+    def mark(self) -> bytes:
+        """Another one whenever blocks left the chain: a proof that was begun before speaks of another branch.
+
+        It is needed because a branch without logs leaves it without an entry in the journal.
+        """
+        found = self._tx.execute(
+            text("SELECT hash FROM anchors WHERE chain_id = :chain AND number = :mark"),
+            {"chain": self._chain, "mark": _MARK},
+        ).scalar()
+        return b"" if found is None else bytes(found)
+
     # --- writing ---
 
     def add(self, wanted: Filter, proven: BlockRange, *, by_receipts: int, provider: str) -> None:
@@ -176,6 +191,7 @@ class Ledger:
         key = {"chain": self._chain, "block": block}
         self._tx.execute(text("DELETE FROM anchors WHERE chain_id = :chain AND number >= :block"), key)
         self._tx.execute(text("DELETE FROM disproofs WHERE chain_id = :chain AND number >= :block"), key)
+        self.anchor(Anchor(_MARK, secrets.token_bytes(32)))
 
     def void(self, first: int, last: int, *, addresses: Collection[bytes]) -> None:
         """These blocks are no longer proven for these addresses, nor wrong: logs were added."""

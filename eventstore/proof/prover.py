@@ -17,14 +17,14 @@ from sqlalchemy import Connection, text
 
 from eventstore.coverage import Coverage, joined
 from eventstore.errors import AnswerRefused
-from eventstore.journal import Journal
+from eventstore.journal import Journal, Recorded
 from eventstore.lease import Lease
 from eventstore.proof import Evidence
 from eventstore.proof.evidence import Outcome, Proven, Unproven, Wrong, judged, wants_receipts
 from eventstore.proof.header import Sealed
 from eventstore.proof.ledger import Anchor, Disproof, Ledger
 from eventstore.proof.profile import Profile, profile_of
-from eventstore.records import BlockRange, Filter, Log, Query, Watch, clipped
+from eventstore.records import BlockRange, Filter, Query, Watch, clipped
 from eventstore.store import Store
 
 SPAN = 500
@@ -57,12 +57,16 @@ class Proved(Struct, frozen=True):
 
 
 class Task(Struct, frozen=True):
-    """Blocks that are to be proved for some filters, and the trusted block at or above their end."""
+    """Blocks that are to be proved for some filters, and the trusted block at or above their end.
+
+    `entry` and `mark` say of which state of the journal and of its branch that is true.
+    """
 
     blocks: BlockRange
     filters: tuple[Filter, ...]
     anchor: Anchor
     entry: int
+    mark: bytes
     left: int
 
 
@@ -123,7 +127,8 @@ class Prover:
         blocks = clipped(task.blocks, first=down_to, last=None)
         if blocks is None:  # far above what is to be proved: only the way down to it
             with self._lease.commit() as tx:
-                Ledger(tx, self._chain).anchor(below)
+                if self._unmoved(tx, task, BlockRange(0, -1)):
+                    Ledger(tx, self._chain).anchor(below)
             return Proved(self._name, blocks=BlockRange(down_to, task.anchor.number), left=task.left)
         chosen = [block for block in headers if block.number <= blocks.last]
         outcomes = self._outcomes(chosen, task)
@@ -162,6 +167,7 @@ class Prover:
             tuple(due),
             anchor,
             Journal(tx, self._chain).head(),
+            ledger.mark(),
             sum(map(len, every)),
         )
 
@@ -190,7 +196,7 @@ class Prover:
         wanted = [
             block
             for block in blocks
-            if wants_receipts(block, query, living.get(block.number, ()), self._profile)
+            if wants_receipts(block, query, self._profile, held=block.number in living)
         ]
         receipts = dict(
             zip((b.number for b in wanted), self._workers.map(self._receipts, wanted), strict=True)
@@ -201,7 +207,9 @@ class Prover:
             if isinstance(told, str):
                 found.append(Wrong((told,)) if self._profile.bloom else Unproven(told))
             else:
-                found.append(judged(block, told, living.get(block.number, ()), task.filters))
+                held = living.get(block.number, ())
+                times = {item.timestamp for item in held}
+                found.append(judged(block, told, [item.log for item in held], task.filters, times=times))
         return found
 
     def _receipts(self, block: Sealed) -> Sequence[dict[str, object]] | str:
@@ -211,9 +219,9 @@ class Prover:
         except AnswerRefused as error:
             return error.message
 
-    def _living(self, blocks: Sequence[Sealed], task: Task) -> dict[int, list[Log]]:
+    def _living(self, blocks: Sequence[Sealed], task: Task) -> dict[int, list[Recorded]]:
         """The canonical logs that the journal holds for the task's filters, by block."""
-        found: dict[int, list[Log]] = {}
+        found: dict[int, list[Recorded]] = {}
         with self._store.read() as tx:
             journal = Journal(tx, self._chain)
             for address in {item.address for item in task.filters}:
@@ -221,9 +229,7 @@ class Prover:
                     first=blocks[0].number, last=blocks[-1].number, address=address, limit=2**31 - 1
                 ):
                     if any(wanted.matches(item.log) for wanted in task.filters):
-                        found.setdefault(item.log.block_number, []).append(item.log)
-            for logs in found.values():
-                logs.sort(key=lambda log: log.log_index)
+                        found.setdefault(item.log.block_number, []).append(item)
         return found
 
     def _commit(
@@ -264,12 +270,15 @@ class Prover:
         )
 
     def _unmoved(self, tx: Connection, task: Task, blocks: BlockRange) -> bool:
-        """Does the journal still hold of `blocks` what was compared? The ingester waits for this commit."""
+        """Does the journal still hold of `blocks` what was compared, and follow the branch that was linked?
+        The ingester waits for this commit."""
         if tx.dialect.name == "postgresql":
             tx.execute(
                 text("SELECT 1 FROM leases WHERE name = :name FOR UPDATE"), {"name": f"ingest:{self._chain}"}
             )
         journal = Journal(tx, self._chain)
+        if Ledger(tx, self._chain).mark() != task.mark:
+            return False
         low = journal.lowest_change(task.entry, journal.kinds(task.filters))
         return low is None or low > blocks.last
 

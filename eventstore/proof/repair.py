@@ -38,12 +38,15 @@ def repair(
         covered = [
             Covered(item, where, "receipts")
             for item in filters
-            if any(known.first <= number <= known.last for known in coverage.ranges(item))
+            if any(part.first <= number <= part.last for part in coverage.ranges(item))
         ]
         journal = Journal(tx, chain_id)
-        held = [item.log for item in journal.history(first=number, last=number, limit=2**31 - 1)]
+        known = journal.history(first=number, last=number, limit=2**31 - 1)
+        held = [item.log for item in known]
         ours = [log for log in held if any(item.matches(log) for item in filters)]
-        stray = [log for log in held if log.block_hash != block.hash or (log in ours and log not in right)]
+        stray = any(item.timestamp != block.timestamp for item in known) or any(
+            log.block_hash != block.hash or (log in ours and log not in right) for log in held
+        )
         orphaned = journal.orphan(number, number) if stray else None
         kept = [log for log in held if log not in ours and log.block_hash == block.hash]
         every = sorted([*right, *kept], key=lambda log: log.log_index)

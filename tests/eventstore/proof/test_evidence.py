@@ -48,10 +48,10 @@ def test_exactly_the_logs_of_the_block_are_proven_by_its_receipts() -> None:
 def test_no_logs_are_proven_by_a_bloom_that_admits_none() -> None:
     assert BLOCK is not None
     nobody = Query((bytes([0xEE]) * 20,))
-    assert not wants_receipts(BLOCK, nobody, [], ETHEREUM)
-    assert wants_receipts(BLOCK, nobody, OURS, ETHEREUM)  # the journal holds one: it must be looked at
-    assert wants_receipts(BLOCK, Query((ADDRESS,)), [], ETHEREUM)
-    assert wants_receipts(BLOCK, nobody, [], profile_of(987_654))  # nobody knows its blooms
+    assert not wants_receipts(BLOCK, nobody, ETHEREUM, held=False)
+    assert wants_receipts(BLOCK, nobody, ETHEREUM, held=True)  # the journal holds one: it must be looked at
+    assert wants_receipts(BLOCK, Query((ADDRESS,)), ETHEREUM, held=False)
+    assert wants_receipts(BLOCK, nobody, profile_of(987_654), held=False)  # nobody knows its blooms
     assert judged(BLOCK, None, [], [Filter(nobody.addresses[0])]) == Proven("bloom")
 
 

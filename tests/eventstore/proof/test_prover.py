@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from eventstore.ingest import Ingestor
 from eventstore.journal import Journal
@@ -235,6 +236,47 @@ def test_a_proof_under_which_the_journal_moved_is_not_written(stand: Stand) -> N
     assert (first.proven, first.failed) == (0, ())
     assert stand.standing() == []
     assert [item.number for step in stand.prove() for item in step.failed] == [12]
+
+
+@pytest.mark.parametrize("within", [None, BlockRange(0, 5)], ids=["proving", "on the way down"])
+def test_a_proof_under_which_a_branch_without_logs_left_the_chain_is_not_written(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, within: BlockRange | None
+) -> None:
+    """Nothing in the journal says so: there is nothing to orphan."""
+    monkeypatch.setattr("eventstore.proof.prover.SPAN", 8)
+    stand.chain.mine(20)
+    stand.chain.finalize(75)
+    stand.ingest()
+
+    def leave() -> None:
+        with stand.ingesting.commit() as tx:
+            assert Journal(tx, CHAIN).orphan(70) is None
+
+    step = stand.prover(source=Meddling(stand.source, leave), within=within).step()
+    assert (step.proven, step.failed) == (0, ())
+    assert stand.standing() == []
+    with stand.store.read() as tx:
+        assert Ledger(tx, CHAIN).anchor_above(0) is None
+
+
+def test_a_block_whose_time_a_node_lied_about_is_named_and_repaired(stand: Stand) -> None:
+    """Events without a time of their own are dated by it."""
+    right = stand.chain.header(22)
+    assert right is not None
+    stand.ingest()
+    with stand.ingesting.commit() as tx:
+        journal = Journal(tx, CHAIN)
+        journal.orphan(22, 22)
+        journal.append(stand.chain.logs_in(22, 22), {22: replace(right, timestamp=17)})
+    stand.ingest()
+    [disproof] = [item for step in stand.prove() for item in step.failed]
+    assert (disproof.number, disproof.reason) == (22, "its time is held as 17")
+    assert "as its receipts say" in stand.repair(22)
+    stand.ingest()
+    assert [item for step in stand.prove() for item in step.failed] == []
+    with stand.store.read() as tx:
+        times = {item.timestamp for item in Journal(tx, CHAIN).history(first=22, last=22)}
+    assert times == {right.timestamp}
 
 
 def test_the_blocks_of_an_unknown_chain_are_proven_by_receipts_alone(stand: Stand) -> None:
