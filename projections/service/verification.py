@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -161,11 +162,14 @@ def documents(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
                     plan.store, projection, replay=wanted.sample is None, progress=progress
                 )
 
-        first = look()
-        if wanted.repair and first.found:
+        def mended(name: str = name, look: Callable[[], Check] = look) -> Check:
+            first = look()
+            if not wanted.repair or not first.found:
+                return first
             shown.rebuilt(plan, name)
-            first = _repaired(first, look())
-        found.append(first)
+            return _repaired(first, look())
+
+        found.append(_made(f"documents {name}", mended))
     return found
 
 
@@ -176,10 +180,21 @@ def sinks(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
         for stage in plan.publish():
             if stage.projection == name:
                 try:
-                    found.append(_sink(plan, projection, stage, wanted, shown))
+                    check = partial(_sink, plan, projection, stage, wanted, shown)
+                    found.append(_made(f"sinks {name}.{stage.sink.name}", check))
                 finally:
                     stage.close()
     return found
+
+
+def _made(name: str, check: Callable[[], Check]) -> Check:
+    """What a check found, or why it could not be made: a sink that is away holds up no other."""
+    try:
+        return check()
+    except ConfigurationError:
+        raise
+    except ChainfoldError as error:
+        return Check(name, 0, 0, [], error=str(error))
 
 
 def _sink(plan: Plan, projection: Projection, stage: PublishStage, wanted: Wanted, shown: Shown) -> Check:

@@ -8,7 +8,7 @@ if it still is.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -31,7 +31,7 @@ PAUSE = 0.3
 """How often what looks wrong is looked at again, and the seconds between."""
 
 MOST = 100_000
-"""Keys that look wrong and are looked at again; beyond, they are only counted."""
+"""Keys that look wrong and are looked at again; where there are more, the check says so."""
 
 ADVICE = "`chainfold verify sinks --repair` gives what differs a new revision, and has it sent again."
 
@@ -117,7 +117,9 @@ class SinkCheck:
         notes = [] if self._sample is None else [f"A sample of {self._sample.share:.2%}."]
         if marker.revision < served.revision:
             notes.append(f"{served.revision - marker.revision:,} revisions are still on their way.")
-        notes += self._aggregated(findings, fields, invariants)
+        if len(suspects) >= MOST:
+            notes.append(f"More may differ: after {MOST:,} that look wrong it was not looked further.")
+        notes += self._aggregated(findings, found, fields, invariants)
         if findings.found:
             notes.append(ADVICE)
         return Compared(findings.check(note=" ".join(notes)), sorted(found), self._top)
@@ -137,7 +139,9 @@ class SinkCheck:
                 matched += (
                     change.fields is not None
                     and (at := wanted.get(change.key)) is not None
-                    and (at.fields is not None)
+                    and at.fields is not None
+                    and at.revision
+                    <= served.revision  # one that came since must not stand in for one that lacks
                 )
             findings.checked += len(held)
             self._progress(findings.checked, max(served.documents, findings.checked))
@@ -169,6 +173,7 @@ class SinkCheck:
             chosen = [key for (key,) in every if self._sample.takes(key)]
             for some in batches(chosen, BATCH):
                 held = self._sink.read(some)
+                self._top = max(self._top, *(change.revision for change in held.values()), 0)
                 wanted = self._wanted(tx, some)
                 for key in some:
                     self._suspect(suspects, key, wanted.get(key), held.get(key))
@@ -258,9 +263,14 @@ class SinkCheck:
         return found
 
     def _aggregated(
-        self, findings: Findings, fields: Sequence[str], invariants: Sequence[Invariant]
+        self,
+        findings: Findings,
+        known: Collection[str],
+        fields: Sequence[str],
+        invariants: Sequence[Invariant],
     ) -> list[str]:
-        """What the sink itself counts, if it can and nothing is on its way; what could not be looked at."""
+        """What the sink itself counts, if it can and nothing is on its way, beside the
+        keys that are `known` to differ; what could not be looked at."""
         if not (hasattr(self._sink, "totals") and hasattr(self._sink, "violations")):
             return []
         sink: Aggregating = self._sink  # type: ignore[assignment]  # it was asked just now
@@ -276,7 +286,6 @@ class SinkCheck:
                 findings.add(f"the total of {name}", f"is {counted[name]:,} by its own count, not {value:,}")
         if isinstance(broken, str):
             return [broken]
-        known = {item.what for item in findings.differences}
         for key, detail in broken:
             if key not in known:
                 findings.add(key, detail)

@@ -39,7 +39,7 @@ class Place:
 
     def __init__(self, site: Site, node: SimulatedNode, mongo: Mongo, redis_url: str) -> None:
         self.site, self.node, self.chain = site, node, node.chain
-        self._mongo, self._redis_url = mongo, redis_url
+        self.mongo, self._redis_url = mongo, redis_url
         self.client: MongoClient[dict[str, Any]] = MongoClient(mongo.url)
         self.users = self.client[mongo.database]["users"]
         self.redis = redis.Redis.from_url(redis_url, decode_responses=True)
@@ -61,7 +61,7 @@ class Place:
     def agree(self) -> None:
         found = in_sql(self.site)
         assert bare(found) == expected(self.chain)
-        assert in_mongo(self._mongo.url, self._mongo.database) == found
+        assert in_mongo(self.mongo.url, self.mongo.database) == found
         assert in_redis(self._redis_url) == as_hashes(found)
 
 
@@ -190,6 +190,29 @@ def test_a_sample_looks_at_its_share_and_draws_the_same_again(place: Place) -> N
     assert 0 < looked < len(in_sql(place.site))
     assert place.verify("sinks", "--sample", "0.5")[1]["sinks referrals.mongo"]["checked"] == looked
     assert place.site.run("verify", "sinks", "--sample", "much").code == 2
+
+
+def test_a_sample_mends_what_carries_a_revision_from_the_future(place: Place) -> None:
+    """The publisher's guard leaves a higher revision alone: a repair has to go above it."""
+    key = place.busiest()
+    place.users.update_one(
+        {"address": key}, {"$set": {"level1Count": 4_711, "chainfold.revision": 1_000_000}}
+    )
+    done, checks = place.verify("sinks", "--sample", "100%", "--repair")
+    assert done.code == 0, checks
+    assert checks["sinks referrals.mongo"]["repaired"] >= 1
+    place.agree()
+
+
+def test_a_sink_that_is_away_holds_up_no_other(place: Place) -> None:
+    place.users.update_one({"address": place.busiest()}, {"$set": {"level1Count": 4_711}})
+    place.users.insert_one({"chainfold": {"revision": 1, "block": 1}})  # our mark, and no key
+    place.site.publish(mongo=(place.mongo.url, place.mongo.database), redis_url="redis://127.0.0.1:1/0")
+    done, checks = place.verify("sinks")
+    assert done.code == 3, done.err
+    assert checks["sinks referrals.redis"]["error"]
+    found = [item["what"] for item in checks["sinks referrals.mongo"]["differences"]]
+    assert place.busiest() in found and "the total of count" in found, found
 
 
 def test_a_document_that_was_changed_in_the_store_is_named_and_folded_anew(place: Place) -> None:

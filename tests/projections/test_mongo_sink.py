@@ -488,3 +488,13 @@ def run(tasks: list[Callable[[], None]]) -> None:
         thread.join()
     for failure in failures:
         raise failure
+
+
+def test_a_mark_that_somebody_else_wrote_is_told_by_its_key(make: Make, users: Users) -> None:
+    sink = make()
+    sink.write([user(ALICE, 1)])
+    users.update_one({"address": ALICE}, {"$set": {"chainfold.revision": "first"}})
+    with pytest.raises(SinkError, match=f"The mark of {ALICE} cannot be read"):
+        sink.read([ALICE])
+    with pytest.raises(SinkError, match=f"The mark of {ALICE} cannot be read"):
+        list(sink.scan())

@@ -62,7 +62,10 @@ class ForeignCollection:
         conflicts: dict[str, list[str]] = {}
         mixed = {self._names.key: {"$type": "string", "$regex": "[A-Z]"}}
         with translated(self._url):
-            for held in list(self._documents.find(mixed)):
+            for found in list(self._documents.find(mixed, {"_id": 1})):
+                held = self._documents.find_one({"_id": found["_id"], **mixed})
+                if held is None:
+                    continue  # the application was faster
                 key = held[self._names.key]
                 twin = self._documents.find_one({self._names.key: key.lower()})
                 if twin is None:
@@ -73,8 +76,7 @@ class ForeignCollection:
                 elif against := self._against(held, twin):
                     conflicts[key] = against
                 else:
-                    self._merge(held, twin)
-                    merged += 1
+                    merged += self._merge(held, twin)
         return Normalised(rewritten, merged, conflicts)
 
     def _against(self, held: Document, twin: Document) -> list[str]:
@@ -82,7 +84,9 @@ class ForeignCollection:
         theirs = self._theirs(held)
         return sorted(name for name, value in theirs.items() if name in twin and twin[name] != value)
 
-    def _merge(self, held: Document, twin: Document) -> None:
+    def _merge(self, held: Document, twin: Document) -> bool:
+        """Gives the twin what it lacks, and deletes `held`; not where the application was faster: the next
+        run looks again."""
         theirs = self._theirs(held)
         lacking = {name: value for name, value in theirs.items() if name not in twin}
         if lacking:
@@ -90,8 +94,12 @@ class ForeignCollection:
             if not self._documents.update_one(
                 {"_id": twin["_id"], **untouched}, {"$set": lacking}
             ).matched_count:
-                return  # the application was faster: the next run looks again
-        self._documents.delete_one({"_id": held["_id"], **theirs})
+                return False
+        gone = self._documents.find_one_and_delete({"_id": held["_id"], **theirs})
+        if gone is not None and self._theirs(gone) != theirs:
+            self._documents.insert_one(gone)  # it was given a field since it was read
+            return False
+        return gone is not None
 
     def _theirs(self, held: Document) -> dict[str, Any]:
         ours = {"_id", "chainfold", *self._names.theirs.values()}

@@ -10,7 +10,7 @@ import msgspec
 from bson import Int64
 from bson.datetime_ms import DatetimeMS
 
-from projections.errors import ConfigurationError
+from projections.errors import ConfigurationError, SinkError
 from projections.sinks import Change, Value
 
 Document = dict[str, Any]
@@ -63,7 +63,13 @@ class Names:
         fields = None
         if not mark.get("removed"):
             fields = {name: plain(held[theirs]) for name, theirs in self.theirs.items() if theirs in held}
-        return Change(held[self.key], int(mark["revision"]), int(mark["block"]), fields)
+        try:
+            return Change(held[self.key], int(mark["revision"]), int(mark.get("block", 0)), fields)
+        except (TypeError, ValueError) as error:
+            raise SinkError(
+                f"The mark of {held[self.key]} cannot be read: {mark}",
+                hint="Somebody else wrote it: unset its field chainfold, then run `verify sinks --repair`.",
+            ) from error
 
     def as_held(self, change: Change) -> Change:
         if change.fields is None:

@@ -167,10 +167,8 @@ class MongoSink:
         return found
 
     def scan(self) -> Iterator[Change]:
-        with (
-            translated(self._url),
-            self._documents().find(_MARKED, self._names.wanted) as cursor,
-        ):
+        keyed = {**_MARKED, self._names.key: {"$type": "string"}}
+        with translated(self._url), self._documents().find(keyed, self._names.wanted) as cursor:
             for held in cursor:
                 yield self._names.change(held)
 
@@ -199,7 +197,8 @@ class MongoSink:
         try:
             with translated(self._url):
                 for item in invariants:
-                    broken = violations(self._documents(), self._names, _THERE, item)
+                    keyed = {**_THERE, self._names.key: {"$type": "string"}}
+                    broken = violations(self._documents(), self._names, keyed, item)
                     found += islice(broken, limit)
         except SinkUnavailable:
             raise
