@@ -19,12 +19,12 @@ class Store:
     """One database, SQLite or PostgreSQL.
 
     `read()` is a snapshot: everything inside it sees one moment. `write()` is a transaction that
-    commits at the end of its block, or not at all.
+    commits at the end of its block, or not at all. With `read_only` the database refuses every write.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
         self.url = url
-        self.engine = _engine(url)
+        self.engine = _engine(url, read_only=read_only)
         self.sqlite = self.engine.dialect.name == "sqlite"
 
     def __repr__(self) -> str:
@@ -97,19 +97,24 @@ class Store:
         )
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, *, read_only: bool) -> Engine:
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
         if backend == "sqlite":
             engine = create_engine(url, connect_args={"timeout": 60, "check_same_thread": False})
             event.listen(engine, "connect", _prepare_sqlite)
+            if read_only:
+                event.listen(engine, "connect", _refuse_writes)
             event.listen(engine, "begin", _begin_sqlite)
             return engine
         if backend == "postgresql":
             if parsed.drivername == "postgresql":
                 parsed = parsed.set(drivername="postgresql+psycopg")
-            return create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20)
+            engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20)
+            if read_only:
+                event.listen(engine, "connect", _refuse_writes)
+            return engine
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise StoreError(
             f"The driver for {public(url)} is not installed.",
@@ -139,6 +144,15 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _refuse_writes(connection: Any, _record: object) -> None:
+    sqlite = type(connection).__module__.startswith("sqlite3")
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only=ON" if sqlite else "SET default_transaction_read_only = on")
+    cursor.close()
+    if not sqlite:
+        connection.commit()  # the setting lasts when the transaction does
 
 
 def _begin_sqlite(connection: Connection) -> None:

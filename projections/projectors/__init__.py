@@ -78,9 +78,11 @@ class Projector:
     `index` names fields for `Documents.find`; `links` fields that hold keys of other documents that
     handlers will want (they are loaded together). `touched` names a field set to the block's time
     whenever an event changed anything else; `dates` the fields that are times in seconds.
-    `mongo_indexes` are indexes for the application's queries, `redis_fields` what of a document goes
-    into a Redis hash (empty: all of it). `invariants` are what `verify` holds the documents to, in the fold
-    and in MongoDB. Raise `version` when the meaning changes where the code does not show it.
+    `addresses` are the fields that hold addresses, the key perhaps among them: the HTTP API takes these
+    in any case, and refuses what is none. `mongo_indexes` are indexes for the application's queries,
+    `redis_fields` what of a document goes into a Redis hash (empty: all of it). `invariants` are what
+    `verify` holds the documents to, in the fold and in MongoDB. Raise `version` when the meaning changes
+    where the code does not show it.
     """
 
     document: ClassVar[type[msgspec.Struct]]
@@ -89,6 +91,7 @@ class Projector:
     links: ClassVar[tuple[str, ...]] = ()
     touched: ClassVar[str | None] = None
     dates: ClassVar[tuple[str, ...]] = ()
+    addresses: ClassVar[tuple[str, ...]] = ()
     mongo_indexes: ClassVar[tuple[str, ...]] = ()
     redis_fields: ClassVar[tuple[str, ...]] = ()
     invariants: ClassVar[tuple[Invariant, ...]] = ()
@@ -128,6 +131,7 @@ class Projector:
             *cls.links,
             cls.touched,
             *cls.dates,
+            *cls.addresses,
             *cls.mongo_indexes,
             *cls.redis_fields,
             *(name for item in cls.invariants for name in msgspec.structs.astuple(item)),

@@ -41,6 +41,7 @@ class Referrals(Projector):
     links = ("directReferrer",)
     touched = "updatedAt"
     dates = ("updatedAt",)
+    addresses = ("address", "directReferrer", "indirectReferrer")
     mongo_indexes = ("directReferrer", "indirectReferrer", "level1Count")
     invariants = (
         Follows("indirectReferrer", link="directReferrer", takes="directReferrer"),

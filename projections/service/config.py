@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError
 from eventstore.secret import keys_in
 from projections.errors import ConfigurationError, SignatureError
 from projections.event import Event, from_abi, parse
-from projections.service import duties
+from projections.service import duties, listening
 from projections.service.placeholders import Placeholders
 from projections.service.tables import (
     ChainTable,
@@ -102,6 +102,7 @@ class Config(Struct, frozen=True):
     projections: dict[str, ProjectionSettings]
     alerts: duties.Alerts
     schedule: duties.Schedule
+    http: listening.Http | None = None
     secrets: frozenset[str] = frozenset()
     """What no message may carry: keys and passwords of addresses, and what stood behind placeholders."""
 
@@ -152,9 +153,11 @@ def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
         projections,
         alerts,
         duties.schedule(raw.schedule, folder),
+        None if raw.http is None else listening.http(raw.http, _duration),
         hidden
         | _keys(raw.store.url, raw.mongo.url, raw.redis.url, chains, alerts.urls)
-        | _keys_of_webhooks(projections.values()),
+        | _keys_of_webhooks(projections.values())
+        | frozenset(raw.http.tokens if raw.http is not None else ()),
     )
 
 
@@ -427,4 +430,8 @@ redis = {{ key = "user:{{address}}", ttl = "24h" }}
 
 # [alerts]
 # urls = ["${{ALERT_URL}}"]               # any Apprise URL; `chainfold alerts test` sends a message
+
+# [http]                                  # `chainfold run` serves documents, status and metrics there
+# listen = "127.0.0.1:8080"
+# tokens = ["${{API_TOKEN}}"]
 """

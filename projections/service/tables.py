@@ -134,6 +134,21 @@ class ScheduleTable(_Strict, frozen=True):
     timezone: str = "UTC"
 
 
+class HttpTable(_Strict, frozen=True):
+    """`[http]`"""
+
+    listen: str = "127.0.0.1:8080"
+    tokens: list[str] = []
+    cors: list[str] = []
+    max_page: int = 500
+    max_body: int = 65_536
+    max_wait: str = "10s"
+    max_replay: int = 100_000
+    max_streams: int = 100
+    max_lag: str | None = None
+    requests_per_second: float | None = None
+
+
 class File(Struct, frozen=True):
     """The whole file. Its keys are the names of its tables."""
 
@@ -145,6 +160,7 @@ class File(Struct, frozen=True):
     projections: dict[str, ProjectionTable]
     alerts: AlertsTable
     schedule: ScheduleTable
+    http: HttpTable | None = None
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -171,6 +187,7 @@ def decoded(raw: Mapping[str, Any]) -> File:
         _tables(raw, "projections", ProjectionTable),
         _table(raw.get("alerts", {}), AlertsTable, "alerts"),
         _table(raw.get("schedule", {}), ScheduleTable, "schedule"),
+        _table(raw["http"], HttpTable, "http") if "http" in raw else None,
     )
 
 

@@ -226,8 +226,12 @@ class Plan:
         hints = get_type_hints(projector.document)
         return [field for field, hint in hints.items() if hint is int and field not in projector.dates]
 
-    def sinks(self, name: str) -> list[Sink]:
-        """The sinks of a projection; embedded servers are started the first time they are wanted."""
+    def sinks(self, name: str, *, patience: float | None = None) -> list[Sink]:
+        """The sinks of a projection; embedded servers are started the first time they are wanted.
+
+        `patience` is how many seconds an answer is waited for; by default as long as a big write takes.
+        """
+        waits: dict[str, Any] = {} if patience is None else {"patience": patience}
         chosen = self.config.projections[name]
         projector = self.projections[name].projector
         fields = projector.document.__struct_fields__
@@ -245,6 +249,7 @@ class Plan:
                     dates=frozenset(projector.dates),
                     indexes=projector.mongo_indexes,
                     rename=chosen.mongo.fields,
+                    **waits,
                 )
             )
         if chosen.redis is not None:
@@ -262,6 +267,7 @@ class Plan:
                         fields=projector.redis_fields or fields,
                         ttl=chosen.redis.ttl,
                         projection=name,
+                        **waits,
                     )
                 )
         return made

@@ -13,11 +13,11 @@ from eventstore.errors import SourceUnavailable
 from eventstore.sources.simulated import Emission, SimulatedChain
 from eventstore.sources.simulated_node import SimulatedNode
 from projections.errors import ForeignMarker
-from projections.service.cli.look import whole_status
 from projections.service.cli.pipeline import Span, synchronise
 from projections.service.cli.progress import Summary
 from projections.service.config import load
 from projections.service.network import FLAGSHIP
+from projections.service.overview import whole_status
 from projections.service.views import Status
 from projections.service.wiring import planned
 from tests.folding import address

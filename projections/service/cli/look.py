@@ -14,8 +14,8 @@ from projections.errors import ConfigurationError
 from projections.replay import Replay, Touch, undone
 from projections.service import views
 from projections.service.cli.app import Json, app, configuration, note, out, print_json, table
-from projections.service.holders import holders
-from projections.service.wiring import Plan, planned
+from projections.service.overview import whole_status
+from projections.service.wiring import planned
 
 
 @app.command()
@@ -36,44 +36,6 @@ def status(
         _show_status(found)
     if check and not found.healthy:
         raise typer.Exit(1)
-
-
-def whole_status(plan: Plan) -> views.Status:
-    """Everything `status` shows, each part in its own snapshot."""
-    chains = {
-        name: views.chain_status(plan.store, chain.chain_id, plan.watches(name), declared=plan.declared(name))
-        for name, chain in plan.config.chains.items()
-    }
-    projections = {
-        name: views.projection_status(plan.store, item, head=chains[plan.chain_of(name)].head)
-        for name, item in plan.projections.items()
-    }
-    sinks = {}
-    for name, item in plan.projections.items():
-        for sink in plan.sinks(name):
-            with sink_open(sink):
-                sinks[f"{name}.{sink.name}"] = views.sink_status(plan.store, name, item.chain_id, sink)
-        for hook in plan.webhooks(name):
-            sinks[f"{name}.{hook.name}"] = views.webhook_status(plan.store, name, item.chain_id, hook)
-    schedule: dict[str, views.JobStatus] = {
-        job: views.job_status(plan.store, job, cron) for job, cron in plan.config.schedule.jobs.items()
-    }
-    return views.Status(
-        chains, projections, sinks, *views.incident_status(plan.store), schedule, holders(plan.store)
-    )
-
-
-class sink_open:  # noqa: N801 - reads as a state: with sink_open(sink)
-    """Closes a sink that was only looked at."""
-
-    def __init__(self, sink: Any) -> None:
-        self._sink = sink
-
-    def __enter__(self) -> None:
-        """The sink connects by itself when it is first asked."""
-
-    def __exit__(self, *_: object) -> None:
-        self._sink.close()
 
 
 def _show_status(found: views.Status) -> None:

@@ -20,12 +20,13 @@ from projections.service.cli.bars import logger
 from projections.service.cli.jobs import jobs
 from projections.service.cli.progress import logged
 from projections.service.recorded import recorded
+from projections.service.serving import serving
 from projections.service.wiring import Plan, planned
 
 PIPELINE = ("ingest", "project", "publish")
 """What a service runs that runs the schedule too."""
 
-STAGES = ("ingest", "project", "publish", "prove")
+STAGES = ("ingest", "project", "publish", "prove", "serve")
 GRACE = 5.0
 """Seconds that a service which is told to stop gives its steps to end; supervisors kill after ten."""
 
@@ -34,10 +35,12 @@ GRACE = 5.0
 def run(
     *,
     only: Annotated[
-        str, typer.Option(help="Stages to run here, of ingest,project,publish,prove; default all.")
+        str, typer.Option(help="Stages to run here, of ingest,project,publish,prove,serve; default all.")
     ] = ",".join(STAGES),
 ) -> None:
     """The service: follow the chain, or run the schedule, until told to stop.
+
+    With [http] it serves too: the API where serve is among its stages, else health and metrics only.
 
     SIGTERM or Ctrl-C ends it: steps that have begun are finished, leases are given back.
     """
@@ -50,7 +53,10 @@ def run(
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with planned(configuration()) as plan, recorded(plan.store, "run"):
+    config = configuration()
+    if wanted == ["serve"] and config.http is None:
+        raise ConfigurationError("--only serve, and there is no [http] in the configuration.")
+    with planned(config) as plan, recorded(plan.store, "run"):
         all_ended = follow(plan, stop, wanted)
     if not all_ended:  # threads that wait for a node would hold up the exit for as long
         sys.stderr.flush()
@@ -65,7 +71,8 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
     """
     log, requests = logger(), Requests(plan.store)
     watch = watchman(plan, stop, log)
-    observe = loops.all_of(logged(), watch.observe)
+    served = serving(plan, log, documents="serve" in wanted)
+    observe = loops.all_of(logged(), watch.observe, *(served.observers if served else ()))
     scheduled = jobs(plan, observe, log=log, stop=stop) if set(PIPELINE) <= set(wanted) else []
     if any(thread.job == "sync" for thread in scheduled):
         wanted = [part for part in wanted if part == "prove"]  # its runs do what following the head would
@@ -101,8 +108,12 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
     heads = plan.heads({stage.chain: worker.wake for stage, worker in zip(ingest, first, strict=True)})
     for announced in heads:
         announced.start()
+    if served:
+        served.start()
     while not stop.wait(0.5):
         pass
+    if served:
+        served.stop()
     for announced in heads:
         announced.close()
     for worker in workers:

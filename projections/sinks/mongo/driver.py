@@ -19,15 +19,17 @@ Document = dict[str, Any]
 DUPLICATE_KEY = 11000
 
 
-def connect(url: str) -> MongoClient[Document]:
-    """A client that gives up on an absent server after five seconds. It connects when first used."""
+def connect(url: str, *, patience: float = 120) -> MongoClient[Document]:
+    """A client that waits `patience` seconds for an answer, five at most for a server that is absent. It
+    connects when first used."""
+    absent = round(1000 * min(5.0, patience))
     try:
         return MongoClient(
             url,
             appname="chainfold",
-            serverSelectionTimeoutMS=5_000,
-            connectTimeoutMS=5_000,
-            socketTimeoutMS=120_000,
+            serverSelectionTimeoutMS=absent,
+            connectTimeoutMS=absent,
+            socketTimeoutMS=round(1000 * patience),
         )
     except (theirs.ConfigurationError, ValueError) as error:
         if url.startswith("mongodb+srv://") and not isinstance(error, theirs.InvalidURI):

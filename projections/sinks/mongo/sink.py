@@ -32,6 +32,7 @@ from projections.sinks.mongo.aggregations import violations
 from projections.sinks.mongo.driver import DUPLICATE_KEY, connect, ensure_index, translated
 from projections.sinks.mongo.foreign import ForeignCollection
 from projections.sinks.mongo.names import Document, Names
+from projections.sinks.mongo.pages import Wanted, order, query
 
 _MARKED = {"chainfold.revision": {"$exists": True}}
 _THERE = {**_MARKED, "chainfold.removed": {"$ne": True}}
@@ -79,8 +80,10 @@ class MongoSink:
         indexes: tuple[str, ...] = (),
         rename: Mapping[str, str] | None = None,
         grace: float = 3600,
+        patience: float = 120,
     ) -> None:
         self._url = url
+        self._patience = patience
         self._database = database
         self._collection = collection
         self._names = Names(key=key, fields=fields, dates=dates, rename=rename or {})
@@ -210,6 +213,13 @@ class MongoSink:
         """The collection as whoever filled it left it."""
         return ForeignCollection(self._url, self._documents(), self._names)
 
+    def page(self, wanted: Wanted) -> list[Change]:
+        """The documents of one page, in its order: see `pages`."""
+        with translated(self._url):
+            cursor = self._documents().find(query(self._names, wanted), self._names.wanted)
+            with cursor.sort(order(self._names, wanted)).limit(wanted.limit) as found:
+                return [self._names.change(held) for held in found]
+
     def sweep(self) -> int:
         """Deletes what was removed longer than the grace ago, and holds nothing but our mark.
 
@@ -283,7 +293,7 @@ class MongoSink:
 
     def _of(self, collection: str) -> Collection[Document]:
         if self._client is None:
-            self._client = connect(self._url)
+            self._client = connect(self._url, patience=self._patience)
         return self._client[self._database].get_collection(
             collection,
             codec_options=CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS),

@@ -17,13 +17,14 @@ def is_cluster(url: str) -> bool:
     return url.partition("://")[0].endswith("+cluster")
 
 
-def connect(url: str) -> redis.Redis | RedisCluster:
-    """A client for `redis://`, `rediss://`, `unix://`, `redis+cluster://` or `rediss+cluster://`."""
+def connect(url: str, *, patience: float) -> redis.Redis | RedisCluster:
+    """A client for `redis://`, `rediss://`, `unix://`, `redis+cluster://` or `rediss+cluster://`, which
+    waits `patience` seconds for an answer."""
     settings: dict[str, Any] = {
         "decode_responses": True,
         "encoding_errors": "surrogateescape",  # other people's keys may be any bytes
-        "socket_connect_timeout": _SECONDS,
-        "socket_timeout": 12 * _SECONDS,
+        "socket_connect_timeout": min(_SECONDS, patience),
+        "socket_timeout": patience,
     }
     if is_cluster(url):
         return RedisCluster.from_url(url.replace("+cluster", "", 1), retry=Retry(NoBackoff(), 2), **settings)

@@ -43,6 +43,15 @@ if redis.call('HLEN', KEYS[1]) > count + 2 then
   return 1
 end
 if ARGV[3] == '0' then redis.call('PERSIST', KEYS[1]) else redis.call('EXPIRE', KEYS[1], ARGV[3]) end
+return 2
+"""
+"""0: the hash holds as new a document; 1: written, its life is not ours; 2: written, with its life."""
+
+_KEEP = """
+-- KEYS[1] the hash; ARGV: the revision that it must hold, seconds to live, how many fields are ours.
+if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[1] then return 0 end
+if ARGV[2] == '0' or redis.call('HLEN', KEYS[1]) > tonumber(ARGV[3]) then redis.call('PERSIST', KEYS[1])
+else redis.call('EXPIRE', KEYS[1], ARGV[2]) end
 return 1
 """
 
@@ -65,6 +74,7 @@ class RedisSink:
     anything deeper JSON. `ttl` is how many seconds a hash lives after its last write (None: for ever);
     one that expired is no difference. Of a removed document the revision stays for `grace` seconds,
     which must be longer than any lease. What was written is as durable as the server's persistence.
+    An answer is waited for `patience` seconds.
     """
 
     name = "redis"
@@ -79,8 +89,10 @@ class RedisSink:
         ttl: int | None,
         projection: str,
         grace: float = 3600,
+        patience: float = 60,
     ) -> None:
         self._url = url
+        self._patience = patience
         self._pattern = key
         self._before, found, self._after = key.partition(f"{{{key_field}}}")
         if not found or "{" in self._before + self._after:
@@ -151,8 +163,31 @@ class RedisSink:
             for start in range(0, len(newest), _BATCH):
                 some = newest[start : start + _BATCH]
                 done = self._run(_WRITE, [(self._name(c.key), self._arguments(c)) for c in some])
-                applied += sum(done)
+                applied += sum(1 for answer in done if answer)
         return applied
+
+    def fill(self, changes: Sequence[Change], *, seconds: int) -> list[Change]:
+        """Writes as `write` does, what a reader missed, to live `seconds` only; those that it gave that life.
+
+        They live on when they are `keep`t, which is for who has looked that they are still the newest.
+        """
+        if not changes:
+            return []
+        with self._translated():
+            done = self._run(_WRITE, [(self._name(c.key), self._arguments(c, seconds)) for c in changes])
+        return [change for change, answer in zip(changes, done, strict=True) if answer == 2]
+
+    def keep(self, changes: Sequence[Change]) -> None:
+        """Gives what was filled the life of what was published, where it is still what the hash holds."""
+        if not changes:
+            return
+        calls: list[tuple[str, list[str | int]]] = []
+        for change in changes:
+            life = self._grace if change.fields is None else self._ttl
+            ours = 3 if change.fields is None else 2 + len(self.as_held(change).fields or {})
+            calls.append((self._name(change.key), [change.revision, life, ours]))
+        with self._translated():
+            self._run(_KEEP, calls)
 
     def read(self, keys: Sequence[str]) -> dict[str, Change]:
         found: dict[str, Change] = {}
@@ -184,7 +219,7 @@ class RedisSink:
         fields: dict[str, Value] = {n: text(given[n]) for n in self._fields if n in given}
         return msgspec.structs.replace(change, fields=fields)
 
-    def _arguments(self, change: Change) -> list[str | int]:
+    def _arguments(self, change: Change, seconds: int | None = None) -> list[str | int]:
         if change.fields is None:
             pairs, life = ["removed", "1"], self._grace
             gone = list(self._fields)
@@ -192,6 +227,7 @@ class RedisSink:
             given = self.as_held(change).fields or {}
             pairs, life = [str(item) for pair in given.items() for item in pair], self._ttl
             gone = [name for name in (*self._fields, "removed") if name not in given]
+        life = life if seconds is None else min(seconds, life or seconds)
         return [change.revision, change.block, life, len(pairs) // 2, *pairs, *gone]
 
     def _read(self, keys: Sequence[str]) -> Iterator[Change]:
@@ -239,7 +275,7 @@ class RedisSink:
     def _connected(self) -> Any:
         if self._client is None:
             try:
-                self._client = connect(self._url)
+                self._client = connect(self._url, patience=self._patience)
             except ValueError:  # it quotes the address
                 raise ConfigurationError(
                     f"The address of Redis, {public(self._url)}, cannot be used.",

@@ -1,0 +1,54 @@
+"""The application: every endpoint at its path, errors in one shape, and its description."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from projections.service.http import documents, status
+from projections.service.http.access import Gate
+from projections.service.http.desk import Desk
+from projections.service.http.problems import HANDLERS
+
+EXPOSED = ["ETag", "X-Chainfold-Block", "X-Chainfold-Revision", "Retry-After"]
+
+
+def application(desk: Desk) -> Any:
+    """The ASGI application over what is on the desk; health, readiness and metrics only in other roles."""
+    handlers: list[Any] = status.endpoints(desk)
+    if desk.serves_documents:
+        handlers += [status.catalogue(desk), *documents.endpoints(desk)]
+    settings = desk.settings
+    app = Litestar(
+        handlers,
+        exception_handlers=HANDLERS,
+        cors_config=CORSConfig(
+            allow_origins=list(settings.cors), allow_methods=["GET"], expose_headers=EXPOSED
+        )
+        if settings.cors
+        else None,
+        request_max_body_size=settings.max_body,
+        openapi_config=OpenAPIConfig(
+            title="chainfold",
+            version=version("chainfold"),
+            description="Documents that are folded from the logs of smart contracts. Every answer that is no "
+            "answer is {error, hint, retry}.",
+            path="/schema",
+            render_plugins=[JsonRenderPlugin()],
+            components=Components(
+                security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
+                if settings.tokens
+                else {}
+            ),
+            security=[{"token": []}] if settings.tokens else None,
+        ),
+        logging_config=None,
+        debug=False,
+    )
+    return Gate(app, settings, desk.meters)

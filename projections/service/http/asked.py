@@ -1,0 +1,84 @@
+"""What a request may name: keys, addresses, blocks and cursors, checked before anything is read."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from projections.errors import ConfigurationError
+from projections.fold import Projection
+from projections.service.config import address
+from projections.service.http.problems import Refused
+
+Cursor = TypeVar("Cursor")
+
+LONGEST = 1_000
+"""Characters of a key or of a value."""
+
+HIGHEST = 2**63 - 1
+
+
+def key(projection: Projection, text: str) -> str:
+    """The key of a document as the fold has it."""
+    projector = projection.projector
+    return value(projection, projector.key, text)
+
+
+def value(projection: Projection, field: str, text: str) -> str:
+    """A field's value: an address in lower case where the field holds addresses, else the text."""
+    if not text or len(text) > LONGEST or not _plain(text):
+        raise Refused(400, f"{field} is empty, longer than {LONGEST:,} characters, or no plain text.")
+    if field in projection.projector.addresses:
+        return "0x" + account(field, text).hex()
+    return text
+
+
+def account(name: str, text: str) -> bytes:
+    """The 20 bytes of an address in any case; mixed case must be its checksum."""
+    try:
+        return address(text, name)
+    except ConfigurationError as error:
+        raise Refused(400, error.message, hint=error.hint) from None
+
+
+def digest(name: str, text: str) -> bytes:
+    """The 32 bytes of a hash."""
+    if not re.fullmatch(r"0[xX][0-9a-fA-F]{64}", text):
+        raise Refused(400, f"{name}: {text[:80]!r} is not 0x and 64 hexadecimal digits.")
+    return bytes.fromhex(text[2:])
+
+
+def whole(name: str, number: int | None, *, least: int = 0, most: int = HIGHEST) -> None:
+    """Refuses a number that lies outside."""
+    if number is not None and not least <= number <= most:
+        raise Refused(400, f"{name}: {number} is not between {least:,} and {most:,}.")
+
+
+def sealed(cursor: Any) -> str:
+    """A cursor as clients carry it: they need not look into it."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
+
+
+def opened(text: str, kind: type[Cursor], name: str = "cursor") -> Cursor:
+    """What was sealed; what nobody sealed is refused."""
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        return msgspec.json.decode(raw, type=kind)
+    except (ValueError, msgspec.MsgspecError):
+        raise Refused(
+            400,
+            f"{name}: {text[:80]!r} is none of ours.",
+            hint="Send it as an answer gave it, or leave it out.",
+        ) from None
+
+
+def _plain(text: str) -> bool:
+    """No control character, and nothing that no database takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return all(character >= " " and character != "\x7f" for character in text)

@@ -1,0 +1,45 @@
+"""A part that is away: not asked at every turn, so that waiting for it slows nobody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Lock
+
+SHORTEST, LONGEST = 0.5, 5.0
+"""Seconds for which a part that failed is left alone: the first time, and at most."""
+
+
+class Breaker:
+    """Open while a part is left alone; then one asks it, and closes it or opens it for longer."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self._until = 0.0
+        self._pause = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        return self._pause > 0
+
+    def may_ask(self) -> bool:
+        """Whether the part may be asked: always while it is well, by one at a time when it may be again."""
+        if self._pause == 0:
+            return True
+        with self._lock:
+            now = self._clock()
+            if now < self._until:
+                return False
+            self._until = now + self._pause
+            return True
+
+    def worked(self) -> None:
+        if self._pause:
+            with self._lock:
+                self._pause = 0.0
+
+    def failed(self) -> None:
+        with self._lock:
+            self._pause = min(LONGEST, max(SHORTEST, 2 * self._pause))
+            self._until = self._clock() + self._pause

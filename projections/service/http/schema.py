@@ -1,0 +1,40 @@
+"""How answers are described: documents by their own types, with examples that look like them."""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+import msgspec
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
+
+from projections.projectors import Projector
+
+SOMEBODY = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
+
+
+def typed(kind: Any, said: str, example: Any) -> ResponseSpec:
+    """An answer of this type."""
+    return ResponseSpec(
+        kind,
+        description=said,
+        generate_examples=False,
+        examples=[Example(value=msgspec.to_builtins(example))],
+    )
+
+
+def example_value(projector: Projector, field: str) -> Any:
+    """A value that such a field may have."""
+    if field in projector.addresses:
+        return SOMEBODY
+    hint = get_type_hints(projector.document)[field]
+    members = [item for item in (get_args(hint) or (hint,)) if item is not NoneType]
+    if field in projector.dates:
+        return 1_700_000_000
+    return {int: 3, str: "text", bool: True, float: 0.5}.get(members[0])
+
+
+def example_of(projector: Projector) -> dict[str, Any]:
+    """A document."""
+    return {name: example_value(projector, name) for name in projector.document.__struct_fields__}

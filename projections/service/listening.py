@@ -1,0 +1,77 @@
+"""`[http]` as it is used: checked, in seconds, with its limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from projections.errors import ConfigurationError
+from projections.service.tables import HttpTable
+
+Seconds = Callable[[str, str], float]
+"""The seconds of a duration, and where it is written; `ConfigurationError` where it is none."""
+
+SHORTEST = 16
+"""Characters of a token: a shorter one is guessed."""
+
+
+class Http(Struct, frozen=True):
+    """Where the service listens, and what it lets anybody ask of it.
+
+    `max_page` documents in one page, `max_body` bytes of a request, `max_wait` seconds for freshness,
+    `max_replay` events folded for one history, `max_streams` open at a time, `max_lag` seconds behind the
+    chain at which it is no longer ready (None: never), `requests_per_second` of one client (None: any).
+    """
+
+    host: str
+    port: int
+    tokens: tuple[str, ...]
+    cors: tuple[str, ...]
+    max_page: int
+    max_body: int
+    max_wait: float
+    max_replay: int
+    max_streams: int
+    max_lag: float | None
+    requests_per_second: float | None
+
+
+def http(table: HttpTable, seconds: Seconds) -> Http:
+    """`[http]`, checked. Complaints never show a token."""
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})", table.listen)
+    if found is None or int(found.group(2)) > 65_535:
+        raise ConfigurationError(
+            f"http.listen: {table.listen!r} is no address with a port.", hint="Write 127.0.0.1:8080."
+        )
+    for place, token in enumerate(table.tokens):
+        if len(token) < SHORTEST or not token.isascii() or not token.isprintable() or " " in token:
+            raise ConfigurationError(
+                f"http.tokens[{place}] is no token: {SHORTEST} or more visible characters of ASCII.",
+                hint='Draw one with `python -c "import secrets; print(secrets.token_urlsafe(32))"`.',
+            )
+    for place, origin in enumerate(table.cors):
+        if origin != "*" and not re.fullmatch(r"https?://[^\s/]+", origin):
+            raise ConfigurationError(
+                f"http.cors[{place}]: {origin!r} is no origin.", hint="Write https://app.example, or *."
+            )
+    for name in ("max_page", "max_body", "max_replay", "max_streams"):
+        if not 1 <= getattr(table, name) < 2**31:
+            raise ConfigurationError(f"http.{name}: {getattr(table, name)} is not between 1 and 2^31 - 1.")
+    rate = table.requests_per_second
+    if rate is not None and not 0 < rate < float("inf"):
+        raise ConfigurationError(f"http.requests_per_second: {rate} is no number above zero.")
+    return Http(
+        found.group(1).strip("[]"),
+        int(found.group(2)),
+        tuple(table.tokens),
+        tuple(table.cors),
+        table.max_page,
+        table.max_body,
+        seconds(table.max_wait, "http.max_wait"),
+        table.max_replay,
+        table.max_streams,
+        None if table.max_lag is None else seconds(table.max_lag, "http.max_lag"),
+        rate,
+    )

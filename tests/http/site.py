@@ -1,0 +1,118 @@
+"""A chain that is typed by hand, its documents in every place, and a server over them, in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from eventstore.sources.simulated import Emission, SimulatedChain
+from eventstore.sources.simulated_node import SimulatedNode
+from projections.event import parse
+from projections.service.cli.pipeline import synchronise
+from projections.service.config import load
+from projections.service.http.server import Server
+from projections.service.meters import Meters
+from projections.service.network import FLAGSHIP
+from projections.service.wiring import Plan, planned
+
+CONTRACT = bytes([0x5E]) * 20
+LEFT = parse("ReferralRemoved(address indexed user)")
+CHECKSUMMED = "0x52908400098527886E0F7030069857D2E4169EE7"
+
+CONFIG = """
+[store]
+url = "{store}"
+[mongo]
+url = "{mongo}"
+database = "{database}"
+[redis]
+url = "{redis}"
+[chains.local]
+rpc = ["{rpc}"]
+chain_id = 31337
+poll = "100ms"
+[contracts.referral]
+chain = "local"
+address = "0x{contract}"
+events = [
+  "ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)",
+  "ReferralRemoved(address indexed user)",
+]
+[projections.referrals]
+projector = "referrals"
+contract = "referral"
+{sinks}
+[http]
+listen = "127.0.0.1:0"
+{http}
+"""
+MONGO = 'mongo = { collection = "users" }\n'
+REDIS = 'redis = { key = "user:{address}", ttl = "1h" }\n'
+
+
+def address(number: int) -> str:
+    return f"0x{number:040x}"
+
+
+def registered(user: int, referrer: int, at: int = 7) -> Emission:
+    topics = (FLAGSHIP.topic0, user.to_bytes(32, "big"), referrer.to_bytes(32, "big"))
+    return Emission(CONTRACT, topics, at.to_bytes(32, "big"))
+
+
+class Town:
+    """A chain, a node that serves it, and the configuration over both."""
+
+    def __init__(self, folder: Path, *, store: str, mongo: Any = None, redis: str = "") -> None:
+        self.chain = SimulatedChain()
+        self.folder = folder
+        self._open = ExitStack()
+        self.node = self._open.enter_context(SimulatedNode(self.chain))
+        self._values: dict[str, str] = {
+            "store": store,
+            "mongo": mongo.url if mongo else "embedded",
+            "database": mongo.database if mongo else "none",
+            "redis": redis or "embedded",
+            "rpc": self.node.url,
+            "contract": CONTRACT.hex(),
+            "sinks": (MONGO if mongo else "") + (REDIS if redis else ""),
+        }
+
+    def configured(self, http: str = "", **other: str) -> Path:
+        """Where the configuration is, with these lines in `[http]`."""
+        path = self.folder / "chainfold.toml"
+        path.write_text(CONFIG.format(**(self._values | {"http": http} | other)))
+        return path
+
+    def mine(self, *pairs: tuple[int, int]) -> None:
+        """One block in which these users register with these referrers."""
+        self.chain.mine(logs=[registered(user, referrer) for user, referrer in pairs])
+
+    def sync(self, **options: Any) -> None:
+        """Catches up, as `chainfold sync` does."""
+        with planned(load(self.configured())) as plan:
+            synchronise(plan, **options)
+
+    @contextmanager
+    def serving(self, http: str = "", *, documents: bool = True) -> Iterator[httpx.Client]:
+        """A client of a server over this town."""
+        with self.plan(http) as plan:
+            assert plan.config.http is not None
+            server = Server(plan, plan.config.http, Meters("test"), documents=documents)
+            with server, httpx.Client(base_url=server.url, timeout=30) as client:
+                yield client
+
+    @contextmanager
+    def plan(self, http: str = "") -> Iterator[Plan]:
+        with planned(load(self.configured(http))) as plan:
+            yield plan
+
+    def publish(self, *, redis: str) -> None:
+        """Adds a Redis to the configuration."""
+        self._values |= {"redis": redis, "sinks": self._values["sinks"] + REDIS}
+
+    def close(self) -> None:
+        self._open.close()
