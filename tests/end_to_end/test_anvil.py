@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from pymongo import MongoClient
 
 from eventstore.calls import calls_of
 from eventstore.journal import Journal
+from eventstore.tail import Tail
 from projections.generation import Generations
+from projections.service import verification
 from projections.service.cli.pipeline import synchronise
 from projections.service.cli.progress import Summary
 from projections.service.config import load
@@ -261,3 +264,32 @@ def test_the_block_that_created_the_contract_is_found(
     assert 2 <= calls["eth_getCode"] <= 8
     network.node.close()
     before.close()
+
+
+def test_the_history_of_a_real_node_is_proved_also_after_a_reorg_below_finality(
+    tmp_path: Path, store_url: str, mongo: Mongo, redis_url: str, network: Network
+) -> None:
+    """Header hashes, blooms and receipts roots that we did not make ourselves."""
+    site = Site(
+        tmp_path,
+        store=store_url,
+        mongo=mongo,
+        redis_url=redis_url,
+        rpc=network.node.url,
+        address=network.contract.address,
+    )
+    shown = verification.Shown(
+        counted=lambda _: nullcontext(lambda done, of: None),
+        following=lambda *_: nullcontext(),
+        rebuilt=lambda *_: None,
+    )
+    for _ in range(2):
+        network.live(14)
+        site.sync()
+        with planned(load(site.path)) as plan:
+            [check] = verification.verify(plan, ["events"], verification.Wanted(), shown)
+            with plan.store.read() as tx:
+                final, filled = Tail(tx, CHAIN).finalized(), len(Journal(tx, CHAIN).history(limit=10_000))
+        assert (check.found, check.error, check.note, check.checked) == (0, "", "", final + 1)
+        assert filled > 0
+        network.reorg(10)
