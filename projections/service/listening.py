@@ -20,20 +20,16 @@ SHORTEST = 16
 class Http(Struct, frozen=True):
     """Where the service listens, and what it lets anybody ask of it.
 
-    `max_page` documents in one page, `max_body` bytes of a request, `max_wait` seconds for freshness,
-    `max_replay` events folded for one history, `max_streams` open at a time, `max_lag` seconds behind the
-    chain at which it is no longer ready (None: never), `requests_per_second` of one client (None: any).
+    `max_body` bytes of a request, `max_wait` seconds for freshness, `max_lag` seconds behind the chain at
+    which it is no longer ready (None: never), `requests_per_second` of one client (None: any).
     """
 
     host: str
     port: int
     tokens: tuple[str, ...]
     cors: tuple[str, ...]
-    max_page: int
     max_body: int
     max_wait: float
-    max_replay: int
-    max_streams: int
     max_lag: float | None
     requests_per_second: float | None
 
@@ -56,9 +52,8 @@ def http(table: HttpTable, seconds: Seconds) -> Http:
             raise ConfigurationError(
                 f"http.cors[{place}]: {origin!r} is no origin.", hint="Write https://app.example, or *."
             )
-    for name in ("max_page", "max_body", "max_replay", "max_streams"):
-        if not 1 <= getattr(table, name) < 2**31:
-            raise ConfigurationError(f"http.{name}: {getattr(table, name)} is not between 1 and 2^31 - 1.")
+    if not 1 <= table.max_body < 2**31:
+        raise ConfigurationError(f"http.max_body: {table.max_body} is not between 1 and 2^31 - 1.")
     rate = table.requests_per_second
     if rate is not None and not 0 < rate < float("inf"):
         raise ConfigurationError(f"http.requests_per_second: {rate} is no number above zero.")
@@ -67,11 +62,8 @@ def http(table: HttpTable, seconds: Seconds) -> Http:
         int(found.group(2)),
         tuple(table.tokens),
         tuple(table.cors),
-        table.max_page,
         table.max_body,
         seconds(table.max_wait, "http.max_wait"),
-        table.max_replay,
-        table.max_streams,
         None if table.max_lag is None else seconds(table.max_lag, "http.max_lag"),
         rate,
     )

@@ -140,11 +140,8 @@ class HttpTable(_Strict, frozen=True):
     listen: str = "127.0.0.1:8080"
     tokens: list[str] = []
     cors: list[str] = []
-    max_page: int = 500
     max_body: int = 65_536
     max_wait: str = "10s"
-    max_replay: int = 100_000
-    max_streams: int = 100
     max_lag: str | None = None
     requests_per_second: float | None = None
 

@@ -79,7 +79,7 @@ def test_other_origins_are_let_in_only_where_they_are_named(plain_town: Town) ->
         ('listen = "127.0.0.1:99999"', "http.listen"),
         ('tokens = ["short"]', "http.tokens[0] is no token"),
         ('cors = ["app.example"]', "http.cors[0]"),
-        ("max_page = 0", "http.max_page"),
+        ("max_body = 0", "http.max_body"),
         ('max_wait = "soon"', "http.max_wait"),
         ("requests_per_second = 0", "http.requests_per_second"),
         ("port = 3", "http.port is no key"),
