@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+
 import httpx
 import pytest
 
 from projections.errors import ConfigurationError
 from projections.service.config import load
 from projections.service.http.access import Rates, Tokens
+from projections.service.http.server import Server
+from projections.service.meters import Meters
 from tests.http.site import Town, address
 
 TOKEN = "a-token-of-sixteen-or-more"
@@ -105,3 +109,15 @@ def test_a_port_in_use_is_told_at_once(plain_town: Town) -> None:
 
         with planned(load(path)) as plan, pytest.raises(ConfigurationError, match="cannot be listened at"):
             serving(plan, None, documents=True)
+
+
+def test_an_address_that_is_told_takes_connections(plain_town: Town) -> None:
+    """Also before the event loop runs: they wait."""
+    with plain_town.plan() as plan:
+        assert plan.config.http is not None
+        server = Server(plan, plan.config.http, Meters("test"))
+        where = httpx.URL(server.url)
+        with socket.create_connection((where.host, where.port or 0), timeout=5):
+            pass
+        with server:
+            assert httpx.get(f"{server.url}/healthz").status_code == 200

@@ -21,6 +21,9 @@ from projections.service.wiring import Plan
 THREADS = 12 + WAITERS
 """That read; of them so many may wait for a block."""
 
+BACKLOG = 1024
+"""Connections that may wait to be taken."""
+
 GRACE = 3
 """Seconds that answers under way get when the server stops."""
 
@@ -42,7 +45,7 @@ class Server:
                     server_header=False,
                     lifespan="off",
                     timeout_graceful_shutdown=GRACE,
-                    backlog=1024,
+                    backlog=BACKLOG,
                 )
             )
         except BaseException:
@@ -86,6 +89,7 @@ def _bound(settings: Http) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((settings.host, settings.port))
+        made.listen(BACKLOG)  # who is told the address may connect, and waits until the loop runs
     except OSError as error:
         made.close()
         raise ConfigurationError(
