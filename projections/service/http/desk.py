@@ -11,7 +11,6 @@ from msgspec import Struct
 from eventstore.store import Store
 from projections.fold import Projection
 from projections.generation import Generation, Generations
-from projections.service.http.breaker import Breaker
 from projections.service.http.cache import PATIENCE, Cache, Types
 from projections.service.http.flight import Flight
 from projections.service.http.problems import Refused
@@ -20,43 +19,26 @@ from projections.service.meters import Meters
 from projections.service.pulse import Beat, Pulse, Served
 from projections.service.wiring import Plan
 from projections.sinks import Sink
-from projections.sinks.mongo import MongoSink
 from projections.sinks.redis import RedisSink
 
 WAITERS = 16
 """Requests that may wait for freshness at a time: each takes a thread."""
 
 MONGO_PATIENCE = 3.0
-"""Seconds that MongoDB may take for a page."""
+"""Seconds that MongoDB may take to say where it stands."""
 
 
 class Shelf(Struct, frozen=True):
-    """One projection as it is served: from Redis and MongoDB where it is published there, else the fold."""
+    """One projection as it is served: from Redis where it is published there, else from the fold."""
 
     own: Projection
     chain: str
     types: Types
     cache: Cache | None
-    mongo: MongoSink | None
-    breaker: Breaker
 
     @property
     def name(self) -> str:
         return self.own.name
-
-    @property
-    def filters(self) -> tuple[str, ...]:
-        """The fields by whose value documents can be found: those of the indexes that there are."""
-        projector = self.own.projector
-        there = (*projector.index, *(projector.mongo_indexes if self.mongo is not None else ()))
-        return tuple(name for name in dict.fromkeys(there) if name != projector.key)
-
-    @property
-    def sorts(self) -> tuple[str, ...]:
-        """The fields that a list can be ordered by."""
-        projector = self.own.projector
-        there = projector.mongo_indexes if self.mongo is not None else ()
-        return tuple(dict.fromkeys((projector.key, *there)))
 
 
 class Desk:
@@ -71,7 +53,6 @@ class Desk:
         self.pulse = Pulse(self.store)
         self.flights: Flight[Any] = Flight()
         self.waiters = BoundedSemaphore(WAITERS)
-        self.replays = BoundedSemaphore(1)
         self.sinks: dict[str, list[Sink]] = {}
         self.shelves: dict[str, Shelf] = {}
         self._open = ExitStack()
@@ -153,8 +134,7 @@ class Desk:
                 )
             else:
                 sink.close()
-        mongo = next((item for item in self.sinks[name] if isinstance(item, MongoSink)), None)
-        return Shelf(own, self.plan.chain_of(name), Types(own), cache, mongo, Breaker())
+        return Shelf(own, self.plan.chain_of(name), Types(own), cache)
 
 
 def unbuilt(name: str) -> Refused:
