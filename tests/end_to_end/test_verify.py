@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -110,6 +111,34 @@ def test_a_log_that_a_node_kept_back_is_proved_missing_and_repaired(
     status = site.run("status", "--json").json()["chains"]["main"]
     assert (status["proven_from"], status["proven_to"], status["error"]) == (0, 36, None)
     assert site.run("verify", "events").out == "events main: ok, 37 looked at\n"
+
+
+@pytest.mark.parametrize(
+    ("lie", "said"),
+    [
+        ({"altered": {(17, 2)}}, "log 2 differs in data"),
+        ({"invented": {17}}, "log 4 is not on the chain"),
+    ],
+    ids=["altered", "invented"],
+)
+def test_a_log_that_a_node_altered_or_invented_is_proved_wrong_and_every_projection_follows_the_repair(
+    workshop: Workshop, tmp_path: Path, lie: dict[str, Any], said: str
+) -> None:
+    chain = SimulatedChain(sealed=True)
+    for number in range(40):
+        chain.mine(logs=registrations(Random(number), 4, users=2_000))
+    chain.finalize(36)
+    with SimulatedNode(chain, faults=Faults(**lie, receipts_honest=True)) as node:
+        site = Site(workshop, tmp_path / "here", rpc=node.url)
+        assert site.run("sync").code == 0
+        [check] = site.run("verify", "events", "--json").json()["checks"]
+        assert check["differences"] == [{"what": "block 17", "detail": said}]
+        for name in lie:
+            setattr(node.faults, name, set())
+        assert site.run("verify", "events", "--repair").code == 0
+        assert site.run("sync").code == 0
+        assert bare(in_sql(site)) == expected(chain)
+        assert site.run("verify", "events", "documents").code == 0
 
 
 def test_a_running_service_proves_in_the_background_and_repairs_when_asked(
