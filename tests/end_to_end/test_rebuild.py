@@ -139,7 +139,7 @@ def test_status_says_that_what_is_served_stands_still_and_how_far_the_build_is(
 ) -> None:
     build, head = alone.found["build"], history.chain.head().number
     assert (
-        f"referrals: generation 1 is served as it is and stands still at block {head}, generation 2 is "
+        f"referrals: generation 1 is served as it is and stands still at block {head:,}, generation 2 is "
         f"being built: {build['percent']}% ({build['events']:,} of {EVENTS:,} events)\n"
     ) in alone.status.out
 
