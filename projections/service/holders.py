@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from msgspec import Struct
 from sqlalchemy import text
 
 from eventstore.lease import Lease
 from eventstore.store import Store
+from projections.generation import lease_of
+
+if TYPE_CHECKING:
+    from projections.service.wiring import Plan
 
 
 class Holder(Struct, frozen=True):
@@ -26,4 +32,22 @@ def holders(store: Store) -> dict[str, Holder]:
         host, _, pid, _ = owner.split("|")
         if pid and Lease(store, name).is_held():
             found[name] = Holder(host, int(pid), int(epoch))
+    return found
+
+
+def works(plan: Plan) -> list[str]:
+    """The leases that some process should hold for as long as the services of this configuration run; those
+    of runs of a schedule come and go. Nothing is opened for it."""
+    config = plan.config
+    chains = {name: chain for name, chain in config.chains.items() if plan.watches(name)}
+    found = [f"prove:{chain.chain_id}" for chain in chains.values() if chain.prove]
+    if "sync" in config.schedule.jobs:
+        return found
+    found += [f"ingest:{chain.chain_id}" for chain in chains.values()]
+    for name, chosen in config.projections.items():
+        found.append(lease_of(name, plan.projections[name].fingerprint))
+        kinds = {"mongo": chosen.mongo, "redis": chosen.redis}
+        found += [f"publish:{name}.{kind}" for kind, there in kinds.items() if there is not None]
+        for hook in chosen.webhooks:
+            found += [f"publish:{name}.webhook-{hook.rule.name}", f"deliver:{name}.{hook.rule.name}"]
     return found

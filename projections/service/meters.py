@@ -1,33 +1,33 @@
-"""Metrics, made of the records that steps return, of what status shows, and of requests that were answered.
+"""What this process did, counted: the records that steps return, errors, and requests that were answered.
 
-A registry of this process's own; every name begins with `chainfold_`. Nothing else is asked or counted.
+A registry of this process's own; every name begins with `chainfold_`. What stands in the store is beside
+it, in `standing.py`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from threading import Lock
-from typing import Any
+from typing import assert_never
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from eventstore.branch import Ingested
-from eventstore.errors import ChainfoldError, LeaseHeld, SourceError, StoreError
+from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, SourceError, StoreError
+from eventstore.proof.prover import Proved
 from projections.errors import SinkError
 from projections.publisher import Published
 from projections.runner import Folded
-from projections.service.loops import Failed, Stepped
-from projections.service.views import Status
+from projections.service.loops import Failed, Record, Stepped
+from projections.sinks.webhook.courier import Delivered
 
 SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 DEPTHS = (1, 2, 3, 5, 8, 13, 21, 34, 64, 128)
 WAITS = ("nothing", "source", "store", "journal", "fold", "sink", "lease", "operator")
 """What a stage may wait for. `source`: a new head, or a node that does not answer; `journal` and `fold`: the
-stage before it; `operator`: somebody must mend or decide something."""
+stage before it; `lease`: another process that works at it; `operator`: somebody must mend or decide."""
 
 
 class Meters:
@@ -35,84 +35,51 @@ class Meters:
 
     def __init__(self, version: str) -> None:
         self.registry = CollectorRegistry()
-        made = self.registry
         self._lock = Lock()
-        Info("chainfold", "The program that is observed.", registry=made).info({"version": version})
-        self._steps = Counter("chainfold_steps", "Steps done.", ["stage"], registry=made)
-        self._errors = Counter(
-            "chainfold_stage_errors",
-            "Steps that failed, by class of error.",
-            ["stage", "error"],
-            registry=made,
+        self._unheard: set[str] = set()
+        Info("chainfold", "The program that is observed.", registry=self.registry).info({"version": version})
+        count, gauge = self._counter, self._gauge
+        self._steps = count("steps", "Steps done.", "stage")
+        self._errors = count("stage_errors", "Steps that failed, by class of error.", "stage", "error")
+        self._waiting = gauge("stage_waiting", "1 for what a stage waits for, else 0.", "stage", "for")
+        self._last = gauge(
+            "stage_last_step_timestamp_seconds", "When a stage last did a step or failed at one.", "stage"
         )
-        self._waiting = Gauge(
-            "chainfold_stage_waiting",
-            "1 for what a stage waits for, else 0.",
-            ["stage", "for"],
-            registry=made,
-        )
-        self._last = Gauge(
-            "chainfold_stage_last_step_timestamp_seconds",
-            "When a stage last did a step or failed at one.",
-            ["stage"],
-            registry=made,
-        )
-        self._appended = Counter("chainfold_logs_appended", "Logs appended.", ["stage"], registry=made)
-        self._orphaned = Counter("chainfold_logs_orphaned", "Logs orphaned.", ["stage"], registry=made)
-        self._blocks = Counter("chainfold_blocks_fetched", "Blocks covered.", ["stage"], registry=made)
-        self._refused = Counter(
-            "chainfold_ranges_refused", "Ranges that a source found too many.", ["stage"], registry=made
-        )
-        self._given_up = Counter(
-            "chainfold_ranges_failed", "Ranges that became gaps.", ["stage"], registry=made
-        )
-        self._reorgs = Counter("chainfold_reorgs", "Reorgs followed.", ["stage", "finality"], registry=made)
+        self._appended = count("logs_appended", "Logs appended.", "stage")
+        self._orphaned = count("logs_orphaned", "Logs orphaned.", "stage")
+        self._blocks = count("blocks_fetched", "Blocks covered.", "stage")
+        self._refused = count("ranges_refused", "Ranges that a source found too many.", "stage")
+        self._given_up = count("ranges_failed", "Ranges that became gaps.", "stage")
+        self._reorgs = count("reorgs", "Reorgs followed.", "stage", "finality")
         self._depth = Histogram(
-            "chainfold_reorg_depth_blocks", "How deep.", ["stage"], buckets=DEPTHS, registry=made
+            "chainfold_reorg_depth_blocks", "How deep.", ["stage"], buckets=DEPTHS, registry=self.registry
         )
-        self._events = Counter("chainfold_events_folded", "Events folded.", ["projection"], registry=made)
-        self._changed = Counter(
-            "chainfold_documents_changed", "Documents written by the fold.", ["projection"], registry=made
-        )
-        self._left = Gauge("chainfold_events_left", "Events not folded yet.", ["projection"], registry=made)
-        self._rewinds = Counter(
-            "chainfold_rewinds", "Rewinds of a projection.", ["projection"], registry=made
-        )
-        self._quarantined = Counter(
-            "chainfold_events_quarantined", "Events passed over.", ["projection"], registry=made
-        )
-        self._promotions = Counter(
-            "chainfold_promotions",
-            "Builds put in the place of what was served.",
-            ["projection"],
-            registry=made,
-        )
-        self._sent = Counter(
-            "chainfold_documents_sent", "Documents sent to a sink.", ["projection", "sink"], registry=made
-        )
-        self._written = Counter(
-            "chainfold_documents_written",
-            "Documents that a sink took.",
-            ["projection", "sink"],
-            registry=made,
-        )
-        self._cache = Counter(
-            "chainfold_cache_reads", "Reads of Redis by outcome.", ["projection", "outcome"], registry=made
-        )
-        self._fills = Counter(
-            "chainfold_cache_fills", "Fills of Redis by outcome.", ["projection", "outcome"], registry=made
-        )
-        self._requests = Counter(
-            "chainfold_http_requests", "Requests answered.", ["method", "route", "status"], registry=made
-        )
+        self._proven = count("blocks_proven", "Blocks proven.", "stage")
+        self._by_receipts = count("blocks_proven_by_receipts", "Of them, by their receipts.", "stage")
+        self._unproven = count("blocks_disproved", "Blocks that a proof failed at, by why.", "stage", "kind")
+        self._to_prove = gauge("blocks_to_prove", "Final blocks that are covered, not proven yet.", "stage")
+        self._events = count("events_folded", "Events folded.", "projection")
+        self._changed = count("documents_changed", "Documents written by the fold.", "projection")
+        self._left = gauge("events_left", "Events not folded yet.", "projection")
+        self._rewinds = count("rewinds", "Rewinds of a projection.", "projection")
+        self._quarantined = count("events_quarantined", "Events passed over.", "projection")
+        self._promotions = count("promotions", "Builds put in the place of what was served.", "projection")
+        self._sent = count("documents_sent", "Documents sent to a sink.", "projection", "sink")
+        self._written = count("documents_written", "Documents that a sink took.", "projection", "sink")
+        self._told = count("notifications_delivered", "Notifications taken.", "projection", "webhook")
+        self._untold = count("notifications_failed", "Attempts to be made again.", "projection", "webhook")
+        self._dead = count("notifications_dead", "Notifications given up.", "projection", "webhook")
+        self._cache = count("cache_reads", "Reads of Redis by outcome.", "projection", "outcome")
+        self._fills = count("cache_fills", "Fills of Redis by outcome.", "projection", "outcome")
+        self._requests = count("http_requests", "Requests answered.", "method", "route", "status")
         self._took = Histogram(
             "chainfold_http_request_seconds",
             "How long answers took.",
             ["route"],
             buckets=SECONDS,
-            registry=made,
+            registry=self.registry,
         )
-        self.streams = Gauge("chainfold_http_streams", "Streams that are open.", registry=made)
+        self.streams = gauge("http_streams", "Streams that are open.")
 
     def observe(self, event: Stepped | Failed) -> None:
         """Counts what a step did, or how it failed."""
@@ -123,15 +90,7 @@ class Meters:
                 self._waits(event.stage, waited_for(event.error))
             case Stepped():
                 self._steps.labels(event.stage).inc()
-                match event.record:
-                    case Ingested() as record:
-                        self._ingested(event.stage, record)
-                    case Folded() as record:
-                        self._folded(event.stage, record)
-                    case Published() as record:
-                        self._published(event.stage, record)
-                    case _:
-                        self._waits(event.stage, "nothing")
+                self._waits(event.stage, self._counted(event.stage, event.record))
 
     def cache_read(self, projection: str, outcome: str, count: int) -> None:
         self._cache.labels(projection, outcome).inc(count)
@@ -153,19 +112,50 @@ class Meters:
         """The text format of Prometheus."""
         return generate_latest(self.registry)
 
-    def _ingested(self, stage: str, record: Ingested) -> None:
+    def _counter(self, name: str, said: str, *labels: str) -> Counter:
+        return Counter(f"chainfold_{name}", said, labels, registry=self.registry)
+
+    def _gauge(self, name: str, said: str, *labels: str) -> Gauge:
+        return Gauge(f"chainfold_{name}", said, labels, registry=self.registry)
+
+    def _counted(self, stage: str, record: Record) -> str:
+        """Counts a record; what the stage waits for after it."""
+        match record:
+            case Ingested():
+                return self._ingested(stage, record)
+            case Proved():
+                return self._proved(stage, record)
+            case Folded():
+                return self._folded(record)
+            case Published():
+                return self._published(record)
+            case Delivered():
+                return self._delivered(stage, record)
+            case _:
+                assert_never(record)
+
+    def _ingested(self, stage: str, record: Ingested) -> str:
         self._appended.labels(stage).inc(record.appended)
         self._orphaned.labels(stage).inc(record.orphaned)
-        if record.fetched is not None:
-            self._blocks.labels(stage).inc(record.fetched.last - record.fetched.first + 1)
+        self._blocks.labels(stage).inc(0 if record.fetched is None else len(record.fetched))
         self._refused.labels(stage).inc(record.refused is not None)
         self._given_up.labels(stage).inc(record.failed is not None)
         if record.rewound_to is not None:
             self._reorgs.labels(stage, "below" if record.below_finality else "above").inc()
             self._depth.labels(stage).observe(record.depth)
-        self._waits(stage, "source" if record.idle else "nothing")
+        return "source" if record.idle else "nothing"
 
-    def _folded(self, stage: str, record: Folded) -> None:
+    def _proved(self, stage: str, record: Proved) -> str:
+        self._proven.labels(stage).inc(record.proven)
+        self._by_receipts.labels(stage).inc(record.by_receipts)
+        for item in record.failed:
+            self._unproven.labels(stage, item.kind).inc()
+        self._to_prove.labels(stage).set(record.left)
+        if record.reason is not None:
+            return "source"
+        return "journal" if record.idle else "nothing"
+
+    def _folded(self, record: Folded) -> str:
         name = record.projection
         self._events.labels(name).inc(record.events)
         self._changed.labels(name).inc(record.changed)
@@ -173,13 +163,28 @@ class Meters:
         self._rewinds.labels(name).inc(record.rewound_to is not None)
         self._quarantined.labels(name).inc(record.quarantined)
         self._promotions.labels(name).inc(record.promoted is not None)
+        if not record.idle:
+            return "nothing"
         stands = record.error is not None or record.state in ("outdated", "ready")
-        self._waits(stage, "nothing" if not record.idle else "operator" if stands else "journal")
+        return "operator" if stands else "journal"
 
-    def _published(self, stage: str, record: Published) -> None:
+    def _published(self, record: Published) -> str:
         self._sent.labels(record.projection, record.sink).inc(record.sent)
         self._written.labels(record.projection, record.sink).inc(record.written)
-        self._waits(stage, "fold" if record.idle else "nothing")
+        return "fold" if record.idle else "nothing"
+
+    def _delivered(self, stage: str, record: Delivered) -> str:
+        self._told.labels(record.projection, record.rule).inc(record.delivered)
+        self._untold.labels(record.projection, record.rule).inc(record.failed)
+        self._dead.labels(record.projection, record.rule).inc(record.dead)
+        with self._lock:  # what is to be sent again is not due at every step
+            if record.failed:
+                self._unheard.add(stage)
+            elif not record.idle:
+                self._unheard.discard(stage)
+            if stage in self._unheard:
+                return "sink"
+        return "fold" if record.idle else "nothing"
 
     def _waits(self, stage: str, reason: str) -> None:
         with self._lock:
@@ -188,103 +193,15 @@ class Meters:
 
 
 def waited_for(error: ChainfoldError) -> str:
-    """The part whose failure this error is."""
+    """The part whose failure this error is; the operator where no retry can help."""
     match error:
-        case LeaseHeld():
+        case LeaseHeld() | Fenced():
             return "lease"
-        case SourceError():
+        case SourceError() if error.retry:
             return "source"
-        case StoreError():
+        case StoreError() if error.retry:
             return "store"
-        case SinkError():
+        case SinkError() if error.retry:
             return "sink"
         case _:
             return "operator"
-
-
-class Standing(Collector):
-    """What status shows, as gauges; asked of `status` when Prometheus asks. An absent value has no sample."""
-
-    def __init__(self, status: Callable[[], Status | None]) -> None:
-        self._status = status
-
-    def describe(self) -> Iterator[Metric]:
-        yield from _families().values()
-
-    def collect(self) -> Iterator[Metric]:
-        families = _families()
-        found = self._status()
-        families["up"].add_metric([], found is not None)
-        if found is not None:
-            _chains(found, families)
-            _projections(found, families)
-        yield from families.values()
-
-
-_GAUGES: dict[str, tuple[str, str, list[str]]] = {
-    "up": ("chainfold_store_up", "1 while the event store answers.", []),
-    "head": ("chainfold_chain_head_block", "The newest block seen.", ["chain"]),
-    "final": ("chainfold_chain_finalized_block", "The newest final block.", ["chain"]),
-    "covered": ("chainfold_chain_covered_block", "All is fetched up to here.", ["chain"]),
-    "proven": ("chainfold_chain_proven_block", "All is proved up to here.", ["chain"]),
-    "entries": ("chainfold_journal_entries", "Entries of the journal.", ["chain"]),
-    "logs": ("chainfold_journal_logs", "Canonical logs of the journal.", ["chain"]),
-    "gaps": ("chainfold_gaps", "Ranges that no endpoint gives.", ["chain"]),
-    "gap_blocks": ("chainfold_gap_blocks", "Blocks in them.", ["chain"]),
-    "synced": ("chainfold_chain_last_sync_timestamp_seconds", "When all was fetched.", ["chain"]),
-    "chain_error": ("chainfold_chain_error", "1 where the source is in error.", ["chain"]),
-    "block": ("chainfold_projection_block", "The block that is served.", ["projection"]),
-    "revision": ("chainfold_projection_revision", "The newest revision.", ["projection"]),
-    "documents": ("chainfold_projection_documents", "Documents served.", ["projection"]),
-    "lag_blocks": ("chainfold_projection_lag_blocks", "Blocks behind the head.", ["projection"]),
-    "lag_seconds": ("chainfold_projection_lag_seconds", "Seconds behind the head.", ["projection"]),
-    "state": ("chainfold_projection_state", "1 for the state it is in.", ["projection", "state"]),
-    "sink_state": ("chainfold_sink_state", "1 for the state it is in.", ["projection", "sink", "state"]),
-    "sink_lag": ("chainfold_sink_lag_revisions", "Revisions not published.", ["projection", "sink"]),
-}
-
-
-def _families() -> dict[str, GaugeMetricFamily]:
-    return {
-        key: GaugeMetricFamily(name, said, labels=labels) for key, (name, said, labels) in _GAUGES.items()
-    }
-
-
-def _chains(found: Status, families: dict[str, GaugeMetricFamily]) -> None:
-    for name, item in found.chains.items():
-        values: dict[str, Any] = {
-            "head": item.head,
-            "final": item.finalized,
-            "covered": item.covered_to,
-            "proven": item.proven_to,
-            "entries": item.entries,
-            "logs": item.logs,
-            "gaps": len(item.gaps),
-            "gap_blocks": sum(gap.last_block - gap.first_block + 1 for gap in item.gaps),
-            "synced": item.last_sync_at,
-            "chain_error": int(item.error is not None),
-        }
-        _add(families, values, [name])
-
-
-def _projections(found: Status, families: dict[str, GaugeMetricFamily]) -> None:
-    for name, item in found.projections.items():
-        values: dict[str, Any] = {
-            "block": item.block,
-            "revision": item.revision,
-            "documents": item.documents,
-            "lag_blocks": item.lag_blocks,
-            "lag_seconds": item.lag_seconds,
-        }
-        _add(families, values, [name])
-        _add(families, {"state": 1}, [name, item.state])
-    for both, sink in found.sinks.items():
-        projection, _, kind = both.rpartition(".")
-        _add(families, {"sink_lag": sink.lag_revisions}, [projection, kind])
-        _add(families, {"sink_state": 1}, [projection, kind, sink.state])
-
-
-def _add(families: dict[str, GaugeMetricFamily], values: dict[str, Any], labels: list[str]) -> None:
-    for key, value in values.items():
-        if value is not None:
-            families[key].add_metric(labels, float(value))

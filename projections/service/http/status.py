@@ -13,11 +13,12 @@ from msgspec import Struct
 
 from eventstore.errors import ChainfoldError
 from projections.service import views
+from projections.service.holders import works
 from projections.service.http.desk import Desk
 from projections.service.http.problems import JSON, Problem, Refused, refusals
 from projections.service.http.schema import typed
-from projections.service.meters import Standing
 from projections.service.overview import whole_status
+from projections.service.standing import Standing
 
 KEPT = 1.0
 """Seconds for which an answer about everything is given again."""
@@ -75,7 +76,7 @@ class Overview:
 def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
     """The same in every role."""
     overview = Overview(desk)
-    desk.meters.add(Standing(overview.if_there))
+    desk.meters.add(Standing(overview.if_there, works(desk.plan)))
 
     def status() -> Response[Any]:
         """Per chain, projection and sink: where it is, how far behind, in which state, last error."""
