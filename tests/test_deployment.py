@@ -14,7 +14,7 @@ from projections.service.config import load
 from projections.service.wiring import Plan
 
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("deploy/compose.yml").read_text())
-ROLES = {"ingest", "project", "publish", "prove"}
+ROLES = {"ingest", "project", "publish", "prove", "serve"}
 DOCKERFILE = Path("deploy/Dockerfile").read_text()
 
 
@@ -65,12 +65,9 @@ def test_compose_runs_every_role_and_mounts_what_is_there() -> None:
     assert run == ROLES
     [volume] = COMPOSE["x-chainfold"]["volumes"]
     assert (Path("deploy") / volume.split(":")[0]).exists()
-    named = {
-        volume.split(":")[0]
-        for service in services.values()
-        for volume in service.get("volumes", [])
-        if not volume.startswith(".")
-    }
+    mounted = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", [])]
+    named = {volume for volume in mounted if not volume.startswith(".")}
+    assert all((Path("deploy") / volume).exists() for volume in mounted if volume.startswith("."))
     assert named == set(COMPOSE["volumes"])
     hosts = re.findall(r"(?:@|//)(postgres|mongo|redis)\b", str(COMPOSE["x-chainfold"]["environment"]))
     assert set(hosts) == {"postgres", "mongo", "redis"} <= set(services)

@@ -14,10 +14,11 @@ from projections.service.cli import app
 from projections.service.config import load
 
 PAGES = [Path("README.md"), Path("README.zh.md"), *sorted(Path("docs").glob("*.md"))]
+ADVICE = Path("deploy/prometheus/rules.yml")
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=str)
+@pytest.mark.parametrize("page", [*PAGES, ADVICE], ids=str)
 def test_every_command_and_option_that_a_page_names_exists(page: Path) -> None:
     for name, rest in re.findall(r"chainfold ((?!-)[a-z]+)((?: [^`\n|]*)?)", page.read_text()):
         if name not in COMMANDS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import msgspec
 from msgspec import Struct
 
 from projections.errors import ConfigurationError
@@ -36,11 +37,7 @@ class Http(Struct, frozen=True):
 
 def http(table: HttpTable, seconds: Seconds) -> Http:
     """`[http]`, checked. Complaints never show a token."""
-    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})", table.listen)
-    if found is None or int(found.group(2)) > 65_535:
-        raise ConfigurationError(
-            f"http.listen: {table.listen!r} is no address with a port.", hint="Write 127.0.0.1:8080."
-        )
+    host, port = address(table.listen, "http.listen")
     for place, token in enumerate(table.tokens):
         if len(token) < SHORTEST or not token.isascii() or not token.isprintable() or " " in token:
             raise ConfigurationError(
@@ -58,8 +55,8 @@ def http(table: HttpTable, seconds: Seconds) -> Http:
     if rate is not None and not 0 < rate < float("inf"):
         raise ConfigurationError(f"http.requests_per_second: {rate} is no number above zero.")
     return Http(
-        found.group(1).strip("[]"),
-        int(found.group(2)),
+        host,
+        port,
         tuple(table.tokens),
         tuple(table.cors),
         table.max_body,
@@ -67,3 +64,23 @@ def http(table: HttpTable, seconds: Seconds) -> Http:
         None if table.max_lag is None else seconds(table.max_lag, "http.max_lag"),
         rate,
     )
+
+
+def elsewhere(configured: Http | None, listen: str) -> Http:
+    """The same, listening at `--listen`."""
+    if configured is None:
+        raise ConfigurationError(
+            f"--listen {listen}, and there is no [http] in the configuration.", hint="Add [http]."
+        )
+    host, port = address(listen, "--listen")
+    return msgspec.structs.replace(configured, host=host, port=port)
+
+
+def address(listen: str, where: str) -> tuple[str, int]:
+    """Host and port of `127.0.0.1:8080` or `[::1]:8080`."""
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})", listen)
+    if found is None or int(found.group(2)) > 65_535:
+        raise ConfigurationError(
+            f"{where}: {listen!r} is no address with a port.", hint="Write 127.0.0.1:8080."
+        )
+    return found.group(1).strip("[]"), int(found.group(2))

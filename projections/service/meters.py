@@ -39,7 +39,7 @@ class Meters:
         self._unheard: set[str] = set()
         Info("chainfold", "The program that is observed.", registry=self.registry).info({"version": version})
         count, gauge = self._counter, self._gauge
-        self._steps = count("steps", "Steps done.", "stage")
+        self._steps = count("steps", "Steps that a stage did.", "stage")
         self._errors = count("stage_errors", "Steps that failed, by class of error.", "stage", "error")
         self._waiting = gauge("stage_waiting", "1 for what a stage waits for, else 0.", "stage", "for")
         self._last = gauge(
@@ -47,34 +47,56 @@ class Meters:
         )
         self._appended = count("logs_appended", "Logs appended.", "stage")
         self._orphaned = count("logs_orphaned", "Logs orphaned.", "stage")
-        self._blocks = count("blocks_fetched", "Blocks covered.", "stage")
-        self._refused = count("ranges_refused", "Ranges that a source found too many.", "stage")
-        self._given_up = count("ranges_failed", "Ranges that became gaps.", "stage")
-        self._reorgs = count("reorgs", "Reorgs followed.", "stage", "finality")
+        self._blocks = count("blocks_fetched", "Blocks that were asked for and covered.", "stage")
+        self._refused = count("ranges_refused", "Ranges that a source found too large.", "stage")
+        self._given_up = count("ranges_failed", "Ranges that no endpoint gave: they became gaps.", "stage")
+        self._reorgs = count(
+            "reorgs", "Reorgs that were followed, above or below finality.", "stage", "finality"
+        )
         self._depth = Histogram(
-            "chainfold_reorg_depth_blocks", "How deep.", ["stage"], buckets=DEPTHS, registry=self.registry
+            "chainfold_reorg_depth_blocks",
+            "How many known blocks a reorg replaced.",
+            ["stage"],
+            buckets=DEPTHS,
+            registry=self.registry,
         )
         self._proven = count("blocks_proven", "Blocks proven.", "stage")
-        self._by_receipts = count("blocks_proven_by_receipts", "Of them, by their receipts.", "stage")
-        self._unproven = count("blocks_disproved", "Blocks that a proof failed at, by why.", "stage", "kind")
-        self._to_prove = gauge("blocks_to_prove", "Final blocks that are covered, not proven yet.", "stage")
+        self._by_receipts = count(
+            "blocks_proven_by_receipts", "Of the blocks proven, those that took all receipts.", "stage"
+        )
+        self._unproven = count(
+            "blocks_disproved", "Blocks that a proof failed at: wrong or unproven.", "stage", "kind"
+        )
+        self._to_prove = gauge(
+            "blocks_to_prove", "Final blocks that are fetched and not proven yet.", "stage"
+        )
         self._events = count("events_folded", "Events folded.", "projection")
-        self._changed = count("documents_changed", "Documents written by the fold.", "projection")
-        self._left = gauge("events_left", "Events not folded yet.", "projection")
-        self._rewinds = count("rewinds", "Rewinds of a projection.", "projection")
-        self._quarantined = count("events_quarantined", "Events passed over.", "projection")
+        self._changed = count("documents_changed", "Documents that the fold changed.", "projection")
+        self._left = gauge(
+            "events_left", "Events that the journal holds and that are not folded yet.", "projection"
+        )
+        self._rewinds = count("rewinds", "Rewinds: the fold went back to an earlier block.", "projection")
+        self._quarantined = count("events_quarantined", "Events that were put in quarantine.", "projection")
         self._promotions = count("promotions", "Builds put in the place of what was served.", "projection")
         self._sent = count("documents_sent", "Documents sent to a sink.", "projection", "sink")
         self._written = count("documents_written", "Documents that a sink took.", "projection", "sink")
-        self._told = count("notifications_delivered", "Notifications taken.", "projection", "webhook")
-        self._untold = count("notifications_failed", "Attempts to be made again.", "projection", "webhook")
-        self._dead = count("notifications_dead", "Notifications given up.", "projection", "webhook")
-        self._cache = count("cache_reads", "Reads of Redis by outcome.", "projection", "outcome")
-        self._fills = count("cache_fills", "Fills of Redis by outcome.", "projection", "outcome")
+        self._told = count(
+            "notifications_delivered", "Notifications that the receiver took.", "projection", "webhook"
+        )
+        self._untold = count(
+            "notifications_failed", "Attempts that failed and are made again.", "projection", "webhook"
+        )
+        self._dead = count(
+            "notifications_dead", "Notifications that became dead letters.", "projection", "webhook"
+        )
+        self._cache = count("cache_reads", "Documents read from Redis, by outcome.", "projection", "outcome")
+        self._fills = count(
+            "cache_fills", "Documents put into Redis behind an answer, by outcome.", "projection", "outcome"
+        )
         self._requests = count("http_requests", "Requests answered.", "method", "route", "status")
         self._took = Histogram(
             "chainfold_http_request_seconds",
-            "How long answers took.",
+            "How long requests took.",
             ["route"],
             buckets=SECONDS,
             registry=self.registry,
@@ -140,8 +162,11 @@ class Meters:
         self._blocks.labels(stage).inc(0 if record.fetched is None else len(record.fetched))
         self._refused.labels(stage).inc(record.refused is not None)
         self._given_up.labels(stage).inc(record.failed is not None)
+        for side, below in (("above", False), ("below", True)):  # both are there before the first
+            self._reorgs.labels(stage, side).inc(
+                record.rewound_to is not None and record.below_finality is below
+            )
         if record.rewound_to is not None:
-            self._reorgs.labels(stage, "below" if record.below_finality else "above").inc()
             self._depth.labels(stage).observe(record.depth)
         return "source" if record.idle else "nothing"
 

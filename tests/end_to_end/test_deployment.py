@@ -8,9 +8,12 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import httpx
+import msgspec
 import pytest
 
 from projections.service.demo_contract import DevelopmentNode, ReferralContract
+from projections.service.embedded import free_port
 from tests.end_to_end.shop import until
 from tests.end_to_end.site import Command, Site, Workshop, in_mongo
 from tests.servers.anvil import Anvil
@@ -23,17 +26,20 @@ WORK = "publish:referrals.mongo"
 
 
 class Reader:
-    """A new user with the page in hand."""
+    """A new user with the page in hand; the ports of the page are free ones here."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._ports: dict[str, str] = {}
         self.environment: dict[str, str] = {}
         self.roles: list[Command] = []
         self.seen: list[dict[str, Any]] = []
+        self.told: dict[str, str] = {}
+        """What was answered last, by path."""
 
     def do(self, line: str) -> None:
         """One line of the page."""
-        match shlex.split(line):
+        match shlex.split(re.sub(r"(?<=127\.0\.0\.1:)\d+", self._port, line)):
             case ["chainfold", *arguments, "&"]:
                 self.roles.append(self._site.start(*arguments, environment=self.environment))
             case ["chainfold", "status"]:
@@ -42,11 +48,18 @@ class Reader:
             case ["chainfold", *arguments]:
                 done = self._site.run(*arguments, environment=self.environment)
                 assert done.code == 0, done
+            case ["curl", "-s", url]:
+                answer = until(lambda: asked(url), lambda answer: answer is not None and answer.is_success)
+                assert answer is not None
+                self.told[httpx.URL(url).path] = answer.text
             case ["kill", "-9", "PID"]:
                 [role] = [role for role in self.roles if role.pid == self.seen[-1]["pid"]]
                 role.kill()
             case _:
                 raise AssertionError(f"the page has a line that nobody can follow: {line}")
+
+    def _port(self, found: re.Match[str]) -> str:
+        return self._ports.setdefault(found.group(), str(free_port()))
 
     def worker(self) -> dict[str, Any]:
         """Whoever is named beside the publisher of MongoDB; nothing while nobody is."""
@@ -60,6 +73,14 @@ class Reader:
             role.signal(signal.SIGTERM)
         for role in self.roles:
             role.end()
+
+
+def asked(url: str) -> httpx.Response | None:
+    """The answer, None while nobody listens."""
+    try:
+        return httpx.get(url, timeout=10)
+    except httpx.TransportError:
+        return None
 
 
 @pytest.fixture
@@ -90,10 +111,15 @@ def test_a_new_user_has_all_roles_apart_and_sees_a_takeover(
         for line in LINES:
             if not line.startswith(("python3 -m venv", ".venv/bin/pip", "export ", "cp ")):
                 reader.do(line)
-        assert len(reader.roles) == 4
+        assert len(reader.roles) == 5
         before, after = reader.seen
         assert before["pid"] != after["pid"]
         assert after["pid"] in [role.pid for role in reader.roles]
+        served = msgspec.json.decode(reader.told["/v1/status"])["holders"][WORK]
+        assert (served["pid"], served["epoch"]) == (after["pid"], before["epoch"] + 1)
+        [projection] = msgspec.json.decode(reader.told["/v1/projections"])
+        assert (projection["name"], projection["state"]) == ("referrals", "live")
+        assert 'chainfold_steps_total{stage="ingest main"}' in reader.told["/metrics"]
         contract.register("0x" + "77" * 20, "0x" + "78" * 20)  # and it does the work
         node.mine(1)
         until(lambda: in_mongo(mongo.url, mongo.database), lambda found: "0x" + "77" * 20 in found)

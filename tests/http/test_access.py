@@ -11,6 +11,7 @@ from projections.errors import ConfigurationError
 from projections.service.config import load
 from projections.service.http.access import Rates, Tokens
 from projections.service.http.server import Server
+from projections.service.listening import elsewhere
 from projections.service.meters import Meters
 from tests.http.site import Town, address
 
@@ -109,6 +110,16 @@ def test_a_port_in_use_is_told_at_once(plain_town: Town) -> None:
 
         with planned(load(path)) as plan, pytest.raises(ConfigurationError, match="cannot be listened at"):
             serving(plan, None, documents=True)
+
+
+def test_a_process_may_listen_elsewhere_than_the_configuration_says(plain_town: Town) -> None:
+    settings = load(plain_town.configured("max_body = 77")).http
+    there = elsewhere(settings, "[::1]:9101")
+    assert (there.host, there.port, there.max_body) == ("::1", 9101, 77)
+    with pytest.raises(ConfigurationError, match="--listen: '9101' is no address"):
+        elsewhere(settings, "9101")
+    with pytest.raises(ConfigurationError, match=r"no \[http\] in the configuration"):
+        elsewhere(None, "127.0.0.1:9101")
 
 
 def test_an_address_that_is_told_takes_connections(plain_town: Town) -> None:

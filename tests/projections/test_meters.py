@@ -58,6 +58,7 @@ RECORDS: dict[Record, dict[str, float]] = {
         'ranges_refused_total{stage="s"}': 1,
         'ranges_failed_total{stage="s"}': 1,
         'reorgs_total{finality="above",stage="s"}': 1,
+        'reorgs_total{finality="below",stage="s"}': 0,
         'reorg_depth_blocks_sum{stage="s"}': 3,
         'stage_waiting{for="nothing",stage="s"}': 1,
     },
@@ -223,9 +224,9 @@ STANDS = {
     'incidents{kind="sink-down"}': 1,
     'incidents{kind="gap-old"}': 0,
     "alert_addresses_failing": 1,
-    'job_next_timestamp_seconds{job="sync"}': 5,
-    'job_last_timestamp_seconds{job="sync"}': 4,
-    'job_failed{job="sync"}': 1,
+    'job_next_timestamp_seconds{command="sync"}': 5,
+    'job_last_timestamp_seconds{command="sync"}': 4,
+    'job_failed{command="sync"}': 1,
 }
 
 

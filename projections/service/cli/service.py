@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Annotated
 
+import msgspec
 import typer
 
 from eventstore.request import Requests
@@ -19,6 +20,7 @@ from projections.service.cli.app import app, configuration
 from projections.service.cli.bars import logger
 from projections.service.cli.jobs import jobs
 from projections.service.cli.progress import logged
+from projections.service.listening import elsewhere
 from projections.service.recorded import recorded
 from projections.service.serving import serving
 from projections.service.wiring import Plan, planned
@@ -37,10 +39,15 @@ def run(
     only: Annotated[
         str, typer.Option(help="Stages to run here, of ingest,project,publish,prove,serve; default all.")
     ] = ",".join(STAGES),
+    listen: Annotated[
+        str | None,
+        typer.Option(envvar="CHAINFOLD_LISTEN", help="HOST:PORT to serve at, instead of [http] listen."),
+    ] = None,
 ) -> None:
     """The service: follow the chain, or run the schedule, until told to stop.
 
     With [http] it serves too: the API where serve is among its stages, else health and metrics only.
+    Several on one machine each need a --listen of their own.
 
     SIGTERM or Ctrl-C ends it: steps that have begun are finished, leases are given back.
     """
@@ -54,6 +61,8 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     config = configuration()
+    if listen is not None:
+        config = msgspec.structs.replace(config, http=elsewhere(config.http, listen))
     if wanted == ["serve"] and config.http is None:
         raise ConfigurationError("--only serve, and there is no [http] in the configuration.")
     with planned(config) as plan, recorded(plan.store, "run"):
