@@ -13,12 +13,13 @@ from typing import Any
 import msgspec
 from litestar.types import ASGIApp, Message, Receive, Send
 
+from projections.service.http import page
 from projections.service.http.problems import Problem
 from projections.service.listening import Http
 from projections.service.meters import Meters
 
-OPEN = frozenset({"/healthz", "/readyz"})
-"""Asked by machines that carry no token, and tell nothing that is secret."""
+OPEN = frozenset({"/healthz", "/readyz", *page.FILES})
+"""Asked by machines that carry no token or have none yet; they tell nothing that is secret."""
 
 CLIENTS = 10_000
 """Clients whose rate is remembered."""

@@ -11,7 +11,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from projections.service.http import documents, status
+from projections.service.http import documents, page, status
 from projections.service.http.access import Gate
 from projections.service.http.desk import Desk
 from projections.service.http.problems import HANDLERS
@@ -20,8 +20,8 @@ EXPOSED = ["ETag", "X-Chainfold-Block", "X-Chainfold-Revision", "Retry-After"]
 
 
 def application(desk: Desk) -> Any:
-    """The ASGI application over what is on the desk; health, readiness and metrics only in other roles."""
-    handlers: list[Any] = status.endpoints(desk)
+    """The ASGI application over what is on the desk; other roles have no documents."""
+    handlers: list[Any] = [page.endpoint(), *status.endpoints(desk)]
     if desk.serves_documents:
         handlers += [status.catalogue(desk), *documents.endpoints(desk)]
     settings = desk.settings

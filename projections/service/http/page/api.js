@@ -1,0 +1,96 @@
+// The road to the service: relative paths, the token of this tab, and errors as sentences.
+
+import { by } from "./dom.js";
+
+const KEY = "chainfold-token";
+
+/** An answer that is none: its status (0: nobody answered), a sentence, a hint, whether to try again. */
+export class Trouble extends Error {
+  constructor(status, said) {
+    super(said.error);
+    this.status = status;
+    this.hint = said.hint ?? "";
+    this.retry = said.retry ?? false;
+  }
+}
+
+export const token = () => sessionStorage.getItem(KEY);
+
+export function forget() {
+  sessionStorage.removeItem(KEY);
+}
+
+/** The answer to a request as it came, asked again with a token where one is needed. */
+export async function send(path, options = {}) {
+  for (;;) {
+    const used = token();
+    const headers = { ...options.headers, ...(used ? { Authorization: `Bearer ${used}` } : {}) };
+    let answer;
+    try {
+      answer = await fetch(path, { cache: "no-store", ...options, headers });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Trouble(0, {
+        error: "The service does not answer.",
+        hint: "Is it running, and is the network there?",
+        retry: true,
+      });
+    }
+    if (answer.status === 401) {
+      if (token() === used) await asked(used !== null);
+      continue;
+    }
+    if (answer.ok) return answer;
+    const said = await answer.json().catch(() => ({ error: `The service answered ${answer.status}.` }));
+    throw new Trouble(answer.status, said);
+  }
+}
+
+/** What a path answers, from JSON. `query` is a plain object, null and empty values left out. */
+export async function ask(path, query = {}, options = {}) {
+  const given = Object.entries(query).filter(
+    ([, value]) => value !== null && value !== undefined && value !== "",
+  );
+  const answer = await send(given.length ? `${path}?${new URLSearchParams(given)}` : path, options);
+  return answer.json();
+}
+
+/** The same, null where the service has no such path. */
+export async function askIfThere(path, query) {
+  try {
+    return await ask(path, query);
+  } catch (error) {
+    if (error instanceof Trouble && error.status === 404) return null;
+    throw error;
+  }
+}
+
+export const put = (path, body) =>
+  ask(
+    path,
+    {},
+    { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) },
+  );
+
+let asking = null;
+
+/** Asks once for a token, whoever needs it. */
+function asked(refused) {
+  asking ??= new Promise((resolve) => {
+    const dialog = by("ask");
+    const field = by("ask-token");
+    by("ask-said").textContent = refused ? "The service does not take this token." : "";
+    dialog.oncancel = (event) => event.preventDefault();
+    by("ask-form").onsubmit = (event) => {
+      event.preventDefault();
+      sessionStorage.setItem(KEY, field.value.trim());
+      field.value = "";
+      dialog.close();
+      asking = null;
+      resolve();
+    };
+    if (!dialog.open) dialog.showModal();
+    field.focus();
+  });
+  return asking;
+}

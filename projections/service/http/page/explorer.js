@@ -1,0 +1,198 @@
+// One document of any projection: found by its key, now or after a block, with its history and its tree.
+
+import { by, h, patch, say } from "./dom.js";
+import { ask, send, Trouble } from "./api.js";
+import { hash, isHash, number, prose, when } from "./format.js";
+import * as history from "./history.js";
+import * as tree from "./tree.js";
+
+let served = []; // of /v1/projections
+let shown = null; // {projection, key, block}: what the address names
+let turn = 0; // answers that come after the next question are dropped
+
+export const address = (projection, key, block) =>
+  `#/${encodeURIComponent(projection)}/${encodeURIComponent(key)}${block === null || block === undefined ? "" : `?block=${block}`}`;
+
+/** A field's value: an address leads to its document, a time is shown as one, null as nothing. */
+export function value(projection, field, item, block) {
+  if (item === null || item === undefined) return h("span", { class: "dim" }, "none");
+  if (projection.addresses?.includes(field) && isHash(item))
+    return h("a", { href: address(projection.name, item, block) }, hash(item));
+  if (typeof item === "number")
+    return /(At|Timestamp)$/.test(field) && item > 1e9 && item < 1e11 ? when(item) : number(item);
+  if (isHash(item)) return hash(item);
+  return typeof item === "object" ? h("code", null, JSON.stringify(item)) : String(item);
+}
+
+export function start(projections) {
+  served = projections;
+  finder();
+  addEventListener("hashchange", route);
+  route();
+}
+
+/** A document changed: shown anew if it is the one. */
+export function changed(projection, key) {
+  if (shown && shown.projection.name === projection && shown.key === key && shown.block === null)
+    show(shown, true);
+}
+
+function route() {
+  const found = /^#\/([^/]+)\/([^?]+)(?:\?block=(\d+))?$/.exec(location.hash);
+  if (!found) {
+    if (!shown) patch(by("document"), hint());
+    return;
+  }
+  const projection = served.find(({ name }) => name === decodeURIComponent(found[1]));
+  if (!projection) {
+    patch(
+      by("document"),
+      h("p", { class: "card bad" }, `No projection ${decodeURIComponent(found[1])} is served here.`),
+    );
+    return;
+  }
+  show({
+    projection,
+    key: decodeURIComponent(found[2]),
+    block: found[3] === undefined ? null : Number(found[3]),
+  });
+}
+
+const hint = () =>
+  h("p", { class: "card dim" }, "Search a key, or choose one from the ranking or from the latest changes.");
+
+function finder() {
+  const go = (event) => {
+    event.preventDefault();
+    const key = by("find-key").value.trim();
+    const block = by("find-block").value.trim();
+    const projection = by("find-projection")?.value ?? served[0].name;
+    if (!key) return;
+    const next = address(projection, key, block === "" ? null : Number(block));
+    if (location.hash === next) route();
+    else location.hash = next;
+  };
+  patch(
+    by("finder"),
+    h(
+      "form",
+      { class: "finder", role: "search", "aria-label": "Find a document", onsubmit: go },
+      served.length > 1 &&
+        h(
+          "div",
+          null,
+          h("label", { for: "find-projection" }, "Projection"),
+          h(
+            "select",
+            { id: "find-projection" },
+            served.map(({ name }) => h("option", { value: name }, name)),
+          ),
+        ),
+      h(
+        "div",
+        { class: "wide" },
+        h(
+          "label",
+          { for: "find-key" },
+          served.length === 1 ? `${served[0].name} by ${served[0].key}` : "Key",
+        ),
+        h("input", {
+          id: "find-key",
+          type: "search",
+          autocomplete: "off",
+          spellcheck: "false",
+          placeholder: "0x… in any case",
+          required: true,
+        }),
+      ),
+      h(
+        "div",
+        null,
+        h("label", { for: "find-block" }, "After block"),
+        h("input", { id: "find-block", type: "number", min: 0, step: 1, placeholder: "now" }),
+      ),
+      h("button", { type: "submit", class: "main" }, "Find"),
+    ),
+  );
+}
+
+async function show(wanted, quietly = false) {
+  const mine = ++turn;
+  shown = wanted;
+  const { projection, key, block } = wanted;
+  if (!quietly) {
+    by("find-key").value = key;
+    by("find-block").value = block ?? "";
+    if (by("find-projection")) by("find-projection").value = projection.name;
+    by("documents").scrollIntoView({ block: "start" });
+  }
+  let answer;
+  let found;
+  try {
+    answer = await send(
+      `v1/${projection.name}/${encodeURIComponent(key)}?${block === null ? "full=true" : `at_block=${block}`}`,
+    );
+    found = await answer.json();
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error;
+    if (mine !== turn) return;
+    say(error.message);
+    patch(by("document"), missing(error, wanted));
+    patch(by("tree"));
+    patch(by("history"));
+    return;
+  }
+  if (mine !== turn) return;
+  const own = found[projection.key] ?? key;
+  shown = { ...wanted, key: own };
+  patch(by("document"), card(projection, found, own, block, answer.headers));
+  if (!quietly) say(`The document ${own} is shown.`);
+  await Promise.all([
+    tree.show(projection, own, found, block, () => mine === turn),
+    history.show(projection, own, () => mine === turn, quietly),
+  ]);
+}
+
+function card(projection, found, key, block, headers) {
+  const revision = headers.get("X-Chainfold-Revision");
+  const at = Number(headers.get("X-Chainfold-Block"));
+  return h(
+    "article",
+    { class: "card", "aria-label": `Document ${key}` },
+    h(
+      "div",
+      { class: "row" },
+      h("h3", null, h("code", { class: "whole" }, key)),
+      h(
+        "span",
+        { class: "dim small push" },
+        block === null
+          ? `as of block ${number(at)}${revision ? ` · revision ${number(Number(revision))}` : ""}`
+          : `as it was after block ${number(at)}`,
+      ),
+    ),
+    h(
+      "dl",
+      { class: "figures fields" },
+      Object.entries(found)
+        .filter(([field]) => field !== projection.key)
+        .map(([field, item]) =>
+          h("div", null, h("dt", null, field), h("dd", null, value(projection, field, item, block))),
+        ),
+    ),
+    block !== null &&
+      h("p", null, h("a", { href: address(projection.name, key, null) }, "Show it as it is now")),
+  );
+}
+
+/** Why there is none: an unknown key, a block that is not kept, a service in trouble. */
+function missing(error, { projection, key, block }) {
+  return h(
+    "div",
+    { class: "card" },
+    h("p", { class: error.status === 404 ? null : "bad" }, prose(error.message)),
+    error.hint && h("p", { class: "dim" }, prose(error.hint)),
+    block !== null &&
+      h("p", null, h("a", { href: address(projection.name, key, null) }, "Show it as it is now")),
+  );
+}
