@@ -135,6 +135,11 @@ class Command:
         """What it has said on stderr so far."""
         return (self._folder / "err").read_text()
 
+    @property
+    def answers(self) -> str:
+        """What it has said on stdout so far."""
+        return (self._folder / "out").read_text()
+
     def signal(self, number: signal.Signals) -> None:
         if self._code is None:
             os.kill(self.pid, number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -14,6 +13,8 @@ from projections.errors import ConfigurationError
 from projections.replay import Replay, Touch, undone
 from projections.service import views
 from projections.service.cli.app import Json, app, configuration, note, out, print_json, table
+from projections.service.cli.board import board
+from projections.service.cli.watching import watched
 from projections.service.overview import whole_status
 from projections.service.wiring import planned
 
@@ -23,78 +24,32 @@ def status(
     *,
     as_json: Json = False,
     check: Annotated[bool, typer.Option("--check", help="Exit 1 where anything is in error.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Again and again, with rates, until Ctrl-C.")
+    ] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of --watch.")] = 2.0,
 ) -> None:
     """Where everything stands, and how far behind.
 
     Per chain, projection and sink; with --check the exit code is 1 where anything is in error.
+
+    --watch goes on while the store is away, and says so. Without a terminal it prints a line for each look,
+    with --json a document on one line.
     """
+    if watch and check:
+        raise ConfigurationError("--watch and --check exclude each other: --watch has no end.")
+    if watch:
+        watched(configuration(), every=interval, as_json=as_json)
+        return
     with planned(configuration()) as plan:
         found = whole_status(plan)
     if as_json:
         print_json(found)
     else:
-        _show_status(found)
+        for part in board(found):
+            out().print(part)
     if check and not found.healthy:
         raise typer.Exit(1)
-
-
-def _show_status(found: views.Status) -> None:
-    console = out()
-    rows: list[list[Any]]
-    rows = [
-        [
-            name,
-            item.head,
-            item.finalized,
-            item.covered_to,
-            _proven(item),
-            item.logs,
-            item.entries,
-            item.reorgs,
-            _when(item.last_sync_at),
-        ]
-        for name, item in found.chains.items()
-    ]
-    columns = ["chain", "head", "final", "covered to", "proven", "logs", "entries", "reorgs", "last synced"]
-    console.print(table("", columns, rows))
-    for name, chain in found.chains.items():
-        for gap in chain.gaps:
-            console.print(f"{name}: blocks {gap.first_block:,} to {gap.last_block:,} are a gap: {gap.reason}")
-        if chain.calls:
-            made = ", ".join(f"{method} {count:,}" for method, count in chain.calls.items())
-            console.print(f"{name}: {sum(chain.calls.values()):,} calls so far ({made})")
-        for kind in chain.unhandled:
-            topic = f"topic {kind.topic0}" if kind.topic0 else "no topic"
-            console.print(f"{name}: {kind.contract} {kind.address} emits {topic}, which no event declares")
-    rows = [
-        [name, item.state, item.block, item.lag_blocks, item.documents, item.revision, _short(item.digest)]
-        for name, item in found.projections.items()
-    ]
-    columns = ["projection", "state", "block", "blocks behind", "documents", "revision", "digest"]
-    console.print(table("", columns, rows))
-    for name, item in found.projections.items():
-        if item.standing is not None:
-            console.print(f"{name}: {item.standing}")
-    rows = [[name, item.state, item.revision, item.lag_revisions] for name, item in found.sinks.items()]
-    console.print(table("", ["sink", "state", "revision", "revisions behind"], rows))
-    for group in (found.chains, found.projections, found.sinks):
-        for name, any_item in group.items():
-            if any_item.error:
-                console.print(f"{name}: {any_item.error}")
-    if found.holders:
-        rows = [[name, item.host, str(item.pid), item.epoch] for name, item in found.holders.items()]
-        console.print(table("", ["work", "on", "process", "times taken"], rows))
-    if found.schedule:
-        rows = [
-            [job, _when(item.last), item.state, _when(item.next), item.detail]
-            for job, item in found.schedule.items()
-        ]
-        console.print(table("", ["job", "last run", "ended", "next run", "what it did"], rows))
-    for incident in found.incidents:
-        told = "" if incident.told else ", not told"
-        console.print(f"incident {incident.id} since {_when(incident.since)}{told}: {incident.title}")
-    for post in found.undelivered:
-        console.print(f"{post.target} takes no alerts since {_when(post.since)}: {post.reason}")
 
 
 @app.command()
@@ -178,18 +133,3 @@ def stats(
 
 def _key(text: str) -> str:
     return text.lower() if re.fullmatch(r"0[xX][0-9a-fA-F]{40}", text) else text
-
-
-def _when(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def _proven(item: views.ChainStatus) -> str | None:
-    """The highest blocks that are proven without a hole: `0 to 19,000,000`."""
-    if item.proven_from is None or item.proven_to is None:
-        return None
-    return f"{item.proven_from:,} to {item.proven_to:,}"
-
-
-def _short(digest: str | None) -> str | None:
-    return None if digest is None else digest[:12]
