@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
+import redis
 
+from projections.service.embedded import EmbeddedRedis
 from tests.http.site import Town
 from tests.servers.mongo import Mongo
+from tests.servers.postgres import database
 
 
 @pytest.fixture
@@ -32,10 +36,46 @@ def plain_town(tmp_path: Path) -> Iterator[Town]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def postgres_town(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: str, mongo_server: str
+) -> Iterator[Town]:
+    """The town over PostgreSQL, with sinks of its own: one for all tests that only read."""
+    folder = tmp_path_factory.mktemp("postgres-town")
+    mongo = Mongo(url=mongo_server, database=f"town_{uuid4().hex}")
+    with database(postgres_server) as store, EmbeddedRedis(folder / "redis") as server:
+        made = Town(folder, store=store, mongo=mongo, redis=server.url)
+        grow(made)
+        made.sync()
+        yield made
+        made.close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests that only read run on both engines; those that change their town, on SQLite."""
+    if "reading" in metafunc.fixturenames:
+        engines = ["sqlite"] if "town" in metafunc.fixturenames else ["sqlite", "postgresql"]
+        metafunc.parametrize("reading", engines, indirect=True)
+
+
 @pytest.fixture
-def api(town: Town) -> Iterator[httpx.Client]:
+def reading(request: pytest.FixtureRequest) -> Town:
+    """The town that is read."""
+    town: Town = request.getfixturevalue("town" if request.param == "sqlite" else "postgres_town")
+    return town
+
+
+@pytest.fixture
+def api(reading: Town) -> Iterator[httpx.Client]:
     """A client of a server over the town."""
-    with town.serving() as client:
+    with reading.serving() as client:
+        yield client
+
+
+@pytest.fixture
+def hashes(reading: Town) -> Iterator[redis.Redis]:
+    """The Redis that the town is published to."""
+    with redis.Redis.from_url(reading.redis, decode_responses=True) as client:
         yield client
 
 

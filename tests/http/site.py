@@ -96,6 +96,11 @@ class Town:
         with planned(load(self.configured())) as plan:
             synchronise(plan, **options)
 
+    @property
+    def redis(self) -> str:
+        """The URL of the Redis that it is published to."""
+        return self._values["redis"]
+
     @contextmanager
     def serving(self, http: str = "", *, documents: bool = True) -> Iterator[httpx.Client]:
         """A client of a server over this town."""

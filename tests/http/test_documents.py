@@ -66,12 +66,11 @@ def test_what_is_no_address_is_refused_with_a_sentence(api: httpx.Client, key: s
     assert set(answer.json()) == {"error", "hint", "retry"}
 
 
-def test_an_unknown_document_is_404_and_is_not_cached(api: httpx.Client, redis_url: str) -> None:
+def test_an_unknown_document_is_404_and_is_not_cached(api: httpx.Client, hashes: redis.Redis) -> None:
     answer = api.get(f"/v1/referrals/{address(9999)}")
     assert answer.status_code == 404
     assert answer.json()["error"] == f"referrals has no document {address(9999)}."
-    with redis.Redis.from_url(redis_url) as client:
-        assert not client.exists(f"user:{address(9999)}")
+    assert not hashes.exists(f"user:{address(9999)}")
 
 
 def test_a_tag_that_still_holds_is_answered_with_304(api: httpx.Client) -> None:
@@ -82,14 +81,15 @@ def test_a_tag_that_still_holds_is_answered_with_304(api: httpx.Client) -> None:
     assert other.status_code == 200
 
 
-def test_a_missed_document_is_answered_by_the_store_and_filled(api: httpx.Client, redis_url: str) -> None:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        published = client.hgetall(f"user:{address(2)}")
-        before = api.get(f"/v1/referrals/{address(2)}").json()
-        client.delete(f"user:{address(2)}")
-        assert api.get(f"/v1/referrals/{address(2)}").json() == before
-        until(lambda: client.hgetall(f"user:{address(2)}") == published)
-        until(lambda: client.ttl(f"user:{address(2)}") > 3500)
+def test_a_missed_document_is_answered_by_the_store_and_filled(
+    api: httpx.Client, hashes: redis.Redis
+) -> None:
+    published = hashes.hgetall(f"user:{address(2)}")
+    before = api.get(f"/v1/referrals/{address(2)}").json()
+    hashes.delete(f"user:{address(2)}")
+    assert api.get(f"/v1/referrals/{address(2)}").json() == before
+    until(lambda: hashes.hgetall(f"user:{address(2)}") == published)
+    until(lambda: hashes.ttl(f"user:{address(2)}") > 3500)
 
 
 def test_a_document_after_a_past_block_is_what_it_was_then(api: httpx.Client) -> None:
