@@ -1,12 +1,13 @@
-# Everything that is needed is installed here, into .venv and node_modules: nothing else is touched.
+# Everything that is needed is installed here, into .venv and node_modules: nothing else is touched, but by `make browser`.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install demo test lint bench chaos storm clean
+.PHONY: help install browser demo test lint bench chaos storm clean
 
 help:
 	@echo "make demo     see it work: install what that needs, then run it on a local chain"
 	@echo "make test     install the rest, run every test on real servers"
+	@echo "make browser  Debian's chromium, in which the tests look at the page (as root)"
 	@echo "make lint     ruff, mypy, import contracts"
 	@echo "make bench    the benchmark of docs/benchmarks.md"
 	@echo "make chaos    random schedules of crashes, zombies and reorgs, for as long as you like"
@@ -43,6 +44,10 @@ node_modules/.stamp: package.json
 	@mkdir -p node_modules
 	@echo "installing anvil, hardhat and ganache ..."
 	@if $(NPM); then touch $@ node_modules/.anvil; else echo "npm could not install the nodes that the tests try"; fi
+
+# The one thing that is not installed here: the tests of the page skip without it, and fail in CI.
+browser:
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null
 
 demo: .venv/.embedded node_modules/.anvil
 	@$(BIN)/chainfold demo

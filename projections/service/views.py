@@ -41,7 +41,9 @@ from projections.state import GenerationState
 class ChainStatus(Struct, frozen=True):
     """Where the journal of one chain stands. Times are seconds since 1970.
 
-    The blocks `proven_from` to `proven_to` are the highest of which it is proved that nothing is missing.
+    Covered is from `covered_from`, where the first contract begins, to `covered_to`, where the first gap
+    does. The blocks `proven_from` to `proven_to` are the highest of which it is proved that nothing is
+    missing.
     """
 
     head: int | None
@@ -58,6 +60,7 @@ class ChainStatus(Struct, frozen=True):
     gaps: list[FailedStatus] = []
     calls: dict[str, int] = {}
     unhandled: list[UnhandledStatus] = []
+    covered_from: int | None = None
 
 
 class FailedStatus(Struct, frozen=True):
@@ -262,6 +265,7 @@ def chain_status(
                 for kind in Journal(tx, chain_id).kinds(Filter(address) for address in declared).values()
                 if kind.topic0 not in declared[kind.address][1]
             ],
+            covered_from=min((watch.first_block for watch in wanted), default=None) if begun else None,
         )
 
 

@@ -66,8 +66,8 @@ def registered(user: int, referrer: int, at: int = 7) -> Emission:
 class Town:
     """A chain, a node that serves it, and the configuration over both."""
 
-    def __init__(self, folder: Path, *, store: str, mongo: Any = None, redis: str = "") -> None:
-        self.chain = SimulatedChain()
+    def __init__(self, folder: Path, *, store: str, mongo: Any = None, redis: str = "", **chain: Any) -> None:
+        self.chain = SimulatedChain(**chain)
         self.folder = folder
         self._open = ExitStack()
         self.node = self._open.enter_context(SimulatedNode(self.chain))

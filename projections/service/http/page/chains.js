@@ -25,7 +25,8 @@ export function chains(status, projections, width) {
         { class: "row" },
         h("h3", null, name),
         badge(...standing(chain)),
-        h("span", { class: "dim small push" }, "journal written ", when(chain.last_sync_at)),
+        chain.last_sync_at !== null &&
+          h("span", { class: "dim small push" }, "journal written ", when(chain.last_sync_at)),
       ),
       chain.error && h("p", { class: "bad" }, prose(chain.error)),
       figures(chain),

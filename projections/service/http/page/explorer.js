@@ -31,6 +31,11 @@ export function start(projections) {
   route();
 }
 
+/** Where nobody chose a document, this one is shown. */
+export function suggest(projection, key) {
+  if (!shown && !location.hash.startsWith("#/")) show({ projection, key, block: null }, true);
+}
+
 /** A document changed: shown anew if it is the one. */
 export function changed(projection, key) {
   if (shown && shown.projection.name === projection && shown.key === key && shown.block === null)

@@ -118,7 +118,7 @@ export const prose = (text) =>
 export function table(caption, columns, rows, options = {}) {
   return h(
     "div",
-    { class: "scroll", role: "region", "aria-label": caption, tabindex: "0", "data-key": options.key },
+    { class: "scroll", role: "group", "aria-label": caption, tabindex: "0", "data-key": options.key },
     h(
       "table",
       { class: options.class },

@@ -15,9 +15,11 @@ let field = null;
 let pages = [null]; // cursors, the last is the one shown
 let latest = [];
 let later = null;
+let suggested = null; // tells whoever shows a document of the first one
 
-export function start(projections) {
+export function start(projections, suggest) {
   served = projections;
+  suggested = suggest;
   projection = served.find(({ sorts }) => sorts?.length) ?? served[0];
   field = projection?.sorts?.[0] ?? null;
   activity();
@@ -47,7 +49,9 @@ async function look() {
       field && askIfThere(`v1/${projection.name}`, { sort: `-${field}`, limit: PAGE, cursor: pages.at(-1) }),
       askIfThere(`v1/${projection.name}/stats`, {}),
     ]);
-    if (asked[0] === projection && asked[1] === field && asked[2] === pages) render(page, totals);
+    if (asked[0] !== projection || asked[1] !== field || asked[2] !== pages) return;
+    render(page, totals);
+    if (page?.documents.length) suggested(projection, page.documents[0][projection.key]);
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
     patch(

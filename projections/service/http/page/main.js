@@ -42,7 +42,7 @@ async function begin() {
   for (const item of document.querySelectorAll("[data-documents]")) item.hidden = !served?.length;
   if (served?.length) {
     explorer.start(served);
-    leaders.start(served);
+    leaders.start(served, explorer.suggest);
     follow(heard, standing);
   } else {
     standing("none");

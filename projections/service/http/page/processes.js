@@ -33,7 +33,7 @@ export function holders(status) {
     return {
       key: lease,
       cells: [
-        h("span", { title: lease }, STAGES[stage] ?? stage, " ", what[0]),
+        h("span", { title: lease }, STAGES[stage] ?? stage, /^\d+$/.test(what[0]) ? " chain " : " ", what[0]),
         [holder.host, h("span", { class: "dim" }, ` pid ${holder.pid}`)],
         [
           plural(holder.epoch, "time"),

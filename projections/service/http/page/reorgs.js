@@ -175,7 +175,7 @@ async function orphans(item) {
   try {
     const { events, next } = await ask("v1/events", {
       chain: item.chain,
-      state: "orphaned",
+      status: "orphaned",
       orphaned_by: item.entry,
       limit: 50,
     });

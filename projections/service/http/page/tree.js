@@ -102,7 +102,7 @@ function render(found) {
         ? [
             h(
               "div",
-              { class: "scroll", role: "region", tabindex: "0", "aria-label": `Tree of ${key} by ${field}` },
+              { class: "scroll", role: "group", tabindex: "0", "aria-label": `Tree of ${key} by ${field}` },
               picture(found, parent, by("finder").clientWidth - 34),
             ),
             h(
