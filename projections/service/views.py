@@ -417,6 +417,16 @@ def served(store: Store, projection: str) -> Generation | None:
         return Generations(tx, projection).served()
 
 
+def waiting(store: Store, projection: str, revision: int) -> int:
+    """How many documents changed, or were removed, above a revision: what a sink at it has not got."""
+    with store.read() as tx:
+        found = tx.execute(
+            text("SELECT count(*) FROM changes WHERE projection = :name AND revision > :revision"),
+            {"name": projection, "revision": revision},
+        )
+        return int(found.scalar_one())
+
+
 def documents(store: Store, projection: str) -> list[dict[str, Any]]:
     """All served documents, ascending by key; none before the first build."""
     with store.read() as tx:

@@ -113,13 +113,18 @@ def test_where_there_is_no_terminal_lines_say_done_of_rate_and_time_left(
     assert re.search(r"done=30 of=30 rate=[\d,]+/s eta=0:00:00", lines[-1])
 
 
-def test_a_resync_shows_how_many_blocks_are_left(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_sync_and_a_resync_show_how_many_blocks_are_left(workshop: Workshop, tmp_path: Path) -> None:
     chain = SimulatedChain()
     grow(chain, Random(2), 120, users=30)
     chain.finalize(110)
     with SimulatedNode(chain, faults=Faults(range_cap=4)) as node:
         site = Site(workshop, tmp_path / "site", rpc=node.url)
-        assert site.run("sync").code == 0
+        node.faults.latency = 0.1
+        terminal = Terminal(site, "sync")
+        bar = re.compile(r"ingest main .*/121 +[\d,]+/s, \d:\d\d:\d\d left")
+        until(lambda: terminal.text, lambda shown: bar.search(shown) is not None)
+        node.faults.latency = 0.0
+        terminal.end()
         node.faults.latency = 0.1
         terminal = Terminal(site, "sync", "--force")
         bar = re.compile(r"resync main .*/121 +[\d,]+/s, \d:\d\d:\d\d left")

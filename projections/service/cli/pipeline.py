@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -16,8 +17,9 @@ from eventstore.request import Requests
 from eventstore.run import Outcome
 from eventstore.store import Store
 from projections.errors import ConfigurationError
-from projections.service import loops
+from projections.service import loops, views
 from projections.service.cli.app import Json, app, configuration, out, print_json
+from projections.service.cli.course import Whole
 from projections.service.cli.progress import Summary, following, showing
 from projections.service.recorded import recorded as recorded  # noqa: PLC0414 - other commands find it here
 from projections.service.wiring import Plan, planned
@@ -179,13 +181,15 @@ def synchronise(
     tries: int = loops.TRIES,
     alone: bool = True,
     publishing: bool = True,
-    shown: Callable[[Summary], AbstractContextManager[loops.Observer]] = showing,
+    shown: Callable[[Summary], AbstractContextManager[loops.Observer]] | None = None,
 ) -> Summary:
     """Turns every stage to its end, upstream first. A node or a sink that is down does not stop the
     others: the first error is raised when all else is done. Without the store nothing goes on. Where this
     process need not be `alone`, it leaves to a running service what that does anyway. Without `publishing`
-    no sink is touched. `shown` makes the observer of the steps."""
+    no sink is touched. `shown` makes the observer of the steps; else they are drawn."""
     summary = Summary()
+    if shown is None:
+        shown = partial(showing, whole=Whole(span.last, partial(views.waiting, plan.store)))
     ingest = plan.ingest(first=span.first, last=span.last, contract=span.contract)
     fold, publish = plan.fold(), plan.publish() if publishing else []
     told: list[loops.Stage] = [*plan.notify(), *plan.deliver()] if publishing else []

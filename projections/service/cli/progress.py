@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from msgspec import Struct
 from rich.progress import TaskID
 
 from eventstore.branch import Ingested
@@ -22,6 +21,7 @@ from projections.generation import Promoted
 from projections.publisher import Published
 from projections.runner import Folded
 from projections.service.cli.bars import QUIET, bars, logger, span
+from projections.service.cli.course import Course, Position, Whole
 from projections.service.loops import Failed, Observer, Record, Stepped
 from projections.sinks.webhook.courier import Delivered
 
@@ -98,48 +98,13 @@ class Summary:
         )
 
 
-class Position(Struct, frozen=True):
-    """How far one stage is: `done` of `of` units, `rate` a second since it began, `eta` in seconds."""
-
-    done: int
-    of: int
-    rate: float
-    eta: float | None
-
-
-class Course:
-    """How one stage comes along, seen from its records; it began at `since`, by the monotonic clock."""
-
-    def __init__(self, since: float) -> None:
-        self._since = since
-        self._first: int | None = None
-        self._events = 0
-
-    def at(self, record: Record, now: float) -> Position:
-        """Where it is after `record`: blocks of an ingester or prover, events of a fold, revisions sent."""
-        match record:
-            case Ingested():
-                first = record.fetched.first if record.fetched else record.head
-                done, of = record.fetched.last if record.fetched else record.head, record.head
-            case Folded():
-                self._events += record.events
-                first, done, of = 0, self._events, self._events + record.left
-            case Published():
-                first = done = record.revision
-                of = record.revision + record.lag
-            case Delivered():
-                self._events += record.delivered
-                first, done, of = 0, self._events, self._events
-            case Proved():
-                self._events += len(record.blocks) if record.blocks else 0
-                first, done, of = 0, self._events, self._events + record.left
-        self._first = first if self._first is None else self._first
-        rate = max(0, done - self._first) / max(now - self._since, 1e-9)
-        return Position(done, of, rate, (of - done) / rate if rate else None)
-
-
 @contextmanager
-def showing(summary: Summary, *, every: float = QUIET) -> Iterator[Observer]:
+def showing(
+    summary: Summary,
+    *,
+    every: float = QUIET,
+    whole: Whole = Whole(),  # noqa: B008 - it is frozen
+) -> Iterator[Observer]:
     """An observer that shows the work as it goes, and adds it to `summary`.
 
     On a terminal bars with rate and ETA; elsewhere a line that says the same, `every` so many seconds.
@@ -150,7 +115,7 @@ def showing(summary: Summary, *, every: float = QUIET) -> Iterator[Observer]:
     def placed(event: Stepped) -> Position:
         nonlocal before
         summary.add(event.stage, event.record)
-        course = courses.setdefault(event.stage, Course(before))
+        course = courses.setdefault(event.stage, Course(before, whole))
         before = time.monotonic()
         return course.at(event.record, before)
 
