@@ -36,6 +36,11 @@ export function suggest(projection, key) {
   if (!shown && !location.hash.startsWith("#/")) show({ projection, key, block: null }, true);
 }
 
+/** Anything may have changed. */
+export function refresh() {
+  if (shown && shown.block === null) show(shown, true);
+}
+
 /** A document changed: shown anew if it is the one. */
 export function changed(projection, key) {
   if (shown && shown.projection.name === projection && shown.key === key && shown.block === null)

@@ -1,9 +1,10 @@
 // The documents that are first by a field, the totals, and what changed last.
 
 import { by, h, patch } from "./dom.js";
-import { ask, askIfThere, Trouble } from "./api.js";
-import { empty, hash, isHash, number, table, when } from "./format.js";
+import { askIfThere, Trouble } from "./api.js";
+import { empty, hash, isHash, number, prose, table, when } from "./format.js";
 import { address } from "./explorer.js";
+import { measures } from "./tree.js";
 
 const PAGE = 10;
 const KEPT = 12;
@@ -20,8 +21,8 @@ let suggested = null; // tells whoever shows a document of the first one
 export function start(projections, suggest) {
   served = projections;
   suggested = suggest;
-  projection = served.find(({ sorts }) => sorts?.length) ?? served[0];
-  field = projection?.sorts?.[0] ?? null;
+  projection = served.find((item) => measures(item).length) ?? served[0];
+  field = projection ? (measures(projection)[0] ?? null) : null;
   activity();
   look();
 }
@@ -44,26 +45,28 @@ export function refresh() {
 async function look() {
   if (!projection) return;
   const asked = [projection, field, pages];
+  const [page, totals] = await Promise.all([
+    field && known(`v1/${projection.name}`, { sort: `-${field}`, limit: PAGE, cursor: pages.at(-1) }),
+    known(`v1/${projection.name}/stats`, {}),
+  ]);
+  if (asked[0] !== projection || asked[1] !== field || asked[2] !== pages) return;
+  render(page, totals);
+  if (page?.documents?.length) suggested(projection, page.documents[0][projection.key]);
+}
+
+/** What a path answers; null where there is no such path, the trouble where there is another. */
+async function known(path, query) {
   try {
-    const [page, totals] = await Promise.all([
-      field && askIfThere(`v1/${projection.name}`, { sort: `-${field}`, limit: PAGE, cursor: pages.at(-1) }),
-      askIfThere(`v1/${projection.name}/stats`, {}),
-    ]);
-    if (asked[0] !== projection || asked[1] !== field || asked[2] !== pages) return;
-    render(page, totals);
-    if (page?.documents.length) suggested(projection, page.documents[0][projection.key]);
+    return await askIfThere(path, query);
   } catch (error) {
-    if (!(error instanceof Trouble)) throw error;
-    patch(
-      by("leaders"),
-      h("div", { class: "card" }, h("p", { class: error.status === 503 ? "dim" : "bad" }, error.message)),
-    );
+    if (error instanceof Trouble) return error;
+    throw error;
   }
 }
 
 function choose(next, sort) {
   projection = next;
-  field = sort ?? next.sorts?.[0] ?? null;
+  field = sort ?? measures(next)[0] ?? null;
   pages = [null];
   look();
 }
@@ -71,7 +74,7 @@ function choose(next, sort) {
 function render(page, totals) {
   patch(
     by("leaders"),
-    totals &&
+    totals?.sums &&
       h(
         "div",
         { class: "card", "data-key": "totals" },
@@ -103,16 +106,21 @@ const choices = () => [
       },
       served.map(({ name }) => h("option", { value: name, selected: name === projection.name }, name)),
     ),
-  projection.sorts?.length > 1 &&
+  measures(projection).length > 1 &&
     h(
       "select",
       { "aria-label": "Ranked by", onchange: (event) => choose(projection, event.target.value) },
-      projection.sorts.map((name) => h("option", { value: name, selected: name === field }, name)),
+      measures(projection).map((name) => h("option", { value: name, selected: name === field }, name)),
     ),
 ];
 
 function ranking(page) {
   if (!field) return h("p", { class: "dim" }, `${projection.name} has no field that it is sorted by.`);
+  if (page instanceof Trouble)
+    return [
+      h("p", { class: page.status === 0 || page.status === 500 ? "bad" : "dim" }, prose(page.message)),
+      page.hint && h("p", { class: "dim" }, prose(page.hint)),
+    ];
   if (!page) return h("p", { class: "dim" }, "This process serves no lists.");
   if (!page.documents.length) return empty("There is no document yet.");
   const first = (pages.length - 1) * PAGE;

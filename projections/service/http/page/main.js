@@ -27,6 +27,7 @@ async function look() {
     trouble = null;
     samples.observe(status, Date.now() / 1000);
     if (!ready) await begin();
+    else if (stream[0] !== "open") await moved();
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
     if (trouble?.message !== error.message) say(error.message);
@@ -48,6 +49,21 @@ async function begin() {
     standing("none");
   }
   await reorgs.load(Object.keys(status.chains));
+}
+
+let seen = "";
+
+/** Without a stream: what moved is asked for again. */
+async function moved() {
+  const documents = Object.values(status.projections).map((item) => [item.revision, item.block]);
+  const replaced = Object.values(status.chains).map((chain) => chain.reorgs);
+  const now = JSON.stringify([documents, replaced]);
+  if (now === seen) return;
+  seen = now;
+  await reorgs.load(Object.keys(status.chains));
+  if (!served?.length) return;
+  leaders.refresh();
+  explorer.refresh();
 }
 
 function heard(event, data) {

@@ -17,6 +17,9 @@ export const links = (projection) =>
     (field) => field !== projection.key && projection.addresses?.includes(field),
   );
 
+/** The fields that documents are ranked by. */
+export const measures = (projection) => (projection.sorts ?? []).filter((field) => field !== projection.key);
+
 export async function show(projection, key, document, block, current) {
   const fields = links(projection);
   if (!fields.length || block !== null) {
@@ -30,6 +33,7 @@ export async function show(projection, key, document, block, current) {
   const field = fields.includes(chosen) ? chosen : fields[0];
   try {
     const children = await below(projection, field, key, CHILDREN);
+    if (!current()) return;
     const grown = await Promise.all(
       children.documents.map(async (child) => ({
         document: child,
@@ -58,15 +62,19 @@ const rename = async (found) => {
   return { below: documents, more: next !== null };
 };
 
-function below(projection, field, key, limit) {
-  const sort = projection.sorts?.length ? `-${projection.sorts[0]}` : null;
+const plainly = new Set(); // projections of which no sorted lists are to be had
+
+async function below(projection, field, key, limit) {
+  const [measure] = measures(projection);
   const asked = (query) => ask(`v1/${projection.name}`, { [field]: key, limit, ...query });
-  return sort === null
-    ? asked({})
-    : asked({ sort }).catch((error) => {
-        if (error instanceof Trouble && error.status === 400) return asked({}); // not this sort under this filter
-        throw error;
-      });
+  if (!measure || plainly.has(projection.name)) return asked({});
+  try {
+    return await asked({ sort: `-${measure}` });
+  } catch (error) {
+    if (!(error instanceof Trouble) || ![400, 422].includes(error.status)) throw error;
+    plainly.add(projection.name); // the store finds by one field, in the order of keys
+    return asked({});
+  }
 }
 
 function render(found) {
@@ -134,7 +142,7 @@ function picture({ projection, key, children, more }, parent, room) {
   const width = columns * NODE + (columns - 1) * gap;
   const column = (place) => place * (NODE + gap);
   const own = columns - 3;
-  const label = projection.sorts?.[0];
+  const [label] = measures(projection);
   const parts = [];
   let line = 0;
   const ends = children.map((child) => {
