@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
+from playwright.sync_api import Locator, expect
 
 from projections.service.demo_contract import DevelopmentNode, ReferralContract
 from projections.service.embedded import free_port
+from tests.browser import visit
 from tests.end_to_end.shop import until
 from tests.end_to_end.site import Command, Site, Workshop, in_mongo
 from tests.servers.anvil import Anvil
@@ -28,9 +31,10 @@ WORK = "publish:referrals.mongo"
 class Reader:
     """A new user with the page in hand; the ports of the page are free ones here."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, tab: visit.Visit) -> None:
         self._site = site
-        self._ports: dict[str, str] = {}
+        self._tab = tab
+        self.ports: dict[str, str] = {}
         self.environment: dict[str, str] = {}
         self.roles: list[Command] = []
         self.seen: list[dict[str, Any]] = []
@@ -53,13 +57,21 @@ class Reader:
                 assert answer is not None
                 self.told[httpx.URL(url).path] = answer.text
             case ["kill", "-9", "PID"]:
+                self._tab.base = f"http://127.0.0.1:{self.ports['8080']}"
+                self._tab.open()
+                expect(self.row).to_contain_text(f"pid {self.seen[-1]['pid']}")
                 [role] = [role for role in self.roles if role.pid == self.seen[-1]["pid"]]
                 role.kill()
             case _:
                 raise AssertionError(f"the page has a line that nobody can follow: {line}")
 
     def _port(self, found: re.Match[str]) -> str:
-        return self._ports.setdefault(found.group(), str(free_port()))
+        return self.ports.setdefault(found.group(), str(free_port()))
+
+    @property
+    def row(self) -> Locator:
+        """Who the page says has that work."""
+        return self._tab.page.get_by_role("row", name=f"publishes {WORK.partition(':')[2]}")
 
     def worker(self) -> dict[str, Any]:
         """Whoever is named beside the publisher of MongoDB; nothing while nobody is."""
@@ -89,20 +101,34 @@ def stores(mongo: Mongo, redis_url: str, postgres_url: str) -> dict[str, str]:
     return {"CHAINFOLD_STORE": postgres_url, "CHAINFOLD_MONGO": mongo.url, "CHAINFOLD_REDIS": redis_url}
 
 
+@pytest.fixture
+def site(workshop: Workshop, tmp_path: Path, mongo: Mongo) -> Site:
+    """A folder with the configuration of the page."""
+    made = Site(workshop, tmp_path / "site", rpc="")
+    production = Path("deploy/chainfold.production.toml").read_text()
+    production = production.replace('database = "chainfold"', f'database = "{mongo.database}"')
+    (made.folder / "chainfold.toml").write_text(production)
+    return made
+
+
+@pytest.fixture
+def tab() -> Iterator[visit.Visit]:
+    """A tab of a browser, in which the page of the serve role is opened."""
+    with visit.browser() as browser:
+        yield (opened := visit.Visit(browser, ""))
+        opened.end()
+
+
 @pytest.mark.timeout(120)
 def test_a_new_user_has_all_roles_apart_and_sees_a_takeover(
-    anvil: Anvil, mongo: Mongo, stores: dict[str, str], tmp_path: Path, workshop: Workshop
+    anvil: Anvil, mongo: Mongo, stores: dict[str, str], site: Site, tab: visit.Visit
 ) -> None:
     node = DevelopmentNode(anvil.url)
     contract = ReferralContract.deploy(node)
     pairs = [(f"0x{user:040x}", f"0x{user // 3 + 1:040x}") for user in range(100, 140)]
     contract.register_many(pairs)
     node.mine(10)
-    site = Site(workshop, tmp_path / "site", rpc=anvil.url)
-    production = (Path("deploy/chainfold.production.toml")).read_text()
-    production = production.replace('database = "chainfold"', f'database = "{mongo.database}"')
-    (site.folder / "chainfold.toml").write_text(production)
-    reader = Reader(site)
+    reader = Reader(site, tab)
     values = stores | {"CHAINFOLD_RPC": anvil.url, "CHAINFOLD_CONTRACT": contract.address}
     exported = re.findall(r"^export (CHAINFOLD_\w+)=", "\n".join(LINES), re.MULTILINE)
     reader.environment = {name: values.pop(name) for name in exported}
@@ -117,12 +143,26 @@ def test_a_new_user_has_all_roles_apart_and_sees_a_takeover(
         assert after["pid"] in [role.pid for role in reader.roles]
         served = msgspec.json.decode(reader.told["/v1/status"])["holders"][WORK]
         assert (served["pid"], served["epoch"]) == (after["pid"], before["epoch"] + 1)
+        expect(reader.row).to_contain_text(f"pid {after['pid']}")  # the page goes on by itself
+        expect(reader.row).to_contain_text("taken over")
         [projection] = msgspec.json.decode(reader.told["/v1/projections"])
         assert (projection["name"], projection["state"]) == ("referrals", "live")
         assert 'chainfold_steps_total{stage="ingest main"}' in reader.told["/metrics"]
         contract.register("0x" + "77" * 20, "0x" + "78" * 20)  # and it does the work
         node.mine(1)
         until(lambda: in_mongo(mongo.url, mongo.database), lambda found: "0x" + "77" * 20 in found)
+        served_by = f"http://127.0.0.1:{reader.ports['8080']}"
+        answer = until(
+            lambda: asked(f"{served_by}/v1/referrals/0x{'77' * 20}"),
+            lambda answer: answer is not None and answer.is_success,
+        )
+        assert answer is not None and answer.json()["directReferrer"] == "0x" + "78" * 20
+        metrics = asked(f"{served_by}/metrics")
+        assert metrics is not None
+        assert 'route="/v1/referrals/{key:str}",status="200"' in metrics.text
+        assert re.search(
+            rf'chainfold_lease_holder_info{{.*pid="{after["pid"]}",work="{WORK}"}} 1', metrics.text
+        )
     finally:
         reader.stop()
         node.close()
