@@ -1,103 +1,41 @@
 """The fold's documents in memory: what handlers see, and what they changed since the last commit.
 
-Law: a document is written once per batch, and above finality its before-image is kept once per block.
+Law: a document is written once per commit, and above finality its before-image is kept once per block.
 Three scopes nest: an event (whose puts are discarded if its handler raises), a block (whose before-images
-become undo rows), a batch (which becomes one `Delta`, one commit). What is cached holds for the commit it
-came from: after a failed commit everything is forgotten.
+become undo rows), and what lies between two commits (which becomes `Delta`s). What is cached holds for the
+commit it came from: after a failed commit everything is forgotten.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from hashlib import sha256
-from types import NoneType, UnionType
-from typing import Any, Protocol, Union, get_args, get_origin, get_type_hints
+from itertools import islice
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import force_setattr
 
+from eventstore.batches import batches
 from projections.errors import ValueRefused
-from projections.projectors import Projector
+from projections.lookup import Lookup
+from projections.shape import Shape, weight
 
-CAPACITY = 200_000
-"""Documents kept in memory between batches; the rest is read again when it is wanted."""
+ROOM = 256 * 2**20
+"""Bytes that documents may take in memory, where nobody says otherwise."""
 
+PART = 10_000
+"""Documents in one `Delta`: no more of them stand in memory as bytes at once."""
 
-class Shape:
-    """What the fold must know of a document type: key, indexes, stamp, canonical bytes, field types.
+_ENTRY, _FOUND = 100, 150
+"""Bytes of a document's place in the dictionaries, and in the lookup of one field, as measured."""
 
-    The canonical body is JSON with the fields in order of declaration: bytes that are equal exactly
-    where the documents are.
-    """
-
-    def __init__(self, projector: type[Projector]) -> None:
-        self.type = projector.document
-        self.key = projector.key
-        self.index = projector.index
-        self.links = projector.links
-        self.touched = projector.touched
-        self.encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
-        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(self.type).decode
-        hints = get_type_hints(self.type)
-        self._plain = [(name, _plain_types(hints[name])) for name in self.type.__struct_fields__]
-        self._hints = hints
-
-    def check(self, key: str, document: Any) -> None:
-        """Raises `ValueRefused` where `document` is not one, or a value does not fit its field."""
-        if type(document) is not self.type:
-            raise ValueRefused(
-                f"{type(document).__name__} was put under {key}; documents are {self.type.__name__}."
-            )
-        for name, types in self._plain:
-            value = getattr(document, name)
-            if types is None:
-                self._check_deep(name, value)
-            elif type(value) not in types:
-                raise ValueRefused(
-                    f"{name} = {value!r} does not fit its field: it is declared "
-                    f"{' or '.join(item.__name__ for item in types)}."
-                )
-            elif type(value) is int and not -(2**63) <= value < 2**63:
-                raise ValueRefused(
-                    f"{name} = {value} does not fit its field: integers of a document have 63 bits.",
-                    hint="Declare the field as str, and put decimal strings for wider ones.",
-                )
-        if getattr(document, self.key) != key:
-            raise ValueRefused(
-                f"The document put under {key} has {self.key} = {getattr(document, self.key)!r}."
-            )
-
-    def _check_deep(self, name: str, value: object) -> None:
-        try:
-            msgspec.convert(msgspec.to_builtins(value), self._hints[name])
-        except (msgspec.ValidationError, TypeError) as error:
-            raise ValueRefused(f"{name} does not fit its field: {error}.") from error
-
-    def indexed(self, document: Any | None) -> list[tuple[str, str]]:
-        """(field, value) for each declared index; null is in no index."""
-        if document is None:
-            return []
-        return [
-            (field, str(value)) for field in self.index if (value := getattr(document, field)) is not None
-        ]
-
-
-def _plain_types(hint: Any) -> tuple[type, ...] | None:
-    """The exact types a value may have; None where only a deep look can tell."""
-    members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    if all(item in (int, str, bool, float, bytes, NoneType) for item in members):
-        return tuple(members)
-    return None
-
-
-def weight(key: str, body: bytes) -> int:
-    """What a document adds to the digest: sha256 of length of key, key, canonical body, as a number."""
-    raw = key.encode()
-    return int.from_bytes(sha256(len(raw).to_bytes(8, "big") + raw + body).digest(), "big")
+_SAMPLE = 64
+"""Documents that are looked at to know how large they are."""
 
 
 class Delta(msgspec.Struct, frozen=True):
-    """What a batch changed: everything its commit writes."""
+    """What changed since the last commit, or a part of it: what the next one writes, ascending by key."""
 
     changed: list[tuple[str, bytes | None, bytes | None]]  # key, body before, body after
     index_gone: list[tuple[str, str, str]]  # field, value, key
@@ -122,38 +60,43 @@ class State(Protocol):
 class TrackedDocuments:
     """Implements `projectors.Documents` over a committed state, and tracks every change.
 
-    `complete` says that the cache began with an empty state and has held every document since: what is
-    not in it is nowhere, and nothing is asked of the state.
+    `complete` says that memory began with an empty state and has held every document since: what is not in
+    it is nowhere, nothing is asked of the state, and `get` is the dictionary's own.
     """
 
-    def __init__(self, shape: Shape, *, complete: bool = False, capacity: int = CAPACITY) -> None:
+    get: Callable[[str], Any]
+    """The document under a key, or None."""
+
+    def __init__(self, shape: Shape, *, complete: bool = False, room: int = ROOM) -> None:
         self._shape = shape
         self._state: State | None = None
-        self._capacity = capacity
-        self._complete = complete
+        self._room = room
         self._cache: dict[str, Any] = {}  # key -> document, or None: known to be absent
         self._event: dict[str, Any] = {}  # before the event
         self._block: dict[str, Any] = {}  # before the block
-        self._batch: dict[str, Any] = {}  # before the batch
+        self._batch: dict[str, Any] = {}  # before the batch; not kept while nothing was ever committed
         self._undo: list[tuple[int, str, bytes | None]] = []
-        self._overlay: dict[tuple[str, str], dict[str, bool]] = {}
+        self._lookup = Lookup(shape.index, whole=complete)
+        self._fresh = complete
+        self._stamps_index = shape.touched in shape.index
+        self._become(complete=complete)
 
     # --- what handlers see ---
 
-    def get(self, key: str) -> Any:
-        try:
-            return self._cache[key]
-        except KeyError:
-            self.prefetch((key,))
-            return self._cache[key]
-
     def put(self, key: str, document: Any) -> None:
         self._shape.check(key, document)
-        self._set(key, document)
+        before = self.get(key)
+        if key not in self._event:
+            self._event[key] = before
+        self._cache[key] = document
+        self._lookup.move(key, before, document)
 
     def delete(self, key: str) -> None:
-        if self.get(key) is not None:
-            self._set(key, None)
+        before = self.get(key)
+        if before is not None:
+            self._event.setdefault(key, before)
+            self._cache[key] = None
+            self._lookup.move(key, before, None)
 
     def find(self, field: str, value: str) -> list[str]:
         if field not in self._shape.index:
@@ -161,11 +104,11 @@ class TrackedDocuments:
                 f"{field} is not indexed.",
                 hint=f'Declare it: index = ("{field}",) in the projector.',
             )
-        # Of a complete cache the overlay is the whole index: it saw every put since there was nothing.
-        found = set() if self._complete or self._state is None else set(self._state.find(field, value))
-        for key, present in self._overlay.get((field, value), {}).items():
-            (found.add if present else found.discard)(key)
-        return sorted(found)
+        if self._complete or self._state is None:
+            return self._lookup.over(field, value, ())
+        keys = self._lookup.over(field, value, self._state.find(field, value))
+        self._load(keys)  # whoever looks for them wants them
+        return keys
 
     def held(self) -> Iterator[tuple[str, Any]]:
         """Every document in memory, by key: those of a complete cache are all there are."""
@@ -174,38 +117,44 @@ class TrackedDocuments:
     # --- what the runner does ---
 
     def begin(self, state: State) -> None:
-        """Starts a batch over this committed state; the cache of the last commit stays valid."""
+        """Starts a page over this committed state; the cache of the last commit stays valid."""
         self._state = state
 
     def prefetch(self, keys: Iterable[str]) -> None:
-        """Loads what is not cached, and the documents that those link to, in two round trips."""
-        wanted = self._load(keys)
-        links = self._shape.links
-        if links and wanted:
-            self._load(
-                link
-                for key in wanted
-                if (document := self._cache[key]) is not None
-                for field in links
-                if (link := getattr(document, field)) is not None
-            )
+        """Loads what is not cached, and what those link to, two links far, in a round trip each."""
+        if self._complete:
+            return
+        wanted, links = list(dict.fromkeys(keys)), self._shape.links
+        self._load(wanted)
+        for _ in range(2 if links else 0):
+            found = (self._cache[key] for key in wanted)
+            named = (getattr(item, field) for item in found if item is not None for field in links)
+            wanted = list(dict.fromkeys(key for key in named if key is not None))
+            self._load(wanted)
 
     def end_event(self, timestamp: int) -> None:
         """Keeps what the event put; stamps the documents in which it changed anything else."""
-        touched = self._shape.touched
+        touched, block, cache = self._shape.touched, self._block, self._cache
+        stamped = [(key, cache[key]) for key in self._event] if self._stamps_index else ()
+        for key, after in stamped:
+            self._lookup.move(key, after, None)
         for key, before in self._event.items():
-            after = self._cache[key]
+            after = cache[key]
             if after is None:
                 if before is None:
                     continue
             elif touched is not None:
-                force_setattr(after, touched, getattr(before, touched) if before else timestamp)
-                if after == before:
-                    continue
+                if before is not None:
+                    force_setattr(after, touched, getattr(before, touched))
+                    if after == before:
+                        continue
                 force_setattr(after, touched, timestamp)
             elif after == before:
                 continue
-            self._block.setdefault(key, before)
+            if key not in block:
+                block[key] = before
+        for key, after in stamped:
+            self._lookup.move(key, None, after)
         self._event.clear()
 
     def discard_event(self) -> None:
@@ -219,22 +168,91 @@ class TrackedDocuments:
 
     def end_block(self, number: int, *, keep_undo: bool) -> None:
         """Closes a block; with `keep_undo` its before-images become undo rows."""
-        encode = self._shape.encode
-        for key, before in self._block.items():
-            if keep_undo and self._cache[key] != before:
-                self._undo.append((number, key, None if before is None else encode(before)))
-            self._batch.setdefault(key, before)
+        if keep_undo:
+            encode = self._shape.encode
+            for key, before in self._block.items():
+                if self._cache[key] != before:
+                    self._undo.append((number, key, None if before is None else encode(before)))
+        if not self._fresh:
+            batch = self._batch
+            for key, before in self._block.items():
+                if key not in batch:
+                    batch[key] = before
         self._block.clear()
 
-    def take(self) -> Delta:
-        """What the batch changed. Call `committed` or `forget` next."""
+    @property
+    def crowded(self) -> bool:
+        """Do the documents take more memory than they may? Then commit, which makes room."""
+        return self._size() > self._room
+
+    def take(self) -> Iterator[Delta]:
+        """What changed since the last commit. Call `committed` or `forget` when all of it is written."""
+        for keys in batches(sorted(self._cache if self._fresh else self._batch), PART):
+            delta = self._delta((key, self._batch.get(key), self._cache[key]) for key in keys)
+            if delta.changed:
+                yield delta
+        if self._undo:
+            yield Delta([], [], [], self._undo, 0, 0)
+
+    def committed(self) -> None:
+        """All of it is in the state now: what comes next starts from there."""
+        self._batch.clear()
+        self._undo = []
+        self._fresh = False
+        if not self._complete:
+            self._lookup.clear(whole=False)
+        if self.crowded:
+            self._shed()
+
+    def forget(self) -> None:
+        """Drops everything: the commit failed, or the state moved under the cache."""
+        for scope in (self._cache, self._event, self._block, self._batch):
+            scope.clear()
+        self._undo = []
+        self._fresh = False
+        self._lookup.clear(whole=False)
+        self._become(complete=False)
+
+    # --- within ---
+
+    def _become(self, *, complete: bool) -> None:
+        self._complete = complete
+        self.get = self._cache.get if complete else self._got
+
+    def _got(self, key: str) -> Any:
+        try:
+            return self._cache[key]
+        except KeyError:
+            self.prefetch((key,))
+            return self._cache[key]
+
+    def _restore(self, scope: dict[str, Any]) -> None:
+        for key, before in scope.items():
+            self._lookup.move(key, self._cache[key], before)
+            self._cache[key] = before
+        scope.clear()
+
+    def _load(self, keys: Iterable[str]) -> None:
+        cache, shape = self._cache, self._shape
+        missing = [key for key in keys if key not in cache]
+        if not missing:
+            return
+        found = {} if self._state is None else self._state.load(missing)
+        for key in missing:
+            body = found.get(key)
+            if body is None:
+                cache[key] = None
+                continue
+            document = cache[key] = shape.decode(body)
+            force_setattr(document, shape.key, key)  # one string under both names
+
+    def _delta(self, changes: Iterable[tuple[str, Any, Any]]) -> Delta:
         encode, indexed = self._shape.encode, self._shape.indexed
         changed: list[tuple[str, bytes | None, bytes | None]] = []
         gone: list[tuple[str, str, str]] = []
         new: list[tuple[str, str, str]] = []
         total = count = 0
-        for key, before in self._batch.items():
-            after = self._cache[key]
+        for key, before, after in changes:
             if before == after:
                 continue
             old = None if before is None else encode(before)
@@ -250,59 +268,21 @@ class TrackedDocuments:
             if was != now:
                 gone.extend((field, value, key) for field, value in was if (field, value) not in now)
                 new.extend((field, value, key) for field, value in now if (field, value) not in was)
-        changed.sort(key=lambda item: item[0])
-        return Delta(changed, sorted(gone), sorted(new), self._undo, total % 2**256, count)
+        return Delta(changed, sorted(gone), sorted(new), [], total % 2**256, count)
 
-    def committed(self) -> None:
-        """The batch is in the state now: the next one starts from it."""
-        self._batch.clear()
-        self._undo = []
-        if not self._complete:
-            self._overlay.clear()
-        if len(self._cache) > self._capacity:
-            self._complete = False
-            self._overlay.clear()
-            self._cache.clear()
+    def _shed(self) -> None:
+        """Keeps the newer half of what there is room for; the rest is read again when it is wanted."""
+        whole, held = self._size(), len(self._cache)
+        self._become(complete=False)
+        self._lookup.clear(whole=False)
+        kept = list(islice(self._cache.items(), held - held * self._room // (2 * whole), None))
+        self._cache.clear()
+        self._cache.update(kept)
 
-    def forget(self) -> None:
-        """Drops everything: the commit failed, or the state moved under the cache."""
-        for scope in (self._cache, self._event, self._block, self._batch, self._overlay):
-            scope.clear()
-        self._undo = []
-        self._complete = False
-
-    # --- within ---
-
-    def _set(self, key: str, document: Any) -> None:
-        before = self.get(key)
-        self._event.setdefault(key, before)
-        self._cache[key] = document
-        if self._shape.index:
-            self._reindex(key, before, document)
-
-    def _reindex(self, key: str, before: Any, after: Any) -> None:
-        was, now = self._shape.indexed(before), self._shape.indexed(after)
-        if was != now:
-            for pair in was:
-                self._overlay.setdefault(pair, {})[key] = False
-            for pair in now:
-                self._overlay.setdefault(pair, {})[key] = True
-
-    def _restore(self, scope: dict[str, Any]) -> None:
-        for key, before in scope.items():
-            if self._shape.index:
-                self._reindex(key, self._cache[key], before)
-            self._cache[key] = before
-        scope.clear()
-
-    def _load(self, keys: Iterable[str]) -> list[str]:
-        missing = [key for key in dict.fromkeys(keys) if key not in self._cache]
-        if missing:
-            found: Mapping[str, bytes] = {}
-            if not self._complete and self._state is not None:
-                found = self._state.load(missing)
-            decode = self._shape.decode
-            for key in missing:
-                body = found.get(key)
-                self._cache[key] = None if body is None else decode(body)
-        return missing
+    def _size(self) -> int:
+        """About how many bytes all this takes, by the newest documents."""
+        newest = [item for item in islice(reversed(self._cache.values()), _SAMPLE) if item is not None]
+        sizes = [sys.getsizeof(item) + len(self._shape.encode(item)) for item in newest]
+        each = sum(sizes) // max(1, len(sizes)) + _ENTRY
+        found = len(self._shape.index) * _FOUND if self._complete else 0
+        return len(self._cache) * (each + found) + (len(self._batch) + len(self._undo)) * each

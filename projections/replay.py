@@ -13,9 +13,10 @@ from sqlalchemy import Connection
 
 from eventstore.journal import Journal, StoredLog
 from eventstore.store import Store
-from projections.documents import Shape, TrackedDocuments
+from projections.documents import TrackedDocuments
 from projections.fold import Fold, Projection
 from projections.generation import Generations
+from projections.shape import Shape
 from projections.state import GenerationState, skips_of
 
 PAGE = 10_000
@@ -60,7 +61,7 @@ class Replay:
     ) -> tuple[TrackedDocuments, list[Touch]]:
         """The same, as the caller's snapshot has the journal."""
         own = self._projection
-        documents = TrackedDocuments(self._shape, complete=True, capacity=2**62)
+        documents = TrackedDocuments(self._shape, complete=True, room=2**62)
         touches: list[Touch] = []
         done = 0
         last: Any = None

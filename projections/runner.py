@@ -19,19 +19,27 @@ from eventstore.journal import Journal
 from eventstore.lease import Lease
 from eventstore.store import Store
 from eventstore.tail import Tail
+from projections.ahead import Ahead
 from projections.backlog import Backlog, reach
-from projections.documents import Delta, Shape, TrackedDocuments
+from projections.documents import Delta, TrackedDocuments
 from projections.errors import GenerationRefused, ProjectorError
 from projections.fold import Batch, Fold, Projection
 from projections.generation import Generation, Generations, Promoted
+from projections.shape import Shape
 from projections.state import Changes, GenerationState, skips_of
 
 BATCH = 10_000
 """Logs in one batch of what is served: a commit that readers wait for."""
 
-BUILD_BATCH = 50_000
-"""Logs in one batch of a build, which nobody waits for: each document is written less often. Measured: a
-quarter less time than with batches of 10,000, for some 30 MB more."""
+MEMORY = 512 * 2**20
+"""Bytes that the process may take, where nobody says otherwise."""
+
+BASE = 160 * 2**20
+"""Bytes of them that are no documents: the interpreter and its libraries, the page cache of SQLite, a page of
+logs and events, and the part of a commit that is being written."""
+
+LEAST = 32 * 2**20
+"""Bytes that documents may take in any case."""
 
 
 class Folded(Struct, frozen=True):
@@ -63,15 +71,23 @@ class Runner:
     """Brings the documents of one projection up to the journal, one bounded `step()` at a time."""
 
     def __init__(
-        self, store: Store, lease: Lease, projection: Projection, *, batch: int | None = None
+        self,
+        store: Store,
+        lease: Lease,
+        projection: Projection,
+        *,
+        batch: int = BATCH,
+        memory: int = MEMORY,
     ) -> None:
         self._store = store
         self._lease = lease
         self._projection = projection
-        self._batches = (batch or BATCH, batch or BUILD_BATCH)
+        self._batch = batch
+        self._room = max(memory - BASE, LEAST)
         self._fold = Fold(projection)
         self._shape = Shape(type(projection.projector))
         self._documents: dict[int, tuple[bytes, TrackedDocuments]] = {}  # beside the digest they came to
+        self._ahead: dict[int, Ahead] = {}
         self._backlogs: dict[int, Backlog] = {}
         self._was_served = False
 
@@ -235,8 +251,10 @@ class Runner:
                 break
         return folded
 
-    def _advance(self, generation: Generation) -> Folded:
+    def _advance(self, row: Generation) -> Folded:
         own = self._projection
+        ahead = self._beyond(row)
+        generation = ahead.cursor
         with self._store.read() as tx:
             journal = Journal(tx, own.chain_id)
             entry = journal.head()
@@ -244,17 +262,17 @@ class Runner:
             if entry > generation.entry:
                 low = journal.lowest_change(generation.entry, routes)
                 if low is not None and low <= generation.block:
+                    if generation is not row:  # that is committed first: a state that the journal once told
+                        return self._commit(ahead, events=0, left=0)
                     return self._rewind(generation, low - 1, entry=entry)
             finalized = Tail(tx, own.chain_id).finalized()
             limit = reach(tx, own, finalized=finalized, hold=generation.hold)
-            size = self._batches[generation.state == "building"]
-            page = journal.read(routes, after=generation.block, to=limit, limit=size)
+            page = journal.read(routes, after=generation.block, to=limit, limit=self._batch)
             horizon = self._horizon(generation, finalized, page.through)
             if page.logs:
-                documents = self._tracked(generation)
-                documents.begin(GenerationState(tx, generation.id))
+                ahead.documents.begin(GenerationState(tx, generation.id))
                 batch = self._fold.page(
-                    documents,
+                    ahead.documents,
                     page,
                     routes,
                     after=generation.block,
@@ -270,8 +288,20 @@ class Runner:
                 left = backlog.left(journal, routes, after=batch.through, to=limit)
             whole = not page.logs and self._is_whole(tx, generation, limit, finalized)
         news = batch.through > generation.block or entry > generation.entry
-        if news or batch.error != generation.error:
-            return self._commit(generation, batch, entry=entry, horizon=horizon, left=left)
+        if news or batch.error != generation.error or generation is not row:
+            moved = replace(
+                generation,
+                entry=entry,
+                block=batch.through,
+                timestamp=batch.timestamp,
+                floor=max(generation.floor, min(horizon, batch.through)),
+                error=batch.error,
+            )
+            ahead = replace(ahead, cursor=moved, dead=[*ahead.dead, *batch.dead])
+            if ahead.may_wait(batch, limit):
+                self._ahead[row.id] = ahead
+                return self._folded(moved, events=batch.events, left=left, quarantined=len(batch.dead))
+            return self._commit(ahead, events=batch.events, left=left, quarantined=len(batch.dead))
         if generation.state == "building" and whole and generation.error is None:
             if not generation.promote:
                 return Folded(own.name, "ready", block=generation.block)
@@ -295,37 +325,47 @@ class Runner:
             end = min(end, max(last for last in lasts if last is not None))
         return limit >= end
 
-    def _commit(self, generation: Generation, batch: Batch, *, entry: int, horizon: int, left: int) -> Folded:
-        documents = self._tracked(generation)
-        delta = documents.take()
-        floor = max(generation.floor, min(horizon, batch.through))
-        new = self._after(
-            replace(generation, timestamp=batch.timestamp, floor=floor),
-            delta,
-            entry=entry,
-            block=batch.through,
-            error=batch.error,
-        )
+    def _beyond(self, row: Generation) -> Ahead:
+        """Where the fold of this generation stands: at its row, or ahead of it."""
+        documents = self._tracked(row)
+        ahead = self._ahead.pop(row.id, None)
+        if ahead is not None and ahead.documents is documents:
+            if ahead.row == row:
+                return ahead
+            documents.forget()  # somebody changed the row meanwhile
+        return Ahead(row, row, documents, [], time.monotonic())
+
+    def _commit(self, ahead: Ahead, *, events: int, left: int, quarantined: int = 0) -> Folded:
+        old, new, changed = ahead.row, ahead.cursor, 0
         with self._lease.commit() as tx:
-            Generations(tx, generation.projection).advance(generation, new)
-            state = GenerationState(tx, generation.id)
-            state.apply(delta)
-            state.bury(batch.dead)
-            if floor > generation.floor:
-                state.drop_undo(through=floor)
-            self._publish(tx, generation, new, delta)
-        documents.committed()
-        self._documents[generation.id] = new.digest, documents
+            generations, state = Generations(tx, old.projection), GenerationState(tx, old.id)
+            generations.advance(old, new)  # first: whoever else would move it waits here
+            for delta in ahead.documents.take():
+                state.apply(delta)
+                changed += len(delta.changed)
+                new = self._after(old, new, delta)
+                self._publish(tx, old, new, delta)
+            generations.advance(ahead.cursor, new)
+            state.bury(ahead.dead)
+            if new.floor > old.floor:
+                state.drop_undo(through=new.floor)
+        ahead.documents.committed()
+        self._documents[old.id] = new.digest, ahead.documents
+        return self._folded(new, events=events, changed=changed, left=left, quarantined=quarantined)
+
+    def _folded(
+        self, to: Generation, *, events: int, left: int, quarantined: int, changed: int = 0
+    ) -> Folded:
         return Folded(
-            generation.projection,
-            generation.state,
-            block=batch.through,
-            events=batch.events,
-            changed=len(delta.changed),
+            to.projection,
+            to.state,
+            block=to.block,
+            events=events,
+            changed=changed,
             left=left,
             moved=True,
-            quarantined=len(batch.dead),
-            error=batch.error,
+            quarantined=quarantined,
+            error=to.error,
         )
 
     # --- backwards ---
@@ -342,7 +382,7 @@ class Runner:
                 state = GenerationState(tx, generation.id)
                 delta = state.rewound(to, self._shape)
                 changed = len(delta.changed)
-                new = self._after(generation, delta, entry=entry, block=to, error=None)
+                new = self._after(generation, replace(generation, entry=entry, block=to, error=None), delta)
                 new = replace(new, hold=generation.hold if hold is None else hold)
                 if generation.state == "building":
                     new = replace(new, revision=0)  # of what it takes back here, no before-image tells
@@ -388,21 +428,15 @@ class Runner:
             keys = [key for key, _, _ in delta.changed]
             Changes(tx, old.projection).mark(keys, new.revision)
 
-    def _after(
-        self, generation: Generation, delta: Delta, *, entry: int, block: int, error: str | None
-    ) -> Generation:
-        digest = (int.from_bytes(generation.digest, "big") + delta.digest) % 2**256
-        takes_revision = (
-            bool(delta.changed) and generation.state != "building"
-        )  # what is served, stale or not
+    def _after(self, old: Generation, new: Generation, delta: Delta) -> Generation:
+        """`new` with what `delta` adds to it; its revision is the one after `old`'s, if anything changed."""
+        digest = (int.from_bytes(new.digest, "big") + delta.digest) % 2**256
+        takes_revision = bool(delta.changed) and old.state != "building"  # what is served, stale or not
         return replace(
-            generation,
-            entry=entry,
-            block=block,
-            documents=generation.documents + delta.count,
+            new,
+            documents=new.documents + delta.count,
             digest=digest.to_bytes(32, "big"),
-            revision=generation.revision + takes_revision,
-            error=error,
+            revision=old.revision + 1 if takes_revision else new.revision,
         )
 
     # --- small ---
@@ -424,7 +458,7 @@ class Runner:
         the same number, has another digest, and then nothing cached is used."""
         digest, documents = self._documents.get(generation.id, (b"", None))
         if documents is None or digest != generation.digest:
-            documents = TrackedDocuments(self._shape, complete=generation.documents == 0)
+            documents = TrackedDocuments(self._shape, complete=generation.documents == 0, room=self._room)
             self._documents[generation.id] = generation.digest, documents
         return documents
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, text
 
 from eventstore import bulk
 from eventstore.batches import batches
-from projections.documents import Delta, Shape, weight
+from projections.documents import Delta
+from projections.shape import Shape, weight
 
 CHUNK = 500
 """Keys in one IN list: below the limits of both engines."""
@@ -44,13 +46,21 @@ class GenerationState:
 
     def load(self, keys: Iterable[str]) -> dict[str, bytes]:
         """The bodies under these keys; absent keys are absent."""
+        wanted = sorted(keys)  # neighbours in the tree one after the other
+        if self._tx.dialect.name == "postgresql":
+            driver: Any = self._tx.connection.driver_connection
+            return dict(
+                driver.cursor(binary=True).execute(
+                    "SELECT key, body FROM documents WHERE generation = %s AND key = ANY(%s)",
+                    (self._generation, wanted),
+                )
+            )
         found: dict[str, bytes] = {}
-        for chunk in batches(keys, CHUNK):
-            rows = self._tx.execute(
-                text(
-                    "SELECT key, body FROM documents WHERE generation = :generation AND key IN :keys"
-                ).bindparams(bindparam("keys", expanding=True)),
-                {"generation": self._generation, "keys": chunk},
+        for chunk in batches(wanted, CHUNK):
+            marks = ", ".join("?" * len(chunk))
+            rows = self._tx.exec_driver_sql(
+                f"SELECT key, body FROM documents WHERE generation = ? AND key IN ({marks})",
+                (self._generation, *chunk),
             )
             found.update((key, body) for key, body in rows)
         return found
@@ -101,9 +111,11 @@ class GenerationState:
     def apply(self, delta: Delta) -> None:
         """Writes a batch's documents, index rows and before-images."""
         gone = [(key,) for key, _, body in delta.changed if body is None]
-        kept = [(key, body) for key, _, body in delta.changed if body is not None]
+        made = [(key, body) for key, before, body in delta.changed if before is None]
+        kept = [(key, body) for key, before, body in delta.changed if before is not None and body is not None]
         self._delete("documents", ("key",), gone)
-        self._upsert_documents(kept)
+        self._insert("documents", ("key", "body"), made)
+        self._update_documents(kept)
         self._delete("document_index", ("name", "value", "key"), delta.index_gone)
         self._insert("document_index", ("name", "value", "key"), delta.index_new)
         self._insert("undo", ("block", "key", "before"), delta.undo)
@@ -201,21 +213,20 @@ class GenerationState:
                 {"generation": self._generation},
             )
 
-    def _upsert_documents(self, rows: Sequence[tuple[str, bytes]]) -> None:
+    def _update_documents(self, rows: Sequence[tuple[str, bytes]]) -> None:
         if not rows:
             return
         if self._tx.dialect.name == "postgresql":
             self._tx.exec_driver_sql(
-                "INSERT INTO documents (generation, key, body) "
-                "SELECT %s, * FROM unnest(%b::text[], %b::bytea[]) "
-                "ON CONFLICT (generation, key) DO UPDATE SET body = excluded.body",
-                (self._generation, [key for key, _ in rows], [body for _, body in rows]),
+                "UPDATE documents d SET body = new.body "
+                "FROM unnest(%b::text[], %b::bytea[]) AS new (key, body) "
+                "WHERE d.generation = %s AND d.key = new.key",
+                ([key for key, _ in rows], [body for _, body in rows], self._generation),
             )
             return
         self._tx.exec_driver_sql(
-            "INSERT INTO documents (generation, key, body) VALUES (?, ?, ?) "
-            "ON CONFLICT (generation, key) DO UPDATE SET body = excluded.body",
-            [(self._generation, key, body) for key, body in rows],
+            "UPDATE documents SET body = ? WHERE generation = ? AND key = ?",
+            [(body, self._generation, key) for key, body in rows],
         )
 
     def _insert(self, table: str, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:

@@ -16,10 +16,10 @@ from eventstore.errors import StoreUnavailable
 from eventstore.journal import Journal
 from eventstore.store import Store
 from eventstore.verdict import Check, Findings
-from projections.documents import Shape, weight
 from projections.fold import Projection
 from projections.generation import Generation, Generations
 from projections.replay import Replay
+from projections.shape import Shape, weight
 from projections.state import GenerationState
 from projections.verify.invariants import violations
 

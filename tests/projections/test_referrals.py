@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventstore.journal import StoredBlock
-from projections.documents import Shape, TrackedDocuments
+from projections.documents import TrackedDocuments
 from projections.projectors.referrals import Referrals
+from projections.shape import Shape
 from tests.folding import Registered, address
 from tests.oracle import folded
 
@@ -45,7 +46,8 @@ class Graph:
     def all(self) -> dict[str, dict[str, Any]]:
         return {
             key: msgspec.json.decode(body)
-            for key, _, body in self._documents.take().changed
+            for delta in self._documents.take()
+            for key, _, body in delta.changed
             if body is not None
         }
 

@@ -31,7 +31,6 @@ from eventstore.records import Answer, BlockRange, Filter, Header, Identity, Log
 from eventstore.sources.simulated import Emission, SimulatedChain, SimulatedSource
 from eventstore.store import Store
 from eventstore.tail import Tail
-from projections.documents import weight
 from projections.errors import ForeignMarker, ProjectorError, SinkUnavailable
 from projections.fold import Projection
 from projections.generation import Generation, Generations
@@ -40,6 +39,7 @@ from projections.projectors.referrals import Referrals
 from projections.publisher import Publisher
 from projections.routes import Route, bind
 from projections.runner import Runner
+from projections.shape import weight
 from projections.sinks import Change, Marker
 from projections.sinks.memory import MemorySink
 from projections.state import GenerationState

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from eventstore.records import Log
 from eventstore.store import Store
-from projections.documents import weight
 from projections.generation import Generations
 from projections.service.migrate import migrate
+from projections.shape import weight
 from projections.state import GenerationState
 from tests.folding import Bench, address, registration
 from tests.oracle import plain
