@@ -16,8 +16,8 @@ from projections.fold import Batch
 from projections.generation import Generation
 from projections.state import DeadLetter
 
-AT_LEAST_EVERY = 30.0
-"""Seconds of folding that a kill may cost a build."""
+COMMIT_EVERY = 30.0
+"""Seconds of folding that a kill may cost a build, where nobody says otherwise."""
 
 
 class Ahead(Struct, frozen=True):
@@ -33,7 +33,7 @@ class Ahead(Struct, frozen=True):
     dead: list[DeadLetter]
     began: float
 
-    def may_wait(self, batch: Batch, limit: int) -> bool:
+    def may_wait(self, batch: Batch, limit: int, commit_every: float) -> bool:
         """Need this not be committed yet? Only in a build that never was served: what a revived one takes up
         again readers have seen. It is committed where the journal ends, an event failed, memory or time is
         used up."""
@@ -43,5 +43,5 @@ class Ahead(Struct, frozen=True):
             and batch.error is None
             and batch.through < limit
             and not self.documents.crowded
-            and time.monotonic() - self.began < AT_LEAST_EVERY
+            and time.monotonic() - self.began < commit_every
         )

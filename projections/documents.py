@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
@@ -78,6 +79,7 @@ class TrackedDocuments:
         self._undo: list[tuple[int, str, bytes | None]] = []
         self._lookup = Lookup(shape.index, whole=complete)
         self._fresh = complete
+        self._indexed = attrgetter(*shape.index) if shape.index else None
         self._stamps_index = shape.touched in shape.index
         self._become(complete=complete)
 
@@ -89,7 +91,9 @@ class TrackedDocuments:
         if key not in self._event:
             self._event[key] = before
         self._cache[key] = document
-        self._lookup.move(key, before, document)
+        value_of = self._indexed  # most puts change no indexed field: seen by one comparison
+        if value_of is not None and (before is None or value_of(before) != value_of(document)):
+            self._lookup.move(key, before, document)
 
     def delete(self, key: str) -> None:
         before = self.get(key)

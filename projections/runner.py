@@ -19,9 +19,9 @@ from eventstore.journal import Journal
 from eventstore.lease import Lease
 from eventstore.store import Store
 from eventstore.tail import Tail
-from projections.ahead import Ahead
+from projections.ahead import COMMIT_EVERY, Ahead
 from projections.backlog import Backlog, reach
-from projections.documents import Delta, TrackedDocuments
+from projections.documents import ROOM, Delta, TrackedDocuments
 from projections.errors import GenerationRefused, ProjectorError
 from projections.fold import Batch, Fold, Projection
 from projections.generation import Generation, Generations, Promoted
@@ -30,16 +30,6 @@ from projections.state import Changes, GenerationState, skips_of
 
 BATCH = 10_000
 """Logs in one batch of what is served: a commit that readers wait for."""
-
-MEMORY = 512 * 2**20
-"""Bytes that the process may take, where nobody says otherwise."""
-
-BASE = 160 * 2**20
-"""Bytes of them that are no documents: the interpreter and its libraries, the page cache of SQLite, a page of
-logs and events, and the part of a commit that is being written."""
-
-LEAST = 32 * 2**20
-"""Bytes that documents may take in any case."""
 
 
 class Folded(Struct, frozen=True):
@@ -77,13 +67,15 @@ class Runner:
         projection: Projection,
         *,
         batch: int = BATCH,
-        memory: int = MEMORY,
+        room: int = ROOM,
+        commit_every: float = COMMIT_EVERY,
     ) -> None:
         self._store = store
         self._lease = lease
         self._projection = projection
         self._batch = batch
-        self._room = max(memory - BASE, LEAST)
+        self._room = room
+        self._commit_every = commit_every
         self._fold = Fold(projection)
         self._shape = Shape(type(projection.projector))
         self._documents: dict[int, tuple[bytes, TrackedDocuments]] = {}  # beside the digest they came to
@@ -298,7 +290,7 @@ class Runner:
                 error=batch.error,
             )
             ahead = replace(ahead, cursor=moved, dead=[*ahead.dead, *batch.dead])
-            if ahead.may_wait(batch, limit):
+            if ahead.may_wait(batch, limit, self._commit_every):
                 self._ahead[row.id] = ahead
                 return self._folded(moved, events=batch.events, left=left, quarantined=len(batch.dead))
             return self._commit(ahead, events=batch.events, left=left, quarantined=len(batch.dead))

@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError
 from eventstore.secret import keys_in
 from projections.errors import ConfigurationError, SignatureError
 from projections.event import Event, from_abi, parse
-from projections.service import duties, listening
+from projections.service import duties, folding, listening
 from projections.service.placeholders import Placeholders
 from projections.service.tables import (
     ChainTable,
@@ -102,6 +102,7 @@ class Config(Struct, frozen=True):
     projections: dict[str, ProjectionSettings]
     alerts: duties.Alerts
     schedule: duties.Schedule
+    fold: folding.Folding
     http: listening.Http | None = None
     secrets: frozenset[str] = frozenset()
     """What no message may carry: keys and passwords of addresses, and what stood behind placeholders."""
@@ -153,6 +154,7 @@ def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
         projections,
         alerts,
         duties.schedule(raw.schedule, folder),
+        folding.folding(raw.fold, _duration),
         None if raw.http is None else listening.http(raw.http, _duration),
         hidden
         | _keys(raw.store.url, raw.mongo.url, raw.redis.url, chains, alerts.urls)

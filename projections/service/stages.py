@@ -22,6 +22,8 @@ from eventstore.records import BlockRange, Watch
 from eventstore.request import Request, Requests
 from eventstore.resync import Resynced
 from eventstore.store import Store
+from projections.ahead import COMMIT_EVERY
+from projections.documents import ROOM
 from projections.fold import Projection
 from projections.generation import lease_of
 from projections.publisher import Published, Publisher
@@ -164,11 +166,13 @@ class IngestStage:
 class FoldStage:
     """The runner of one projection."""
 
-    def __init__(self, store: Store, projection: Projection) -> None:
+    def __init__(
+        self, store: Store, projection: Projection, *, room: int = ROOM, commit_every: float = COMMIT_EVERY
+    ) -> None:
         self.name = f"project {projection.name}"
         self.projection = projection
         self.lease = Lease(store, lease_of(projection.name, projection.fingerprint))
-        self.runner = Runner(store, self.lease, projection)
+        self.runner = Runner(store, self.lease, projection, room=room, commit_every=commit_every)
 
     def open(self) -> None:
         """Nothing: the store is open."""

@@ -146,6 +146,13 @@ class HttpTable(_Strict, frozen=True):
     requests_per_second: float | None = None
 
 
+class FoldTable(_Strict, frozen=True):
+    """`[fold]`"""
+
+    memory: str = "512MB"
+    commit_every: str = "30s"
+
+
 class File(Struct, frozen=True):
     """The whole file. Its keys are the names of its tables."""
 
@@ -157,6 +164,7 @@ class File(Struct, frozen=True):
     projections: dict[str, ProjectionTable]
     alerts: AlertsTable
     schedule: ScheduleTable
+    fold: FoldTable
     http: HttpTable | None = None
 
 
@@ -184,6 +192,7 @@ def decoded(raw: Mapping[str, Any]) -> File:
         _tables(raw, "projections", ProjectionTable),
         _table(raw.get("alerts", {}), AlertsTable, "alerts"),
         _table(raw.get("schedule", {}), ScheduleTable, "schedule"),
+        _table(raw.get("fold", {}), FoldTable, "fold"),
         _table(raw["http"], HttpTable, "http") if "http" in raw else None,
     )
 

@@ -26,7 +26,7 @@ from projections.errors import ConfigurationError
 from projections.fold import Projection
 from projections.service import loops, views
 from projections.service.proving import ProveStage
-from projections.service.stages import FoldStage, PublishStage, silent
+from projections.service.stages import PublishStage, silent
 from projections.service.wiring import Plan
 from projections.verify.documents import check_documents
 from projections.verify.sinks import Compared, Sample, SinkCheck
@@ -214,7 +214,7 @@ def _sink(plan: Plan, projection: Projection, stage: PublishStage, wanted: Wante
     first = look()
     if not wanted.repair or not first.check.found:
         return first.check
-    fold, requests = FoldStage(plan.store, projection), Requests(plan.store)
+    fold, requests = plan.fold_of(projection.name), Requests(plan.store)
     for start in range(0, len(first.keys), MENDED_AT_ONCE):
         some = first.keys[start : start + MENDED_AT_ONCE]
         loops.ask(fold, requests, "mend", keys=some, above=first.top)

@@ -181,7 +181,17 @@ class Plan:
             raise ConfigurationError(f"There is no contract {name}.", hint=f"Known are: {known}.") from None
 
     def fold(self) -> list[FoldStage]:
-        return [FoldStage(self.store, projection) for projection in self.projections.values()]
+        return [self.fold_of(name) for name in self.projections]
+
+    def fold_of(self, projection: str) -> FoldStage:
+        """The fold of one projection; all of them share the memory."""
+        chosen = self.config.fold
+        return FoldStage(
+            self.store,
+            self.named(projection),
+            room=chosen.room(len(self.projections)),
+            commit_every=chosen.commit_every,
+        )
 
     def publish(self) -> list[PublishStage]:
         return [

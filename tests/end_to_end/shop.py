@@ -23,7 +23,7 @@ from tests.servers.mongo import Mongo
 
 EVENTS, PER_BLOCK, USERS = 60_000, 500, 2_000
 GATE = 115
-"""The block before which new code waits. A build commits every 50,000 events."""
+"""The block before which new code waits. A build commits after each page of up to 10,000 events."""
 
 SHOP = """
 import os, time
@@ -99,6 +99,7 @@ def shop(workshop: Workshop, folder: Path, code: str, *, rpc: str, store: str) -
     made = Site(workshop, folder, rpc=rpc, store={"url": store})
     (folder / "shop.py").write_text(code)
     made.set("projections.referrals.projector", "shop:Members")
+    made.set("fold.commit_every", "1ms")  # every 10,000 events or so
     return made
 
 

@@ -21,6 +21,9 @@ def bench(store: Store) -> Bench:
     """Twenty blocks with a registration each, none of them folded."""
     made = Bench(store)
     made.append([registration(block, 0, block, block + 1) for block in range(1, 21)], to=20)
+    made.runner = Runner(
+        store, made.lease, made.projection, batch=7, commit_every=0
+    )  # what is told is committed
     return made
 
 

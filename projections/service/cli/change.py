@@ -32,7 +32,7 @@ Name = Annotated[str, typer.Argument(metavar="PROJECTION", help="Which projectio
 
 
 def _stage(plan: Plan, projection: str) -> FoldStage:
-    return FoldStage(plan.store, plan.named(projection))
+    return plan.fold_of(projection)
 
 
 @app.command()

@@ -1,0 +1,47 @@
+"""`[fold]` as it is used: how much memory the folds of a process may take, and how often a build commits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from projections.errors import ConfigurationError
+from projections.service.tables import FoldTable
+
+BASE = 160 * 2**20
+"""Bytes that are no documents: the interpreter and its libraries, the page cache of SQLite, a page of logs
+with its events, and the part of a commit that is being written."""
+
+LEAST = 32 * 2**20
+"""Bytes for documents in any case: with less, the fold would read the same ones again and again."""
+
+_UNITS = {"KB": 2**10, "MB": 2**20, "GB": 2**30}
+
+
+class Folding(Struct, frozen=True):
+    """`memory` in bytes for the whole process, `commit_every` in seconds."""
+
+    memory: int
+    commit_every: float
+
+    def room(self, folds: int) -> int:
+        """Bytes for the documents of each of so many folds."""
+        return max(self.memory - BASE, LEAST) // max(1, folds)
+
+
+def folding(table: FoldTable, seconds: Callable[[str, str], float]) -> Folding:
+    """`[fold]`, checked."""
+    found = re.fullmatch(r"(\d+) ?(KB|MB|GB)", table.memory)
+    if found is None:
+        raise ConfigurationError(
+            f"fold.memory: {table.memory!r} is no amount of memory.", hint="Write 512MB or 2GB."
+        )
+    memory = int(found.group(1)) * _UNITS[found.group(2)]
+    if memory < BASE + LEAST:
+        raise ConfigurationError(
+            f"fold.memory: {table.memory} is too little: {(BASE + LEAST) // 2**20}MB are needed without any "
+            "documents to speak of."
+        )
+    return Folding(memory, seconds(table.commit_every, "fold.commit_every"))
