@@ -110,8 +110,10 @@ def standing(site: Site) -> dict[str, Any]:
 
 
 def halfway(site: Site) -> dict[str, Any]:
-    """The status, once a build has committed some of its events and not all."""
-    return until(lambda: standing(site), lambda found: bool(found["build"] and found["build"]["events"]))
+    """The status, once a build of new code has committed all that comes before the gate: a page ends there."""
+    return until(
+        lambda: standing(site), lambda found: bool(found["build"] and found["build"]["block"] == GATE - 1)
+    )
 
 
 def until(look: Callable[[], Seen], enough: Callable[[Seen], bool]) -> Seen:
