@@ -110,7 +110,7 @@ def standing(site: Site) -> dict[str, Any]:
 
 
 def halfway(site: Site) -> dict[str, Any]:
-    """The status, once a build of new code has committed all that comes before the gate, where a page ends."""
+    """The status, once a build of new code has committed all before the gate, where a page ends."""
     return until(
         lambda: standing(site), lambda found: bool(found["build"] and found["build"]["block"] == GATE - 1)
     )
