@@ -90,11 +90,11 @@ def joined(user: int, referrer: int, at: float) -> Emission:
 
 @contextmanager
 def at_work(made: Town) -> Iterator[None]:
-    """As if a process read and folded: its leases are held."""
+    """As if processes proved and folded: the leases that no `sync` of ours wants are held."""
     with made.plan() as plan:
         leases = [
             Lease(plan.store, name, ttl=600).acquire()
-            for name in ("ingest:31337", "project:referrals:0123456789ab", "publish:referrals.redis")
+            for name in ("prove:31337", "project:referrals:0123456789ab")
         ]
         yield
         for lease in leases:

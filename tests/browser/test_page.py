@@ -52,7 +52,7 @@ def test_where_everything_stands(sites: Sites, visiting: Visiting) -> None:
     expect(row).to_contain_text("live")
     expect(row.get_by_role("cell").nth(1)).to_have_text("141")
     processes = page.get_by_role("table", name="Processes at work")
-    expect(processes.get_by_role("row", name="reads chain 31337")).to_contain_text("times")
+    expect(processes.get_by_role("row", name="proves chain 31337")).to_contain_text("1 time")
     expect(page.locator("#sinks")).to_contain_text("No sink is configured")
     expect(page.locator("#failures")).to_contain_text("Nothing failed")
     expect(page.locator("#schedule")).to_contain_text("Nothing is scheduled")
