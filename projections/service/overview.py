@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from eventstore.store import Store
+from eventstore.tally import Tally
 from projections.service import views
 from projections.service.holders import holders
 from projections.service.wiring import Plan
@@ -12,15 +13,22 @@ from projections.sinks import Sink
 
 
 def whole_status(
-    plan: Plan, *, store: Store | None = None, sinks: Mapping[str, Sequence[Sink]] | None = None
+    plan: Plan,
+    *,
+    store: Store | None = None,
+    sinks: Mapping[str, Sequence[Sink]] | None = None,
+    tally: Tally | None = None,
 ) -> views.Status:
     """Where everything stands, read from `store` (the plan's own if none is given).
 
     The `sinks` by projection are asked as they are; without them each is opened, asked and closed.
+    Who asks again and again keeps a `tally`: without one the whole journal is counted.
     """
     source = store or plan.store
     chains = {
-        name: views.chain_status(source, chain.chain_id, plan.watches(name), declared=plan.declared(name))
+        name: views.chain_status(
+            source, chain.chain_id, plan.watches(name), declared=plan.declared(name), tally=tally
+        )
         for name, chain in plan.config.chains.items()
     }
     projections = {

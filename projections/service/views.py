@@ -25,6 +25,7 @@ from eventstore.records import Filter, Watch
 from eventstore.run import Runs
 from eventstore.store import Store
 from eventstore.tail import Tail
+from eventstore.tally import Tally
 from projections.backlog import distance
 from projections.fold import Projection
 from projections.generation import Generation, Generations, lease_of
@@ -203,9 +204,10 @@ def chain_status(
     watches: Iterable[Watch],
     *,
     declared: Mapping[bytes, tuple[str, frozenset[bytes]]] = MappingProxyType({}),
+    tally: Tally | None = None,
 ) -> ChainStatus:
     """The state of one chain's journal, in one snapshot; `declared` are by address the name of a contract
-    and the topics of its events."""
+    and the topics of its events. Who looks again and again keeps a `tally`."""
     with store.read() as tx:
         head, last_sync, error = tx.execute(
             text("SELECT head, last_sync_at, error FROM progress WHERE chain_id = :chain"),
@@ -219,29 +221,17 @@ def chain_status(
         disproofs = Ledger(tx, chain_id).disproofs()
         through = [coverage.through(watch) for watch in wanted]
         begun = all(last >= watch.first_block for last, watch in zip(through, wanted, strict=True))
-        reorgs, last_reorg = tx.execute(
-            text(
-                "SELECT count(*), max(recorded_at) FROM entries WHERE chain_id = :chain AND kind = 'orphaned'"
-            ),
-            {"chain": chain_id},
-        ).one()
-        logs = tx.execute(
-            text(
-                "SELECT coalesce(sum(CASE kind WHEN 'appended' THEN log_count ELSE -log_count END), 0) "
-                "FROM entries WHERE chain_id = :chain"
-            ),
-            {"chain": chain_id},
-        ).scalar_one()
+        totals = (tally or Tally()).totals(tx, chain_id)
         return ChainStatus(
             head=max([*(header.number for header in known[-1:]), head or 0]) or head,
             finalized=None if finalized < 0 else finalized,
             covered_to=min(through) if through and begun else None,
             proven_to=standing[-1].last if standing else None,
             proven_from=standing[-1].first if standing else None,
-            entries=Journal(tx, chain_id).head(),
-            logs=int(logs),
-            reorgs=reorgs,
-            last_reorg=None if last_reorg is None else last_reorg // 1_000_000,
+            entries=totals.entry,
+            logs=totals.logs,
+            reorgs=totals.reorgs,
+            last_reorg=None if totals.last_reorg is None else totals.last_reorg // 1_000_000,
             last_sync_at=None if last_sync is None else last_sync / 1e6,
             error=error or _disproved(disproofs),
             gaps=[

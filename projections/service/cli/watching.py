@@ -16,6 +16,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 
 from eventstore.errors import ChainfoldError
+from eventstore.tally import Tally
 from projections.service import views
 from projections.service.cli import board
 from projections.service.cli.app import out
@@ -53,6 +54,7 @@ class Watcher:
         self._plan: Plan | None = None
         self._sinks: dict[str, Sequence[Sink]] = {}
         self._seen: deque[tuple[float, views.Status]] = deque()
+        self._tally = Tally()
         self._last = Look(time.time())
 
     def look(self) -> Look:
@@ -85,7 +87,7 @@ class Watcher:
                 self._sinks[name] = self._plan.sinks(name, patience=PATIENCE)
                 for sink in self._sinks[name]:
                     self._open.callback(sink.close)
-        return whole_status(self._plan, sinks=self._sinks)
+        return whole_status(self._plan, sinks=self._sinks, tally=self._tally)
 
 
 def watched(config: Config, *, every: float, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 from eventstore.errors import ChainfoldError
+from eventstore.tally import Tally
 from projections.service import views
 from projections.service.holders import works
 from projections.service.http.desk import Desk
@@ -57,11 +58,14 @@ class Overview:
         self._desk = desk
         self._lock = Lock()
         self._kept: tuple[float, views.Status] | None = None
+        self._tally = Tally()
 
     def get(self) -> views.Status:
         with self._lock:
             if self._kept is None or time.monotonic() - self._kept[0] > KEPT:
-                found = whole_status(self._desk.plan, store=self._desk.store, sinks=self._desk.sinks)
+                found = whole_status(
+                    self._desk.plan, store=self._desk.store, sinks=self._desk.sinks, tally=self._tally
+                )
                 self._kept = time.monotonic(), found
             return self._kept[1]
 

@@ -1,0 +1,59 @@
+"""The totals of a journal, kept while a process lives: history is append-only, so what is new is counted."""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from msgspec import Struct
+from sqlalchemy import Connection, text
+
+
+class Totals(Struct, frozen=True):
+    """Of the entries up to `entry`: canonical logs, reorgs, and when the last one was recorded, in
+    microseconds since 1970."""
+
+    entry: int = 0
+    logs: int = 0
+    reorgs: int = 0
+    last_reorg: int | None = None
+
+
+class Tally:
+    """The totals of every chain, each counted once from the beginning; for any number of threads."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], Totals] = {}
+        self._lock = Lock()
+
+    def totals(self, tx: Connection, chain_id: int) -> Totals:
+        """All of the journal as the snapshot has it; of a snapshot that is older than what is known, too."""
+        store = tx.execute(text("SELECT id FROM store")).scalar()
+        where = str(store), chain_id  # another store in the place of the former has another history
+        with self._lock:
+            known = self._known.get(where, Totals())
+        found = _extended(tx, chain_id, known)
+        if found.entry < known.entry:
+            return _extended(tx, chain_id, Totals())
+        with self._lock:
+            self._known[where] = found
+        return found
+
+
+def _extended(tx: Connection, chain_id: int, known: Totals) -> Totals:
+    """`known`, with the entries above it."""
+    newest, logs, reorgs, last = tx.execute(
+        text(
+            "SELECT (SELECT max(entry) FROM entries WHERE chain_id = :chain), "
+            "coalesce(sum(CASE kind WHEN 'appended' THEN log_count ELSE -log_count END), 0), "
+            "coalesce(sum(CASE kind WHEN 'orphaned' THEN 1 ELSE 0 END), 0), "
+            "max(CASE kind WHEN 'orphaned' THEN recorded_at END) "
+            "FROM entries WHERE chain_id = :chain AND entry > :known"
+        ),
+        {"chain": chain_id, "known": known.entry},
+    ).one()
+    return Totals(
+        int(newest or 0),
+        known.logs + int(logs),
+        known.reorgs + int(reorgs),
+        known.last_reorg if last is None else int(last),
+    )
