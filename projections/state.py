@@ -337,12 +337,16 @@ class Changes:
 
     def after(self, revision: int, key: str, *, generation: int, limit: int) -> list[Changed]:
         """The next changes above (revision, key), in that order, with the bodies of this generation."""
+        if self._tx.dialect.name == "postgresql":
+            # Right after a build PostgreSQL knows nothing of these tables, and would sort all that is left.
+            self._tx.execute(text("SET LOCAL enable_bitmapscan = off"))
         rows = self._tx.execute(
             text(
-                "SELECT c.key, c.revision, d.body FROM changes c LEFT JOIN documents d "
-                "ON d.generation = :generation AND d.key = c.key "
-                "WHERE c.projection = :projection AND (c.revision, c.key) > (:revision, :key) "
-                "ORDER BY c.revision, c.key LIMIT :limit"
+                "SELECT c.key, c.revision, d.body FROM (SELECT key, revision FROM changes "
+                "  WHERE projection = :projection AND (revision, key) > (:revision, :key) "
+                "  ORDER BY revision, key LIMIT :limit) c "
+                "LEFT JOIN documents d ON d.generation = :generation AND d.key = c.key "
+                "ORDER BY c.revision, c.key"
             ),
             {
                 "projection": self._projection,

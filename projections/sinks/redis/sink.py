@@ -27,7 +27,7 @@ from projections.sinks.redis.witness import Witnesses
 _BATCH = 1_000
 _MARK = ("revision", "block", "removed")
 
-_WRITE = """
+WRITE = """
 -- KEYS[1] the hash; ARGV: revision, block, seconds to live (0: for ever), how many fields are set,
 -- their names and values, the names of those that go. Revisions are exact below 2^53.
 local held = tonumber(redis.call('HGET', KEYS[1], 'revision') or '-1')
@@ -162,7 +162,7 @@ class RedisSink:
         with self._translated():
             for start in range(0, len(newest), _BATCH):
                 some = newest[start : start + _BATCH]
-                done = self._run(_WRITE, [(self._name(c.key), self._arguments(c)) for c in some])
+                done = self._run(WRITE, [(self._name(c.key), self._arguments(c)) for c in some])
                 applied += sum(1 for answer in done if answer)
         return applied
 
@@ -174,7 +174,7 @@ class RedisSink:
         if not changes:
             return []
         with self._translated():
-            done = self._run(_WRITE, [(self._name(c.key), self._arguments(c, seconds)) for c in changes])
+            done = self._run(WRITE, [(self._name(c.key), self._arguments(c, seconds)) for c in changes])
         return [change for change, answer in zip(changes, done, strict=True) if answer == 2]
 
     def keep(self, changes: Sequence[Change]) -> None:
@@ -220,13 +220,18 @@ class RedisSink:
         return msgspec.structs.replace(change, fields=fields)
 
     def _arguments(self, change: Change, seconds: int | None = None) -> list[str | int]:
+        pairs: list[str | int] = []
         if change.fields is None:
-            pairs, life = ["removed", "1"], self._grace
-            gone = list(self._fields)
+            pairs, life, gone = ["removed", "1"], self._grace, list(self._fields)
         else:
-            given = self.as_held(change).fields or {}
-            pairs, life = [str(item) for pair in given.items() for item in pair], self._ttl
-            gone = [name for name in (*self._fields, "removed") if name not in given]
+            given, life, gone = change.fields, self._ttl, ["removed"]
+            for name in self._fields:
+                if name == self._key_field:
+                    pairs += (name, text(given.get(name, change.key)))
+                elif name in given:
+                    pairs += (name, text(given[name]))
+                else:
+                    gone.append(name)
         life = life if seconds is None else min(seconds, life or seconds)
         return [change.revision, change.block, life, len(pairs) // 2, *pairs, *gone]
 
@@ -234,7 +239,7 @@ class RedisSink:
         wanted = [*_MARK, *self._fields]
         with pipeline(self._connected()) as pipe:
             for key in keys:
-                pipe.hmget(self._name(key), wanted)
+                pipe.hmget(_raw(self._name(key)), wanted)
             answers = pipe.execute(raise_on_error=False)
         for key, answer in zip(keys, answers, strict=True):
             _check(self._name(key), answer)
@@ -255,7 +260,7 @@ class RedisSink:
             with pipeline(client) as pipe:
                 for index in missing:
                     name, arguments = calls[index]
-                    pipe.execute_command("EVALSHA", sha, 1, name, *arguments)
+                    pipe.execute_command("EVALSHA", sha, 1, _raw(name), *arguments)
                 answers |= zip(missing, pipe.execute(raise_on_error=False), strict=True)
             missing = [index for index in missing if isinstance(answers[index], NoScriptError)]
             if not missing:
@@ -306,19 +311,24 @@ def _check(name: str, answer: Any) -> None:
 
 def text(value: Value) -> str:
     """A value as Redis holds it."""
+    if isinstance(value, str):  # nearly all are
+        return value
     match value:
         case None:
             return ""
         case bool():
             return "1" if value else "0"
-        case str():
-            return value
         case int() | float():
             return str(value)
         case bytes():
             return f"0x{value.hex()}"
         case _:
             return msgspec.json.encode(value).decode()
+
+
+def _raw(name: str) -> bytes:
+    """The name of a key as the server has it: other people's need not be UTF-8."""
+    return name.encode("utf-8", "surrogateescape")
 
 
 def _flat(marker: Marker) -> list[str]:

@@ -1,0 +1,99 @@
+"""The sinks without us: documents ready made, and the driver's own bulk calls, in fitting batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from pymongo import UpdateOne
+
+from bench import sinks
+from bench.filled import BLOCK
+from projections.sinks import Change, Sink
+from projections.sinks.mongo import MongoSink
+from projections.sinks.mongo.driver import ensure_index
+from projections.sinks.redis import RedisSink
+from projections.sinks.redis.connection import pipeline
+from projections.sinks.redis.sink import WRITE
+
+_MONGO = 2_000
+_REDIS = 1_000
+
+
+class Line(Struct, frozen=True):
+    """A floor: what it is called, and the work, with everything made beforehand."""
+
+    name: str
+    run: Callable[[], None]
+
+
+class Floors(Struct, frozen=True):
+    """What a first publish and a later one of everything are held against: the last of each."""
+
+    first: list[Line]
+    again: list[Line]
+
+
+def floors(kind: sinks.Kind, sink: Sink, documents: Sequence[tuple[str, bytes]]) -> Floors:
+    """The floors of a sink, on its own server, beside its documents."""
+    changes = [
+        [Change(key, revision, BLOCK, msgspec.json.decode(body)) for key, body in documents]
+        for revision in (1, 2)
+    ]
+    match sink:
+        case MongoSink():
+            return _mongo(sink, *changes)
+        case RedisSink():
+            return _redis(sink, *changes)
+        case _:
+            raise ValueError(f"The sink {kind} has no floor.")
+
+
+def _mongo(sink: MongoSink, first: list[Change], again: list[Change]) -> Floors:
+    names = sink._names
+    bare, indexed = sink._of("raw_bare"), sink._of("raw")
+
+    def insert(into: Any, documents: list[dict[str, Any]]) -> None:
+        for start in range(0, len(documents), _MONGO):
+            into.insert_many(documents[start : start + _MONGO], ordered=False)
+
+    def with_indexes(documents: list[dict[str, Any]]) -> None:
+        ensure_index(indexed, names.key, unique=True, sparse=True)
+        for field in sink._indexes:
+            ensure_index(indexed, field)
+        ensure_index(indexed, "chainfold.removedAt", sparse=True)
+        insert(indexed, documents)
+
+    def upsert(operations: list[UpdateOne]) -> None:
+        for start in range(0, len(operations), _MONGO):
+            indexed.bulk_write(operations[start : start + _MONGO], ordered=False)
+
+    ready = [[names.document(change) for change in first] for _ in range(2)]
+    operations = [UpdateOne(names.guard(c), names.update(c), upsert=True) for c in again]
+    return Floors(
+        [
+            Line("raw insert_many, no index", lambda: insert(bare, ready[0])),
+            Line("raw insert_many, our indexes", lambda: with_indexes(ready[1])),
+        ],
+        [Line("raw guarded upserts", lambda: upsert(operations))],
+    )
+
+
+def _redis(sink: RedisSink, first: list[Change], again: list[Change]) -> Floors:
+    client = sink._connected()
+    sha = client.script_load(WRITE)
+
+    def send(calls: list[tuple[str, list[str | int]]]) -> None:
+        for start in range(0, len(calls), _REDIS):
+            with pipeline(client) as pipe:
+                for name, arguments in calls[start : start + _REDIS]:
+                    pipe.execute_command("EVALSHA", sha, 1, name, *arguments)
+                pipe.execute()
+
+    ready = [[(f"raw:{c.key}", sink._arguments(c)) for c in changes] for changes in (first, again)]
+    return Floors(
+        [Line("raw pipeline of the script", lambda: send(ready[0]))],
+        [Line("raw pipeline, again", lambda: send(ready[1]))],
+    )
