@@ -1,4 +1,4 @@
-"""Pictures of the page for docs/dashboard.md: `python -m tests.browser.screenshots`, into docs/screenshots/."""
+"""Pictures of the page, into docs/screenshots/: `python -m tests.browser.screenshots`."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ def following(studio: Studio, theme: str) -> None:
     with studio.looking(town, theme, f"/#/referrals/{states.key(0)}", height=1000, looks=LOOKS) as page:
         for number in range(LOOKS):
             if number % 3 == 0:
-                town.mine(*((states.person(2000 + 9 * number + i), states.person(i)) for i in range(number % 4)))
+                town.mine(
+                    *((states.person(2000 + 9 * number + i), states.person(i)) for i in range(number % 4))
+                )
             if number % 4 == 0:
                 town.sync()
             look(page)
