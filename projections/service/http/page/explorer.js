@@ -6,8 +6,10 @@ import { hash, isHash, number, prose, when } from "./format.js";
 import * as history from "./history.js";
 import * as tree from "./tree.js";
 
+const SOON = 1000; // milliseconds in which many changes are one look
 let served = []; // of /v1/projections
 let shown = null; // {projection, key, block}: what the address names
+let later = null;
 let turn = 0; // answers that come after the next question are dropped
 
 export const address = (projection, key, block) =>
@@ -41,10 +43,13 @@ export function refresh() {
   if (shown && shown.block === null) show(shown, true);
 }
 
-/** A document changed: shown anew if it is the one. */
+/** A document changed: shown anew, soon, if it is the one; however often it changes. */
 export function changed(projection, key) {
-  if (shown && shown.projection.name === projection && shown.key === key && shown.block === null)
-    show(shown, true);
+  if (!shown || shown.projection.name !== projection || shown.key !== key) return;
+  later ??= setTimeout(() => {
+    later = null;
+    refresh();
+  }, SOON);
 }
 
 function route() {

@@ -6,7 +6,7 @@ import { empty, hash, number, table, when } from "./format.js";
 import { address } from "./explorer.js";
 import { values } from "./reorgs.js";
 
-const PAGE = 15;
+const PAGE = 10;
 let held = null; // {projection, key, events, next, complete}
 
 /** Shows it; `current` says whether it is still wanted. Who only refreshes keeps what was paged through. */

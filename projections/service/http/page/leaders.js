@@ -8,6 +8,7 @@ import { measures } from "./tree.js";
 
 const PAGE = 10;
 const KEPT = 12;
+const BLINK = 200; // milliseconds between two pictures of the latest changes
 const SOON = 1500; // milliseconds in which many changes are one look
 
 let served = [];
@@ -16,6 +17,7 @@ let field = null;
 let pages = [null]; // cursors, the last is the one shown
 let latest = [];
 let later = null;
+let drawn = null;
 let suggested = null; // tells whoever shows a document of the first one
 
 export function start(projections, suggest) {
@@ -30,7 +32,10 @@ export function start(projections, suggest) {
 /** A document was written or removed, as the stream tells it. */
 export function changed(item) {
   latest = [{ ...item, at: Date.now() / 1000 }, ...latest].slice(0, KEPT);
-  activity();
+  drawn ??= setTimeout(() => {
+    drawn = null;
+    activity();
+  }, BLINK);
   refresh();
 }
 
@@ -115,7 +120,12 @@ const choices = () => [
 ];
 
 function ranking(page) {
-  if (!field) return h("p", { class: "dim" }, `${projection.name} has no field that it is sorted by.`);
+  if (!field)
+    return h(
+      "p",
+      { class: "dim" },
+      `${projection.name} is listed by its ${projection.key} only. Published into MongoDB, it is ranked by fields.`,
+    );
   if (page instanceof Trouble)
     return [
       h("p", { class: page.status === 0 || page.status === 500 ? "bad" : "dim" }, prose(page.message)),

@@ -18,7 +18,8 @@ export const links = (projection) =>
   );
 
 /** The fields that documents are ranked by. */
-export const measures = (projection) => (projection.sorts ?? []).filter((field) => field !== projection.key);
+export const measures = ({ key, sorts, addresses }) =>
+  (sorts ?? []).filter((field) => field !== key && !addresses?.includes(field));
 
 export async function show(projection, key, document, block, current) {
   const fields = links(projection);
@@ -116,7 +117,7 @@ function render(found) {
             h(
               "p",
               { class: "dim small" },
-              `${plural(children.length, "document")}${more ? " and more" : ""} with this ${field}, ${number(second)} below them${children.some((child) => child.more) ? " and more" : ""}.`,
+              `${more ? "The first " : ""}${plural(children.length, "document")} with this ${field}, and ${children.some((child) => child.more) ? "the first " : ""}${number(second)} below.`,
             ),
           ]
         : h(
