@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install browser demo test lint bench chaos storm clean
+.PHONY: help install browser promtool demo test lint bench chaos storm clean
 
 help:
 	@echo "make demo     see it work: install what that needs, then run it on a local chain"
 	@echo "make test     install the rest, run every test on real servers"
 	@echo "make browser  Debian's chromium, in which the tests look at the page (as root)"
+	@echo "make promtool Debian's promtool, by which the alert rules are tried (as root)"
 	@echo "make lint     ruff, mypy, import contracts"
 	@echo "make bench    the benchmark of docs/benchmarks.md"
 	@echo "make chaos    random schedules of crashes, zombies and reorgs, for as long as you like"
@@ -48,6 +49,14 @@ node_modules/.stamp: package.json
 # The one thing that is not installed here: the tests of the page skip without it, and fail in CI.
 browser:
 	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null
+
+# Prometheus's own checker of rules, out of Debian's package, which is not installed; its test skips without it.
+promtool: .venv/.promtool
+
+.venv/.promtool: .venv/.python
+	@if apt-get update -qq && cd .venv && apt-get download -qq prometheus 2>/dev/null && \
+	dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 -C bin ./usr/bin/promtool && rm prometheus_*.deb; \
+	then touch .promtool; else echo "promtool is not to be had: the rules are read, not tried"; fi
 
 demo: .venv/.embedded node_modules/.anvil
 	@$(BIN)/chainfold demo

@@ -7,7 +7,11 @@ docs/monitoring.md says what each is.
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -169,6 +173,34 @@ def test_a_rule_says_what_is_wrong_and_what_to_do() -> None:
         assert rule["labels"]["severity"] in ("critical", "warning")
         assert set(rule["annotations"]) == {"summary", "todo"}
         assert re.fullmatch(r"\d+[mh]", rule.get("for", "1m"))
+
+
+def test_every_rule_has_a_test_of_what_it_fires_at() -> None:
+    tried = yaml.safe_load(Path("deploy/prometheus/rules_test.yml").read_text())["tests"]
+    told = " ".join(test["exp_samples"][0]["labels"] for case in tried for test in expected(case))
+    assert sorted(re.findall(r'alertname="(\w+)"', told)) == sorted(rule["alert"] for rule in RULES)
+    fed = {
+        asked(item["series"].partition("{")[0]).selected[0].name
+        for case in tried
+        for item in case["input_series"]
+    }
+    assert fed <= set(EXPORTED)
+
+
+def expected(case: dict[str, Any]) -> list[dict[str, Any]]:
+    """The expressions of a test that have a result."""
+    return [test for test in case["promql_expr_test"] if test["exp_samples"]]
+
+
+def test_the_rules_fire_at_what_their_tests_say_and_at_nothing_else() -> None:
+    program = shutil.which("promtool", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if program is None:
+        pytest.skip("promtool is not there: `make promtool`, where there are Debian's packages")
+    for wanted in (["check", "rules", "rules.yml"], ["test", "rules", "rules_test.yml"]):
+        done = subprocess.run(
+            [program, *wanted], check=False, cwd="deploy/prometheus", capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_prometheus_reads_the_rules_and_asks_processes_that_compose_starts() -> None:
