@@ -159,3 +159,5 @@ def test_rates_are_what_moved_between_two_looks() -> None:
         {"main": ChainRate(5.0, 50.0, 2.0)}, {"p": ProjectionRate(5.0, 1.0, 4.0)}, {"p.mongo": 1.5}
     )
     assert rates(now, now, 2.0).projections["p"].eta is None  # it does not come nearer
+    away = replaced(now, sinks={"p.mongo": views.SinkStatus(0, None, "down", "it is away")})
+    assert rates(now, away, 2.0).sinks == rates(away, now, 2.0).sinks == {}

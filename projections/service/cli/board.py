@@ -39,7 +39,7 @@ class Rates(Struct, frozen=True):
 
 
 def rates(before: views.Status, now: views.Status, seconds: float) -> Rates:
-    """What moved from one look to another, so many seconds later. What was not there before has no rate."""
+    """What moved from one look to another, so many seconds later. What was not there at both has no rate."""
     chains = {
         name: _chain_rate(before.chains[name], item, seconds)
         for name, item in now.chains.items()
@@ -53,7 +53,7 @@ def rates(before: views.Status, now: views.Status, seconds: float) -> Rates:
     sinks = {
         name: (item.revision - before.sinks[name].revision) / seconds
         for name, item in now.sinks.items()
-        if name in before.sinks
+        if name in before.sinks and None not in (item.lag_revisions, before.sinks[name].lag_revisions)
     }
     return Rates(chains, projections, sinks)
 
