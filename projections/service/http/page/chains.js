@@ -104,7 +104,7 @@ const bands = (chain, folded) => [
 /** Bands over the blocks `first` to `last`, with their names at the left and their ends at the right. */
 function picture(title, rows, gaps, first, last, width) {
   const left = Math.min(96, Math.max(...rows.map((row) => row.name.length)) * 7 + 10);
-  const right = width - (number(last).length * 7 + 10);
+  const right = width - (Math.max(4, number(last).length) * 7 + 12);
   const height = rows.length * ROW + 2;
   const x = (block) =>
     left + ((Math.min(last, Math.max(first, block)) - first) / Math.max(1, last - first)) * (right - left);
