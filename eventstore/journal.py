@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import starmap
+from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, text
 
 from eventstore import bulk, digest
+from eventstore.batches import batches
 from eventstore.coverage import Coverage, Covered
 from eventstore.errors import HistoryConflict
 from eventstore.proof.ledger import Ledger
@@ -27,6 +30,11 @@ _LIVING = (
 
 
 _BY_FORCE = "Fetch the range again with `chainfold sync --force`, from an endpoint that you trust."
+
+
+_DENSE, _SAMPLE, _AT_ONCE = 10, 1_000, 500
+"""Of so many logs one must be wanted for all to be read; how many are looked at to know; blocks in one IN
+list."""
 
 
 class StoredLog(Struct, frozen=True, gc=False):
@@ -87,6 +95,7 @@ class Journal:
     def __init__(self, tx: Connection, chain_id: int) -> None:
         self._tx = tx
         self._chain = chain_id
+        self._sqlite = tx.dialect.name == "sqlite"
 
     # --- writing ---
 
@@ -179,15 +188,16 @@ class Journal:
         wanted = sorted(kinds)
         if not wanted or after >= to:
             return Page([], {}, max(to, after))
-        logs = self._select(wanted, after + 1, to, limit)
-        through = to
+        logs, through = self._select(wanted, after + 1, to, limit)
+        while not logs and through < to:  # all of them were orphaned
+            logs, through = self._select(wanted, through + 1, to, limit)
         if len(logs) == limit:
             cut = logs[-1].block_number
             whole = [log for log in logs if log.block_number < cut]
             if whole:
                 logs, through = whole, cut - 1
             else:
-                logs, through = self._select(wanted, cut, cut, 2**31 - 1), cut
+                logs, through = self._select(wanted, cut, cut, 2**31 - 1)
         return Page(logs, self._blocks_of(logs), through)
 
     def count(self, kinds: Iterable[int], *, after: int, to: int) -> int:
@@ -496,30 +506,79 @@ class Journal:
                 count += 1
         return touched, count
 
-    def _select(self, kinds: Sequence[int], first: int, last: int, limit: int) -> list[StoredLog]:
-        # "+ 0" keeps both planners on the primary key, which is the order of the answer; by the index
-        # on kind they would sort the whole range for every page.
-        result = self._tx.execute(
-            text(
-                "SELECT block_number, log_index, entry, kind, tx_hash, topic1, topic2, topic3, data "
-                "FROM logs l WHERE chain_id = :chain AND block_number BETWEEN :first AND :last "
-                f"AND l.kind + 0 IN :kinds AND {_LIVING} "
-                "ORDER BY block_number, log_index, entry LIMIT :limit"
-            ).bindparams(bindparam("kinds", expanding=True)),
-            {"chain": self._chain, "first": first, "last": last, "kinds": kinds, "limit": limit},
+    def _select(self, kinds: Sequence[int], first: int, last: int, limit: int) -> tuple[list[StoredLog], int]:
+        """The first `limit` of these logs, and up to which block they are all, where they are fewer.
+
+        Where many logs are wanted they are read along the primary key, which is the order of the answer
+        ("+ 0" keeps both planners on it). Where few are, the index on kind finds them, and what it finds is
+        sorted: a page's worth for each kind, so that a page costs what it reads, not what lies between.
+        """
+        place, table, at_most = "l.kind + 0", "logs l", last
+        if (few := self._few(kinds, first, last, limit)) is not None:
+            place, at_most = "l.kind", few
+            table = "logs l INDEXED BY logs_by_kind" if self._sqlite else table
+        rows = self._rows(
+            "SELECT block_number, log_index, entry, kind, tx_hash, topic1, topic2, topic3, data "
+            f"FROM {table} WHERE chain_id = ? AND block_number BETWEEN ? AND ? "
+            f"AND {place} IN ({_marks(kinds)}) AND {_LIVING} "
+            "ORDER BY block_number, log_index, entry LIMIT ?",
+            (self._chain, first, at_most, *kinds, limit),
         )
-        return [StoredLog(*row) for row in result]
+        return list(starmap(StoredLog, rows)), at_most
+
+    def _few(self, kinds: Sequence[int], first: int, last: int, limit: int) -> int | None:
+        """Up to which block the index on kind is the shorter road to the next `limit`; None: it is not."""
+        wanted = f"chain_id = ? AND block_number BETWEEN ? AND ? AND kind IN ({_marks(kinds)})"
+        span = (self._chain, first, last)
+        (found,) = self._rows(
+            f"SELECT count(*) FROM (SELECT 1 FROM logs WHERE {wanted} LIMIT ?) AS found",
+            (*span, *kinds, limit),
+        )
+        if found[0] < limit:
+            return last
+        sample = self._rows(
+            "SELECT kind FROM logs WHERE chain_id = ? AND block_number BETWEEN ? AND ? "
+            "ORDER BY block_number, log_index, entry LIMIT ?",
+            (*span, _SAMPLE),
+        )
+        if _DENSE * sum(kind in kinds for (kind,) in sample) >= len(sample):
+            return None
+        ends = [
+            number
+            for kind in kinds
+            for (number,) in self._rows(
+                "SELECT block_number FROM logs WHERE chain_id = ? AND block_number BETWEEN ? AND ? "
+                "AND kind = ? ORDER BY block_number LIMIT 1 OFFSET ?",
+                (*span, kind, limit),
+            )
+        ]
+        return min(ends, default=last)
+
+    def _rows(self, sql: str, values: Sequence[int]) -> Sequence[Any]:
+        """The driver's own rows, bytes as bytes: making SQLAlchemy's of them costs more than reading them."""
+        if self._sqlite:
+            cursor: Any = self._tx.exec_driver_sql(sql, tuple(values)).cursor
+            return cursor.fetchall()  # type: ignore[no-any-return]  # the driver's
+        driver: Any = self._tx.connection.driver_connection
+        with driver.cursor(binary=True) as cursor:
+            return cursor.execute(sql.replace("?", "%s"), values).fetchall()  # type: ignore[no-any-return]
 
     def _blocks_of(self, logs: Sequence[StoredLog]) -> dict[tuple[int, int], StoredBlock]:
         if not logs:
             return {}
-        rows = self._tx.execute(
-            text(
-                "SELECT number, entry, hash, timestamp FROM blocks WHERE chain_id = :chain "
-                "AND number BETWEEN :first AND :last"
-            ),
-            {"chain": self._chain, "first": logs[0].block_number, "last": logs[-1].block_number},
-        )
+        columns = "SELECT number, entry, hash, timestamp FROM blocks WHERE chain_id = ? AND number"
+        first, last = logs[0].block_number, logs[-1].block_number
+        numbers = sorted({log.block_number for log in logs})
+        rows: list[Any] = []
+        if _DENSE * len(numbers) >= last - first:
+            rows += self._rows(f"{columns} BETWEEN ? AND ?", (self._chain, first, last))
+        else:
+            for some in batches(numbers, _AT_ONCE):
+                rows += self._rows(f"{columns} IN ({_marks(some)})", (self._chain, *some))
         return {
             (number, entry): StoredBlock(number, hash_, timestamp) for number, entry, hash_, timestamp in rows
         }
+
+
+def _marks(values: Sequence[int]) -> str:
+    return ", ".join("?" * len(values))

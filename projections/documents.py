@@ -79,6 +79,7 @@ class TrackedDocuments:
         self._undo: list[tuple[int, str, bytes | None]] = []
         self._lookup = Lookup(shape.index, whole=complete)
         self._fresh = complete
+        self._type, self._fits = shape.type, shape.fits
         self._indexed = attrgetter(*shape.index) if shape.index else None
         self._stamps_index = shape.touched in shape.index
         self._become(complete=complete)
@@ -86,7 +87,8 @@ class TrackedDocuments:
     # --- what handlers see ---
 
     def put(self, key: str, document: Any) -> None:
-        self._shape.check(key, document)
+        if not (document.__class__ is self._type and self._fits(key, document)):
+            self._shape.look(key, document)
         before = self.get(key)
         if key not in self._event:
             self._event[key] = before
@@ -191,10 +193,14 @@ class TrackedDocuments:
 
     def take(self) -> Iterator[Delta]:
         """What changed since the last commit. Call `committed` or `forget` when all of it is written."""
-        for keys in batches(sorted(self._cache if self._fresh else self._batch), PART):
-            delta = self._delta((key, self._batch.get(key), self._cache[key]) for key in keys)
+        fresh = self._fresh
+        for keys in batches(sorted(self._cache if fresh else self._batch), PART):
+            delta = self._all(keys) if fresh else self._differing(keys)
             if delta.changed:
                 yield delta
+        if fresh:  # the lookup is the index
+            for rows in batches(self._lookup.rows(), PART):
+                yield Delta([], [], rows, [], 0, 0)
         if self._undo:
             yield Delta([], [], [], self._undo, 0, 0)
 
@@ -250,13 +256,21 @@ class TrackedDocuments:
             document = cache[key] = shape.decode(body)
             force_setattr(document, shape.key, key)  # one string under both names
 
-    def _delta(self, changes: Iterable[tuple[str, Any, Any]]) -> Delta:
+    def _all(self, keys: Iterable[str]) -> Delta:
+        """All documents under these keys, where nothing was ever committed; the index comes by itself."""
+        cache, encode = self._cache, self._shape.encode
+        made = [(key, None, encode(document)) for key in keys if (document := cache[key]) is not None]
+        total = sum(weight(key, body) for key, _, body in made)
+        return Delta(list(made), [], [], [], total % 2**256, len(made))
+
+    def _differing(self, keys: Iterable[str]) -> Delta:
         encode, indexed = self._shape.encode, self._shape.indexed
         changed: list[tuple[str, bytes | None, bytes | None]] = []
         gone: list[tuple[str, str, str]] = []
         new: list[tuple[str, str, str]] = []
         total = count = 0
-        for key, before, after in changes:
+        for key in keys:
+            before, after = self._batch[key], self._cache[key]
             if before == after:
                 continue
             old = None if before is None else encode(before)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec.structs import astuple
 
 from projections.errors import ValueRefused
 from projections.projectors import Projector
@@ -31,51 +30,37 @@ class Shape:
         self.touched = projector.touched
         self.encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(self.type).decode
-        self._names = self.type.__struct_fields__
-        self._key_place = self._names.index(self.key)
         self._hints = get_type_hints(self.type)
-        self._plain = [_plain_types(self._hints[name]) for name in self._names]
-        self._deep = [place for place, types in enumerate(self._plain) if types is None]
-        self._fitting: dict[tuple[type, ...], list[int]] = {}
+        self._plain = {name: _plain_types(self._hints[name]) for name in self.type.__struct_fields__}
+        self.fits = _compiled(self.key, self._plain)
 
-    def check(self, key: str, document: Any) -> None:
+    def look(self, key: str, document: Any) -> None:
         """Raises `ValueRefused` where `document` is not one, or a value does not fit its field.
 
-        Every put comes through here. So a combination of value types is looked at field by field once, and
-        known from then on; what is left are the integers among them, the key, and what only a deep look can
-        tell.
+        What `fits` says yes to need not be looked at.
         """
         if type(document) is not self.type:
             raise ValueRefused(
                 f"{type(document).__name__} was put under {key}; documents are {self.type.__name__}."
             )
-        values = astuple(document)
-        types = tuple(map(type, values))
-        integers = self._fitting.get(types)
-        if integers is None:
-            integers = self._fitting[types] = self._integers(values)
-        for place in integers:
-            if not LOWEST <= values[place] <= HIGHEST:
-                raise ValueRefused(
-                    f"{self._names[place]} = {values[place]} does not fit its field: integers of a document "
-                    "have 63 bits.",
-                    hint="Declare the field as str, and put decimal strings for wider ones.",
-                )
-        for place in self._deep:
-            self._check_deep(self._names[place], values[place])
-        if values[self._key_place] != key:
-            raise ValueRefused(f"The document put under {key} has {self.key} = {values[self._key_place]!r}.")
-
-    def _integers(self, values: tuple[Any, ...]) -> list[int]:
-        """Which of these values are integers; `ValueRefused` where one is not of its field's type."""
-        for name, types, value in zip(self._names, self._plain, values, strict=True):
-            if types is not None and type(value) not in types:
+        for name, types in self._plain.items():
+            value = getattr(document, name)
+            if types is None:
+                self._check_deep(name, value)
+            elif type(value) not in types:
                 raise ValueRefused(
                     f"{name} = {value!r} does not fit its field: it is declared "
                     f"{' or '.join(item.__name__ for item in types)}."
                 )
-        plain = zip(self._plain, values, strict=True)
-        return [place for place, (types, value) in enumerate(plain) if types and type(value) is int]
+            elif type(value) is int and not LOWEST <= value <= HIGHEST:
+                raise ValueRefused(
+                    f"{name} = {value} does not fit its field: integers of a document have 63 bits.",
+                    hint="Declare the field as str, and put decimal strings for wider ones.",
+                )
+        if getattr(document, self.key) != key:
+            raise ValueRefused(
+                f"The document put under {key} has {self.key} = {getattr(document, self.key)!r}."
+            )
 
     def _check_deep(self, name: str, value: object) -> None:
         try:
@@ -98,6 +83,42 @@ def _plain_types(hint: Any) -> tuple[type, ...] | None:
     if all(item in (int, str, bool, float, bytes, NoneType) for item in members):
         return tuple(members)
     return None
+
+
+def _compiled(key: str, plain: Mapping[str, tuple[type, ...] | None]) -> Callable[[str, Any], bool]:
+    """A function of a key and a document: may it stand there? False where only `Shape.look` can tell.
+
+    Every put is checked, five of them an event. So the fields are written out one after the other, as
+    `dataclasses` does it, instead of walked through: 0.25 microseconds for seven fields instead of 0.9.
+    For `count: int` and `name: str | None` and the key `name` that is
+
+        count, name, = document.count, document.name,
+        return (count.__class__ is int and LOWEST <= count <= HIGHEST)
+            and (name.__class__ is str or name is None) and name == key
+    """
+    if None in plain.values():
+        return lambda key, document: False
+    tests = {
+        int: "{0}.__class__ is int and LOWEST <= {0} <= HIGHEST",
+        NoneType: "{0} is None",
+    }
+    fields = {name: f"field_{place}" for place, name in enumerate(plain)}
+
+    def fitting(name: str, kind: type) -> str:
+        return tests.get(kind, f"{{0}}.__class__ is {kind.__name__}").format(fields[name])
+
+    conditions = [
+        " or ".join(fitting(name, kind) for kind in types) for name, types in plain.items() if types
+    ]
+    source = (
+        "def fits(key, document):\n"
+        f"    {', '.join(fields.values())}, = {', '.join(f'document.{name}' for name in fields)},\n"
+        f"    return {' and '.join(f'({item})' for item in conditions)} and {fields[key]} == key\n"
+    )
+    names: dict[str, Any] = {"LOWEST": LOWEST, "HIGHEST": HIGHEST}
+    exec(source, names)
+    fits: Callable[[str, Any], bool] = names["fits"]
+    return fits
 
 
 def weight(key: str, body: bytes) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Connection, text
@@ -46,16 +45,15 @@ class GenerationState:
 
     def load(self, keys: Iterable[str]) -> dict[str, bytes]:
         """The bodies under these keys; absent keys are absent."""
+        found: dict[str, bytes] = {}
         wanted = sorted(keys)  # neighbours in the tree one after the other
         if self._tx.dialect.name == "postgresql":
-            driver: Any = self._tx.connection.driver_connection
-            return dict(
-                driver.cursor(binary=True).execute(
-                    "SELECT key, body FROM documents WHERE generation = %s AND key = ANY(%s)",
-                    (self._generation, wanted),
-                )
+            rows = self._tx.exec_driver_sql(
+                "SELECT key, body FROM documents WHERE generation = %s AND key = ANY(%b::text[])",
+                (self._generation, wanted),
             )
-        found: dict[str, bytes] = {}
+            found.update((key, body) for key, body in rows)
+            return found
         for chunk in batches(wanted, CHUNK):
             marks = ", ".join("?" * len(chunk))
             rows = self._tx.exec_driver_sql(
