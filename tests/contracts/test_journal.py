@@ -185,6 +185,28 @@ def test_a_page_holds_whole_blocks(store: Store) -> None:
     ]
 
 
+def test_few_logs_among_many_are_read_page_by_page_as_they_are(store: Store) -> None:
+    """By another road: the index on kind, which orphaned logs are in as well."""
+    many = [log(block, index, address=ALICE) for block in range(1, 301) for index in range(5)]
+    few = [log(block, 5 + index, address=BOB) for block in range(9, 301, 9) for index in range(2)]
+    append(store, sorted(many + few, key=lambda item: (item.block_number, item.log_index)))
+    orphan(store, 100, 200)
+    append(store, [log(144, 2, address=BOB)], branch="b")
+    wanted = [(block, index) for block in range(9, 301, 9) for index in (5, 6) if not 100 <= block <= 200]
+    wanted = sorted([*wanted, (144, 2)])
+    for limit in (1, 3, 50, 1000):
+        found: list[tuple[int, int]] = []
+        after = -1
+        while after < 400:
+            with store.read() as tx:
+                journal = Journal(tx, CHAIN)
+                page = journal.read(journal.kinds([Filter(BOB)]), after=after, to=400, limit=limit)
+            assert {(item.block_number, item.entry) for item in page.logs} <= page.blocks.keys()
+            found += [(item.block_number, item.log_index) for item in page.logs]
+            after = page.through
+        assert found == wanted
+
+
 @pytest.mark.parametrize("table", schema.HISTORY)
 @pytest.mark.parametrize(
     "statement",
