@@ -22,11 +22,15 @@ import pytest
 import yaml
 from msgspec import Struct
 from prometheus_client.core import Metric
+from prometheus_client.metrics import MetricWrapperBase
 
 from projections.service.incidents import KINDS
 from projections.service.meters import WAITS, Meters
 from projections.service.standing import Standing
 
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="a process tells of its memory and files only on Linux"
+)
 DASHBOARD: dict[str, Any] = json.loads(Path("deploy/grafana/chainfold.json").read_text())
 PAGE = Path("docs/monitoring.md").read_text()
 RULES: list[dict[str, Any]] = [
@@ -54,8 +58,9 @@ def told() -> Iterator[tuple[str, Metric, tuple[str, ...]]]:
     meters = Meters("0")
     meters.add(Standing(lambda: None))
     for collector in list(meters.registry._collector_to_names):  # there is no public way to the labels
-        for family in collector.describe():
-            labelled = family if isinstance(collector, Standing) else collector
+        described = isinstance(collector, MetricWrapperBase | Standing)
+        for family in collector.describe() if described else collector.collect():
+            labelled = collector if isinstance(collector, MetricWrapperBase) else family
             suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
             yield family.name + suffix, family, tuple(getattr(labelled, "_labelnames", ()))
 

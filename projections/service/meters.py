@@ -10,7 +10,7 @@ import time
 from threading import Lock
 from typing import assert_never
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
@@ -38,6 +38,7 @@ class Meters:
         self._lock = Lock()
         self._unheard: set[str] = set()
         Info("chainfold", "The program that is observed.", registry=self.registry).info({"version": version})
+        ProcessCollector(namespace="chainfold", registry=self.registry)  # memory, time and files; on Linux
         count, gauge = self._counter, self._gauge
         self._steps = count("steps", "Steps that a stage did.", "stage")
         self._errors = count("stage_errors", "Steps that failed, by class of error.", "stage", "error")
