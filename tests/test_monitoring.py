@@ -215,7 +215,7 @@ def test_prometheus_reads_the_rules_and_asks_processes_that_compose_starts() -> 
     [job] = configured["scrape_configs"]
     assert job["job_name"] == "chainfold"  # what ChainfoldDown goes by
     services = yaml.safe_load(Path("deploy/compose.yml").read_text())["services"]
-    for target in job["static_configs"][0]["targets"]:
-        name, _, port = target.partition(":")
+    [found] = job["dns_sd_configs"]
+    assert (found["type"], found["port"]) == ("A", 9100)
+    for name in found["names"]:
         assert services[name]["command"][0] == "run"
-        assert port == "9100"
