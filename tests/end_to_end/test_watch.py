@@ -24,7 +24,7 @@ from sqlalchemy import make_url
 from eventstore.sources.simulated import SimulatedChain
 from eventstore.sources.simulated_node import SimulatedNode
 from projections.service import views
-from projections.service.cli.board import ChainRate, ProjectionRate, Rates, rates
+from projections.service.cli.board import ChainRate, ProjectionRate, Rates, rates, standing
 from tests.end_to_end.shop import until
 from tests.end_to_end.site import Site, Workshop, grow
 
@@ -142,6 +142,17 @@ def test_watching_has_no_end_that_could_be_checked(workshop: Workshop, tmp_path:
     site = Site(workshop, tmp_path / "site", rpc="http://127.0.0.1:9")
     done = site.run("status", "--watch", "--check")
     assert (done.code, "exclude each other" in done.complaint) == (2, True)
+
+
+def test_a_build_has_a_rate_and_the_time_that_is_left() -> None:
+    def at(events: int) -> views.Status:
+        build = views.BuildStatus(2, "building", 5, 70, events, 900, 0.0, None)
+        fold = views.ProjectionStatus("outdated", 70, 5, 9, 0, 3.0, 4, "ab", 1, None, build=build)
+        return views.Status({}, {"p": fold}, {})
+
+    [line] = standing(at(300), rates(at(100), at(300), 2.0))
+    assert line.endswith("(300 of 900 events), 100 events/s, 0:00:06 left")
+    assert list(standing(at(300))) == list(standing(at(300), rates(at(300), at(300), 2.0)))
 
 
 def test_rates_are_what_moved_between_two_looks() -> None:

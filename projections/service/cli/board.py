@@ -23,11 +23,13 @@ class ChainRate(Struct, frozen=True):
 
 
 class ProjectionRate(Struct, frozen=True):
-    """A second: blocks that what is served moved on, revisions; in `eta` seconds it has caught up."""
+    """A second: blocks that what is served moved on, revisions; in `eta` seconds it has caught up. A build
+    beside it folds `events` a second."""
 
     blocks: float
     revisions: float
     eta: float | None
+    events: float | None = None
 
 
 class Rates(Struct, frozen=True):
@@ -76,6 +78,9 @@ def _projection_rate(
         ((item.block or 0) - (old.block or 0)) / seconds,
         (item.revision - old.revision) / seconds,
         0.0 if left == 0 else left / nearer if nearer > 0 else None,
+        (item.build.events - old.build.events) / seconds
+        if item.build and old.build and item.build.generation == old.build.generation
+        else None,
     )
 
 
@@ -188,10 +193,18 @@ def asked(found: views.Status) -> Iterator[str]:
             yield f"{name}: {kind.contract} {kind.address} emits {topic}, which no event declares"
 
 
-def standing(found: views.Status) -> Iterator[str]:
+def standing(found: views.Status, rates: Rates = Rates()) -> Iterator[str]:  # noqa: B008 - it is frozen
     for name, item in found.projections.items():
         if item.standing is not None:
-            yield f"{name}: {item.standing}"
+            pace = rates.projections.get(name)
+            yield f"{name}: {item.standing}{_left(item.build, None if pace is None else pace.events)}"
+
+
+def _left(build: views.BuildStatus | None, events: float | None) -> str:
+    """The rate of a build, and the time until it is done; nothing where it does not move."""
+    if build is None or not events or events < 0:
+        return ""
+    return f", {events:,.0f} events/s, {span((build.of - build.events) / events)} left"
 
 
 def errors(found: views.Status) -> Iterator[str]:

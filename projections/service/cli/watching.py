@@ -149,7 +149,12 @@ def drawn(look: Look, *, every: float | None = None) -> Iterator[RenderableType]
         return
     if look.away is not None:
         yield "What follows is what was seen last."
-    yield from (*board.errors(found), *board.gaps(found), *board.incidents(found), *board.standing(found))
+    yield from (
+        *board.errors(found),
+        *board.gaps(found),
+        *board.incidents(found),
+        *board.standing(found, look.rates),
+    )
     for part in (*board.moving(found, look.rates), *board.work(found)):
         yield ""
         yield part
