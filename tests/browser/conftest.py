@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, Page
+from pymongo import MongoClient
+from redis import Redis
 
 from tests.browser import states, visit
 from tests.http.site import Town
+from tests.servers.mongo import Mongo
 
 TOKEN = "a-token-of-sixteen-or-more"
 
@@ -24,21 +28,28 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., tuple[Town, str]]]:
-    """The town of a state and where it is served, built when it is first asked for."""
-    known: dict[str, tuple[Town, str]] = {}
-    with ExitStack() as opened:
+def sites(
+    tmp_path_factory: pytest.TempPathFactory, mongo_server: str, redis_server: str
+) -> Iterator[Callable[..., tuple[Town, str]]]:
+    """The town of a state and where it is served, built when first asked for; the lively one with sinks."""
+    towns: dict[str, Town] = {}
+    served: dict[str, str] = {}
+    database = f"test_{uuid4().hex}"
+    with Redis.from_url(redis_server) as redis, MongoClient(mongo_server) as client, ExitStack() as opened:
+        redis.flushall()
+        opened.callback(client.drop_database, database)
+        sinks = {"mongo": Mongo(mongo_server, database), "redis": redis_server}
 
         def site(state: str, http: str = "", **options: Any) -> tuple[Town, str]:
+            if state not in towns:
+                folder = tmp_path_factory.mktemp(state)
+                towns[state] = getattr(states, state)(folder, **(sinks if state == "lively" else {}))
+                opened.callback(towns[state].close)
+                opened.enter_context(states.at_work(towns[state]))
             name = f"{state} {http} {options}"
-            if name not in known:
-                town: Town = getattr(states, state)(tmp_path_factory.mktemp(state))
-                opened.callback(town.close)
-                if state == "lively":
-                    opened.enter_context(states.at_work(town))
-                api = opened.enter_context(town.serving(http, **options))
-                known[name] = town, str(api.base_url)
-            return known[name]
+            if name not in served:
+                served[name] = str(opened.enter_context(towns[state].serving(http, **options)).base_url)
+            return towns[state], served[name]
 
         yield site
 

@@ -70,6 +70,15 @@ def halted(folder: Path, **options: Any) -> Town:
     return made
 
 
+def restless(folder: Path, **options: Any) -> Town:
+    """A short history, most of it not final."""
+    made = town(folder, **options)
+    grow(made, 20)
+    made.chain.finalize(8)
+    made.sync()
+    return made
+
+
 def grow(made: Town, blocks: int) -> None:
     """One or two registrations a block; who came early brings more."""
     dice = Random(7)

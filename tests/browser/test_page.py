@@ -53,7 +53,9 @@ def test_where_everything_stands(sites: Sites, visiting: Visiting) -> None:
     expect(row.get_by_role("cell").nth(1)).to_have_text("141")
     processes = page.get_by_role("table", name="Processes at work")
     expect(processes.get_by_role("row", name="proves chain 31337")).to_contain_text("1 time")
-    expect(page.locator("#sinks")).to_contain_text("No sink is configured")
+    sinks = page.get_by_role("table", name="Sinks")
+    expect(sinks.get_by_role("row", name="referrals.mongo")).to_contain_text("current")
+    expect(sinks.get_by_role("row", name="referrals.redis")).to_contain_text("current")
     expect(page.locator("#failures")).to_contain_text("Nothing failed")
     expect(page.locator("#schedule")).to_contain_text("Nothing is scheduled")
 
@@ -96,6 +98,7 @@ def test_a_halted_projection_says_what_to_do(sites: Sites, visiting: Visiting) -
     expect(failures.nth(0)).to_contain_text("chainfold failures retry")
     expect(failures.nth(1)).to_contain_text("referrals is halted at block 40")
     expect(failures.get_by_role("button")).to_have_count(0)
+    expect(page.locator("#sinks")).to_contain_text("No sink is configured")
 
 
 def test_the_first_start_names_the_next_step(sites: Sites, visiting: Visiting) -> None:
@@ -182,6 +185,25 @@ def test_axe_finds_nothing(sites: Sites, visiting: Visiting, state: str, theme: 
     page.add_script_tag(content=script.read_text())
     found = page.evaluate("rules => axe.run({runOnly: rules})", RULES)
     assert [(item["id"], [node["html"] for node in item["nodes"]]) for item in found["violations"]] == []
+
+
+def test_a_stream_is_understood_in_whatever_pieces_it_comes(sites: Sites, visiting: Visiting) -> None:
+    page = visiting(sites("town")[1]).open()
+    told = page.evaluate(
+        """async (text) => {
+            const { parser } = await import("./page/stream.js");
+            const told = [text.length, 1, 2, 3].map((size) => {
+                const events = [];
+                const feed = parser((...event) => events.push(event));
+                for (let at = 0; at < text.length; at += size) feed(text.slice(at, at + size));
+                return events;
+            });
+            return told;
+        }""",
+        ': a heartbeat\n\nid: 7\r\nevent: document\r\ndata: {"a":\r\n'
+        "data: 1}\r\n\r\ndata:x\n\nevent: reorg\nda",
+    )
+    assert told == 4 * [[["document", '{"a":\n1}', "7"], ["message", "x", "7"]]]
 
 
 def test_a_service_that_went_away_is_told(sites: Sites, visiting: Visiting) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
 from eventstore.sources.simulated import Emission, SimulatedChain
 from eventstore.sources.simulated_node import SimulatedNode
@@ -102,11 +103,12 @@ class Town:
         return self._values["redis"]
 
     @contextmanager
-    def serving(self, http: str = "", *, documents: bool = True) -> Iterator[httpx.Client]:
-        """A client of a server over this town."""
+    def serving(self, http: str = "", *, documents: bool = True, port: int = 0) -> Iterator[httpx.Client]:
+        """A client of a server over this town; without a port at any that is free."""
         with self.plan(http) as plan:
             assert plan.config.http is not None
-            server = Server(plan, plan.config.http, Meters("test"), documents=documents)
+            settings = msgspec.structs.replace(plan.config.http, port=port)
+            server = Server(plan, settings, Meters("test"), documents=documents)
             with server, httpx.Client(base_url=server.url, timeout=30) as client:
                 yield client
 

@@ -208,7 +208,7 @@ function tiles() {
       all.length > 1 ? `highest of ${all.length} chains` : Object.keys(status.chains)[0],
     ],
     ["Not final", finality.length ? number(Math.max(...finality)) : "–", "blocks that may be replaced"],
-    ["Behind", number(most(items, "lag_blocks")), "blocks, the slowest projection"],
+    ["Behind", number(most(items, "lag_blocks")), "blocks, at most"],
     ["Documents", number(sum(items, "documents")), plural(items.length, "projection")],
     [
       "Events",
