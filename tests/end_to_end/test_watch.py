@@ -28,7 +28,12 @@ from projections.service.cli.board import ChainRate, ProjectionRate, Rates, rate
 from tests.end_to_end.shop import until
 from tests.end_to_end.site import Site, Workshop, grow
 
-STARTED = "from projections.service.cli import main; main()"
+STARTED = """
+import signal
+from projections.service.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who started the tests may ignore it
+main()
+"""
 
 
 class Screen:
@@ -44,7 +49,6 @@ class Screen:
             stdin=other,
             stdout=other,
             stderr=other,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
         )
         os.close(other)
         self.raw = b""
