@@ -11,12 +11,13 @@ from pymongo import UpdateOne
 
 from bench import sinks
 from bench.filled import BLOCK
+from eventstore.batches import batches
 from projections.sinks import Change, Sink
 from projections.sinks.mongo import MongoSink
 from projections.sinks.mongo.driver import ensure_index
 from projections.sinks.redis import RedisSink
 from projections.sinks.redis.connection import pipeline
-from projections.sinks.redis.sink import WRITE
+from projections.sinks.redis.script import WRITE
 
 _MONGO = 2_000
 _REDIS = 1_000
@@ -85,15 +86,25 @@ def _redis(sink: RedisSink, first: list[Change], again: list[Change]) -> Floors:
     client = sink._connected()
     sha = client.script_load(WRITE)
 
-    def send(calls: list[tuple[str, list[str | int]]]) -> None:
-        for start in range(0, len(calls), _REDIS):
+    def send(calls: list[list[str | int]], together: int) -> None:
+        for start in range(0, len(calls), _REDIS // together):
             with pipeline(client) as pipe:
-                for name, arguments in calls[start : start + _REDIS]:
-                    pipe.execute_command("EVALSHA", sha, 1, name, *arguments)
+                for arguments in calls[start : start + _REDIS // together]:
+                    pipe.execute_command("EVALSHA", sha, *arguments)
                 pipe.execute()
 
-    ready = [[(f"raw:{c.key}", sink._arguments(c)) for c in changes] for changes in (first, again)]
+    def line(name: str, changes: list[Change], together: int) -> Line:
+        calls = [
+            [
+                len(some),
+                *(f"raw{together}:{c.key}" for c in some),
+                *(w for c in some for w in sink._arguments(c)),
+            ]
+            for some in batches(changes, together)
+        ]
+        return Line(name, lambda: send(calls, together))
+
     return Floors(
-        [Line("raw pipeline of the script", lambda: send(ready[0]))],
-        [Line("raw pipeline, again", lambda: send(ready[1]))],
+        [line("raw, 50 keys a call", first, 50), line("raw pipeline of the script", first, 1)],
+        [line("raw, 50 keys a call, again", again, 50), line("raw pipeline, again", again, 1)],
     )

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from projections.generation import Generation
 from projections.sinks import Change
+from projections.state import Changed
 
 
 class Current(Struct, frozen=True, gc=False):
@@ -35,7 +36,7 @@ def current(tx: Connection, projection: str, served: Generation, keys: Sequence[
     }
 
 
-def as_change(item: Current, block: int) -> Change:
+def as_change(item: Current | Changed, block: int) -> Change:
     """`item` as a sink is sent it."""
     return Change(
         item.key, item.revision, block, None if item.body is None else msgspec.json.decode(item.body)

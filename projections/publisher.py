@@ -3,14 +3,16 @@
 Law: the marker inside the sink is the cursor. Changes go out in order of (revision, key), then the marker
 advances by compare-and-set; a sink that was wiped or restored shows it by its marker, and is refilled.
 Whatever is sent twice, late, or by a process that should be dead, the revision guard of the sink sorts out.
+
+While the sink takes a batch the next one is read. It is sent only where marker and generation still stand as
+they did for that reading, so that it is what reading anew would give; else it is read anew.
 """
 
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, select, text
@@ -20,11 +22,12 @@ from eventstore.lease import Lease
 from eventstore.store import Store
 from projections.errors import ForeignMarker
 from projections.generation import Generation, Generations
+from projections.published import as_change
 from projections.sinks import Change, Marker, Sink
-from projections.state import Changed, Changes, GenerationState
+from projections.state import Changes, GenerationState
 
-BATCH = 2_000
-"""Documents in one write to a sink."""
+BATCH = 5_000
+"""Documents in one write to a sink: each costs two commits and two markers more."""
 
 
 class Published(Struct, frozen=True):
@@ -41,6 +44,15 @@ class Published(Struct, frozen=True):
     @property
     def idle(self) -> bool:
         return not self.sent and not self.claimed and not self.lag
+
+
+class _Batch(Struct, frozen=True):
+    """The changes above (revision, key), read from a generation that stood at `served`."""
+
+    revision: int
+    key: str
+    served: Generation
+    changes: list[Change]
 
 
 class Publisher:
@@ -62,6 +74,7 @@ class Publisher:
         self._projection = projection
         self._chain = chain_id
         self._batch = batch
+        self._ahead: _Batch | None = None
 
     @property
     def sink(self) -> Sink:
@@ -84,12 +97,10 @@ class Publisher:
                 )
                 if foreign is not None:
                     raise foreign
-                found = Changes(tx, self._projection).after(
-                    marker.revision + 1, marker.key, generation=served.id, limit=self._batch
-                )
+                batch = self._next(tx, marker, served)
         if marker is None:
             return self._claim(mine, served)
-        return self._send(marker, served, found)
+        return self._send(marker, batch)
 
     def take_over(self) -> None:
         """Makes a sink that carries another's marker ours: continues above its revision, sends
@@ -122,23 +133,55 @@ class Publisher:
         self._sink.mark(ours, old=None)
         return Published(self._projection, self._sink.name, lag=served.revision, claimed=True)
 
-    def _send(self, marker: Marker, served: Generation, found: list[Changed]) -> Published:
+    def _next(self, tx: Connection, marker: Marker, served: Generation) -> _Batch:
+        """What comes after the marker: read ahead, or now."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and (ahead.revision, ahead.key, ahead.served) == (
+            marker.revision,
+            marker.key,
+            served,
+        ):
+            return ahead
+        return self._read(tx, marker, served)
+
+    def _read(self, tx: Connection, marker: Marker, served: Generation) -> _Batch:
+        found = Changes(tx, self._projection).after(
+            marker.revision + 1, marker.key, generation=served.id, limit=self._batch
+        )
+        changes = [as_change(item, served.block) for item in found]
+        return _Batch(marker.revision, marker.key, served, changes)
+
+    def _read_ahead(self, marker: Marker) -> _Batch | None:
+        """What will come after `marker`, in a snapshot of its own."""
+        with self._store.read() as tx:
+            served = Generations(tx, self._projection).served()
+            return None if served is None else self._read(tx, marker, served)
+
+    def _send(self, marker: Marker, batch: _Batch) -> Published:
         written = 0
-        if len(found) < self._batch:
-            ahead = replace(marker, revision=served.revision, key="")
-        else:
+        served, found = batch.served, batch.changes
+        full = len(found) == self._batch
+        if full:
             ahead = replace(marker, revision=found[-1].revision - 1, key=found[-1].key)
-        if found:
-            with self._lease.commit() as tx:
-                announced = self._announced(tx, marker)
-            # First: no document may be in the sink of which its marker does not tell.
-            self._sink.mark(announced, old=marker)
-            written = self._sink.write([_change(item, served.block) for item in found])
-            ahead = replace(ahead, sends=announced.sends, nonce=announced.nonce)
-            marker = announced
-        if ahead != marker:
-            self._lease.renew()
-            self._sink.mark(ahead, old=marker)
+        else:
+            ahead = replace(marker, revision=served.revision, key="")
+        with ThreadPoolExecutor(1, thread_name_prefix="read ahead") as beside:
+            reading: Future[_Batch | None] | None = None
+            if found:
+                with self._lease.commit() as tx:
+                    announced = self._announced(tx, marker)
+                # First: no document may be in the sink of which its marker does not tell.
+                self._sink.mark(announced, old=marker)
+                if full:
+                    reading = beside.submit(self._read_ahead, ahead)
+                written = self._sink.write(found)
+                ahead = replace(ahead, sends=announced.sends, nonce=announced.nonce)
+                marker = announced
+            if ahead != marker:
+                self._lease.renew()
+                self._sink.mark(ahead, old=marker)
+            if reading is not None:
+                self._ahead = reading.result()
         return Published(
             self._projection,
             self._sink.name,
@@ -205,8 +248,3 @@ def _sent(tx: Connection, projection: str, sink: str) -> tuple[int, str]:
 
 def _store_id(tx: Connection) -> str:
     return str(tx.execute(select(schema.store.c.id)).scalar_one())
-
-
-def _change(item: Changed, block: int) -> Change:
-    fields: dict[str, Any] | None = None if item.body is None else msgspec.json.decode(item.body)
-    return Change(item.key, item.revision, block, fields)

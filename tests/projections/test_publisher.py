@@ -15,7 +15,7 @@ from projections.generation import Generations
 from projections.publisher import Published, Publisher
 from projections.sinks import Change, Marker
 from projections.sinks.memory import MemorySink
-from projections.state import GenerationState
+from projections.state import Changed, Changes, GenerationState
 from tests.folding import CHAIN, Bench, address, registration
 
 
@@ -24,11 +24,16 @@ class Wipeable(MemorySink):
 
     wipe_after_write = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[Change] = []
+
     def wipe(self) -> None:
         self._held.clear()
         self._marker = None
 
     def write(self, changes: Sequence[Change]) -> int:
+        self.sent += changes
         done = super().write(changes)
         if self.wipe_after_write:
             self.wipe_after_write = False
@@ -210,4 +215,45 @@ def test_a_sink_that_was_put_back_is_caught_up(bench: Bench) -> None:
     to_end(publisher(bench.store, sink))
     sink._held, sink._marker = backup
     to_end(publisher(bench.store, sink))
+    assert held(sink) == folded(bench.store)
+
+
+def test_what_was_read_ahead_is_read_anew_where_the_documents_moved_meanwhile(bench: Bench) -> None:
+    """No document that a reorg took back goes out after it."""
+    sink = Wipeable()
+    stage = publisher(bench.store, sink)
+    stage.step()  # claims
+    assert stage.step().sent == 2  # and reads the other two
+    bench.orphan(2)
+    bench.append([registration(2, 0, 5, 1, branch="b")], to=3, branch="b")
+    bench.fold()
+    sink.sent.clear()
+    to_end(stage)
+    assert held(sink) == folded(bench.store)
+    assert all(change.revision > 1 for change in sink.sent)
+
+
+def test_what_was_read_ahead_is_sent_and_read_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    after = Changes.after
+
+    def counted(self: Changes, revision: int, key: str, *, generation: int, limit: int) -> list[Changed]:
+        found = after(self, revision, key, generation=generation, limit=limit)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(Changes, "after", counted)
+    sink = MemorySink()
+    to_end(publisher(bench.store, sink))
+    assert held(sink) == folded(bench.store)
+    assert read == [2, 2, 0]  # two of four, the rest, nothing more
+
+
+def test_what_was_read_ahead_for_a_sink_that_was_wiped_is_not_sent(bench: Bench) -> None:
+    sink = Wipeable()
+    stage = publisher(bench.store, sink)
+    stage.step()
+    stage.step()
+    sink.wipe()
+    to_end(stage)
     assert held(sink) == folded(bench.store)

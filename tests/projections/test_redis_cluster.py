@@ -213,3 +213,14 @@ def test_scripts_that_one_node_forgot_are_loaded_again(sink: Between, redis_clus
     sink.write(changes)
     redis_cluster.nodes[2].client.script_flush()
     assert sink.write([Change(item.key, 2, 1, item.fields) for item in changes]) == 59
+
+
+def test_a_node_of_a_cluster_behind_a_plain_address_gets_keys_one_by_one(redis_cluster: Cluster) -> None:
+    """As behind a proxy: no client that knows of the cluster, and a server that refuses calls over slots."""
+    node = redis_cluster.nodes[0]
+    own = set(redis_cluster.slots_of(node))
+    keys = [key for key in map(address, range(400)) if key_slot(f"user:{key}".encode()) in own]
+    url = f"redis://127.0.0.1:{node.port}"
+    with closing(RedisSink(url, fields=FIELDS, ttl=None, projection="referrals")) as plain:
+        assert plain.write([Change(key, 1, 1, {"address": key}) for key in keys]) == len(keys) > 50
+        assert set(plain.read(keys)) == set(keys)

@@ -1,13 +1,12 @@
-"""Redis: one hash per document. No command spans keys, so a cluster serves as well as one server.
+"""Redis: one hash per document. No command needs to span keys: a cluster serves as well as one server.
 
-The law: a small script per key compares revisions and writes in one step, so the newest wins. A
+The law: a small script compares revisions, key by key, and writes in one step: the newest wins. A
 hash may hold the application's fields beside ours; they stay, and such a hash gets no expiry of us.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -16,55 +15,18 @@ from typing import Any
 import msgspec
 import redis
 from redis.cluster import RedisCluster
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import RedisClusterException, RedisError
 
+from eventstore.batches import batches
 from eventstore.secret import public
-from projections.errors import ConfigurationError, KeyConflict, MarkerLost, SinkError, SinkUnavailable
+from projections.errors import ConfigurationError, MarkerLost, SinkError, SinkUnavailable
 from projections.sinks import Change, Marker, Value
 from projections.sinks.redis.connection import connect, is_cluster, pipeline
+from projections.sinks.redis.script import COMPARE_AND_SET, KEEP, WRITE, check, run
 from projections.sinks.redis.witness import Witnesses
 
 _BATCH = 1_000
 _MARK = ("revision", "block", "removed")
-
-WRITE = """
--- KEYS[1] the hash; ARGV: revision, block, seconds to live (0: for ever), how many fields are set,
--- their names and values, the names of those that go. Revisions are exact below 2^53.
-local held = tonumber(redis.call('HGET', KEYS[1], 'revision') or '-1')
-if not held then return redis.error_reply('WRONGTYPE its revision is no number') end
-if held >= tonumber(ARGV[1]) then return 0 end
-local expiring = redis.call('HEXISTS', KEYS[1], 'removed') == 1
-local count, ours = tonumber(ARGV[4]), {'revision', ARGV[1], 'block', ARGV[2]}
-for i = 5, 4 + 2 * count do ours[#ours + 1] = ARGV[i] end
-redis.call('HSET', KEYS[1], unpack(ours))
-if #ARGV > 4 + 2 * count then redis.call('HDEL', KEYS[1], unpack(ARGV, 5 + 2 * count)) end
-if redis.call('HLEN', KEYS[1]) > count + 2 then
-  if expiring then redis.call('PERSIST', KEYS[1]) end
-  return 1
-end
-if ARGV[3] == '0' then redis.call('PERSIST', KEYS[1]) else redis.call('EXPIRE', KEYS[1], ARGV[3]) end
-return 2
-"""
-"""0: the hash holds as new a document; 1: written, its life is not ours; 2: written, with its life."""
-
-_KEEP = """
--- KEYS[1] the hash; ARGV: the revision that it must hold, seconds to live, how many fields are ours.
-if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[1] then return 0 end
-if ARGV[2] == '0' or redis.call('HLEN', KEYS[1]) > tonumber(ARGV[3]) then redis.call('PERSIST', KEYS[1])
-else redis.call('EXPIRE', KEYS[1], ARGV[2]) end
-return 1
-"""
-
-_COMPARE_AND_SET = """
--- KEYS[1] the marker; ARGV: how many fields and values the old one has (0: absent), old, new.
-local count = tonumber(ARGV[1])
-if count == 0 and redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-for i = 2, count, 2 do
-  if redis.call('HGET', KEYS[1], ARGV[i]) ~= ARGV[i + 1] then return 0 end
-end
-redis.call('HSET', KEYS[1], unpack(ARGV, 2 + count))
-return 1
-"""
 
 
 class RedisSink:
@@ -145,7 +107,8 @@ class RedisSink:
             old, restored = self._lost[1], True
         known = _flat(old) if old else []
         with self._translated():
-            [done] = self._run(_COMPARE_AND_SET, [(self._marker_key, [len(known), *known, *_flat(new)])])
+            words: list[str | int] = [len(known), *known, *_flat(new)]
+            [done] = run(self._connected(), COMPARE_AND_SET, [(self._marker_key, words)])
         if not done:
             raise MarkerLost(
                 f"The marker of {self._pattern} in Redis is not the one this publisher left there.",
@@ -160,9 +123,8 @@ class RedisSink:
         newest = list({change.key: change for change in sorted(changes, key=lambda c: c.revision)}.values())
         applied = 0
         with self._translated():
-            for start in range(0, len(newest), _BATCH):
-                some = newest[start : start + _BATCH]
-                done = self._run(WRITE, [(self._name(c.key), self._arguments(c)) for c in some])
+            for some in batches(newest, _BATCH):
+                done = run(self._connected(), WRITE, [(self._name(c.key), self._arguments(c)) for c in some])
                 applied += sum(1 for answer in done if answer)
         return applied
 
@@ -174,7 +136,9 @@ class RedisSink:
         if not changes:
             return []
         with self._translated():
-            done = self._run(WRITE, [(self._name(c.key), self._arguments(c, seconds)) for c in changes])
+            done = run(
+                self._connected(), WRITE, [(self._name(c.key), self._arguments(c, seconds)) for c in changes]
+            )
         return [change for change, answer in zip(changes, done, strict=True) if answer == 2]
 
     def keep(self, changes: Sequence[Change]) -> None:
@@ -187,7 +151,7 @@ class RedisSink:
             ours = 3 if change.fields is None else 2 + len(self.as_held(change).fields or {})
             calls.append((self._name(change.key), [change.revision, life, ours]))
         with self._translated():
-            self._run(_KEEP, calls)
+            run(self._connected(), KEEP, calls)
 
     def read(self, keys: Sequence[str]) -> dict[str, Change]:
         found: dict[str, Change] = {}
@@ -233,42 +197,22 @@ class RedisSink:
                 else:
                     gone.append(name)
         life = life if seconds is None else min(seconds, life or seconds)
-        return [change.revision, change.block, life, len(pairs) // 2, *pairs, *gone]
+        return [change.revision, change.block, life, len(pairs) // 2, len(gone), *pairs, *gone]
 
     def _read(self, keys: Sequence[str]) -> Iterator[Change]:
         wanted = [*_MARK, *self._fields]
         with pipeline(self._connected()) as pipe:
             for key in keys:
-                pipe.hmget(_raw(self._name(key)), wanted)
+                pipe.hmget(self._name(key).encode("utf-8", "surrogateescape"), wanted)
             answers = pipe.execute(raise_on_error=False)
         for key, answer in zip(keys, answers, strict=True):
-            _check(self._name(key), answer)
+            check(self._name(key), answer)
             revision, block, removed, *values = answer
             if revision is not None and revision.isdecimal():
                 held: dict[str, Value] = {
                     name: value for name, value in zip(self._fields, values, strict=True) if value is not None
                 }
                 yield Change(key, int(revision), int(block or 0), None if removed else held)
-
-    def _run(self, script: str, calls: Sequence[tuple[str, list[str | int]]]) -> list[int]:
-        """Runs a script once per (name of a hash, arguments), pipelined; loads it where it is not."""
-        sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-        client = self._connected()
-        answers: dict[int, Any] = dict.fromkeys(range(len(calls)))
-        missing = list(answers)
-        for _ in range(3):
-            with pipeline(client) as pipe:
-                for index in missing:
-                    name, arguments = calls[index]
-                    pipe.execute_command("EVALSHA", sha, 1, _raw(name), *arguments)
-                answers |= zip(missing, pipe.execute(raise_on_error=False), strict=True)
-            missing = [index for index in missing if isinstance(answers[index], NoScriptError)]
-            if not missing:
-                break
-            client.script_load(script)
-        for index, answer in answers.items():
-            _check(calls[index][0], answer)
-        return [int(answer) for answer in answers.values()]
 
     def _name(self, key: str) -> str:
         return f"{self._before}{key}{self._after}"
@@ -298,17 +242,6 @@ class RedisSink:
             raise SinkError(f"A value cannot be stored in Redis: {error}") from error
 
 
-def _check(name: str, answer: Any) -> None:
-    """Raises what a server answered for one key, if that is an error."""
-    if isinstance(answer, ResponseError) and "WRONGTYPE" in str(answer):
-        raise KeyConflict(
-            f"The Redis key {name} is not one that chainfold wrote, and cannot be shared: {answer}",
-            hint="Choose another redis.key, or move that key out of the way.",
-        ) from answer
-    if isinstance(answer, Exception):
-        raise answer
-
-
 def text(value: Value) -> str:
     """A value as Redis holds it."""
     if isinstance(value, str):  # nearly all are
@@ -324,11 +257,6 @@ def text(value: Value) -> str:
             return f"0x{value.hex()}"
         case _:
             return msgspec.json.encode(value).decode()
-
-
-def _raw(name: str) -> bytes:
-    """The name of a key as the server has it: other people's need not be UTF-8."""
-    return name.encode("utf-8", "surrogateescape")
 
 
 def _flat(marker: Marker) -> list[str]:
