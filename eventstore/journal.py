@@ -523,6 +523,7 @@ class Journal:
             f"AND {place} IN ({_marks(kinds)}) AND {_LIVING} "
             "ORDER BY block_number, log_index, entry LIMIT ?",
             (self._chain, first, at_most, *kinds, limit),
+            by_index=few is None,
         )
         return list(starmap(StoredLog, rows)), at_most
 
@@ -540,6 +541,7 @@ class Journal:
             "SELECT kind FROM logs WHERE chain_id = ? AND block_number BETWEEN ? AND ? "
             "ORDER BY block_number, log_index, entry LIMIT ?",
             (*span, _SAMPLE),
+            by_index=True,
         )
         if _DENSE * sum(kind in kinds for (kind,) in sample) >= len(sample):
             return None
@@ -550,18 +552,29 @@ class Journal:
                 "SELECT block_number FROM logs WHERE chain_id = ? AND block_number BETWEEN ? AND ? "
                 "AND kind = ? ORDER BY block_number LIMIT 1 OFFSET ?",
                 (*span, kind, limit),
+                by_index=True,
             )
         ]
         return min(ends, default=last)
 
-    def _rows(self, sql: str, values: Sequence[int]) -> Sequence[Any]:
-        """The driver's own rows, bytes as bytes: making SQLAlchemy's of them costs more than reading them."""
+    def _rows(self, sql: str, values: Sequence[int], *, by_index: bool = False) -> Sequence[Any]:
+        """The driver's own rows, bytes as bytes: making SQLAlchemy's of them costs more than reading them.
+
+        `by_index`: they come in the order of an index, so nothing is to be sorted. PostgreSQL must be told:
+        of a table that it has not analysed yet it sorts the rest for each page (290 ms for 10,000 of 100,000
+        logs, and 8 ms in order).
+        """
         if self._sqlite:
             cursor: Any = self._tx.exec_driver_sql(sql, tuple(values)).cursor
             return cursor.fetchall()  # type: ignore[no-any-return]  # the driver's
         driver: Any = self._tx.connection.driver_connection
         with driver.cursor(binary=True) as cursor:
-            return cursor.execute(sql.replace("?", "%s"), values).fetchall()  # type: ignore[no-any-return]
+            if by_index:
+                cursor.execute("SET LOCAL enable_sort = off")
+            rows: Sequence[Any] = cursor.execute(sql.replace("?", "%s"), values).fetchall()
+            if by_index:
+                cursor.execute("SET LOCAL enable_sort TO DEFAULT")
+            return rows
 
     def _blocks_of(self, logs: Sequence[StoredLog]) -> dict[tuple[int, int], StoredBlock]:
         if not logs:
