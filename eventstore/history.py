@@ -28,8 +28,9 @@ class Question(Struct, frozen=True, kw_only=True):
     """Which logs: in blocks `first` to `last` (None: to the end), of any of `filters` (None: of all),
     of one transaction, naming an address (20 bytes, as a parameter, in a topic or in the data).
 
-    `orphaned` False asks for the canonical ones, True for those that left the chain, None for both; `as_of`
-    for how that stood at an entry of the journal.
+    `orphaned` False asks for the canonical ones, True for those that left the chain, None for both;
+    `orphaned_by` for those that this entry took off it; `as_of` for how that stood at an entry of the
+    journal. `after` is the (block, index, entry) of the last log that is known already.
     """
 
     first: int = 0
@@ -38,7 +39,10 @@ class Question(Struct, frozen=True, kw_only=True):
     names: bytes | None = None
     tx_hash: bytes | None = None
     orphaned: bool | None = False
+    orphaned_by: int | None = None
     as_of: int | None = None
+    newest_first: bool = False
+    after: tuple[int, int, int] | None = None
 
 
 class Learned(Struct, frozen=True, gc=False):
@@ -57,18 +61,22 @@ class Learned(Struct, frozen=True, gc=False):
 
 
 def ask(tx: Connection, chain_id: int, question: Question, *, page: int = PAGE) -> Iterator[Learned]:
-    """The answer, ascending by (block, index, entry), in the memory of one page, within this snapshot."""
+    """The answer in the order of (block, index, entry), in the memory of one page, within this snapshot."""
     kinds = None
     if question.filters is not None:
         kinds = sorted(Journal(tx, chain_id).kinds(question.filters))
         if not kinds:
             return
+    begin = (_NEVER, 0, 0) if question.newest_first else (-1, 0, 0)
+    block, index, entry = begin if question.after is None else question.after
     values = {
         "chain": chain_id,
-        "block": question.first,
-        "index": -1,
-        "entry": 0,
+        "block": block,
+        "index": index,
+        "entry": entry,
+        "first": question.first,
         "last": _NEVER if question.last is None else question.last,
+        "orphaned_by": question.orphaned_by,
         "as_of": _NEVER if question.as_of is None else question.as_of,
         "kinds": kinds,
         "word": None if question.names is None else bytes(12) + question.names,
@@ -91,7 +99,7 @@ def ask(tx: Connection, chain_id: int, question: Question, *, page: int = PAGE) 
 def _are_few(tx: Connection, values: dict[str, Any]) -> bool:
     query = text(
         "SELECT count(*) FROM (SELECT 1 FROM logs WHERE chain_id = :chain AND kind IN :kinds "
-        "AND block_number BETWEEN :block AND :last LIMIT :few) found"
+        "AND block_number BETWEEN :first AND :last LIMIT :few) found"
     )
     asked = query.bindparams(bindparam("kinds", expanding=True))
     return int(tx.execute(asked, values | {"few": FEW}).scalar_one()) < FEW
@@ -99,10 +107,12 @@ def _are_few(tx: Connection, values: dict[str, Any]) -> bool:
 
 def _query(tx: Connection, question: Question, *, kinds: bool, few: bool) -> str:
     """One page after (block, index, entry)."""
+    beyond, order = ("<", " DESC") if question.newest_first else (">", "")
     conditions = [
         "l.chain_id = :chain",
-        "l.block_number BETWEEN :block AND :last",
-        "(l.block_number, l.log_index, l.entry) > (:block, :index, :entry)",
+        "l.block_number BETWEEN :first AND :last",
+        f"l.block_number {beyond}= :block",
+        f"(l.block_number, l.log_index, l.entry) {beyond} (:block, :index, :entry)",
         "l.entry <= :as_of",
     ]
     if kinds:  # "+ 0" keeps the planner from the index: see `Journal.read`
@@ -112,6 +122,8 @@ def _query(tx: Connection, question: Question, *, kinds: bool, few: bool) -> str
         conditions.append(f"(l.topic1 = :word OR l.topic2 = :word OR l.topic3 = :word OR {inside} > 0)")
     if question.tx_hash is not None:
         conditions.append("l.tx_hash = :tx_hash")
+    if question.orphaned_by is not None:
+        conditions.append("o.orphaned_by = :orphaned_by")
     if question.orphaned is False:
         conditions.append("o.orphaned_by IS NULL")
     return (
@@ -124,7 +136,7 @@ def _query(tx: Connection, question: Question, *, kinds: bool, few: bool) -> str
         "AND o.block_number = l.block_number AND o.entry = l.entry AND o.orphaned_by <= :as_of "
         "LEFT JOIN entries g ON g.chain_id = l.chain_id AND g.entry = o.orphaned_by "
         f"WHERE {' AND '.join(conditions)} "
-        "ORDER BY l.block_number, l.log_index, l.entry LIMIT :page"
+        f"ORDER BY l.block_number{order}, l.log_index{order}, l.entry{order} LIMIT :page"
     )
 
 

@@ -74,6 +74,23 @@ class GenerationState:
         )
         return [key for (key,) in rows]
 
+    def page(self, where: tuple[str, str] | None, *, after: str = "", limit: int) -> list[tuple[str, bytes]]:
+        """The next (key, body) above `after`, ascending: all, or those whose indexed field has a value."""
+        values = {"generation": self._generation, "after": after, "size": limit}
+        query = (
+            "SELECT key, body FROM documents WHERE generation = :generation AND key > :after "
+            "ORDER BY key LIMIT :size"
+        )
+        if where is not None:
+            values |= {"name": where[0], "value": where[1]}
+            query = (
+                "SELECT d.key, d.body FROM document_index i JOIN documents d "
+                "ON d.generation = i.generation AND d.key = i.key "
+                "WHERE i.generation = :generation AND i.name = :name AND i.value = :value "
+                "AND i.key > :after ORDER BY i.key LIMIT :size"
+            )
+        return [(key, body) for key, body in self._tx.execute(text(query), values)]
+
     def at(self, key: str, block: int) -> bytes | None:
         """The body after `block`, which must not be below the floor: its earliest before-image above,
         else the body as it is."""
@@ -92,17 +109,11 @@ class GenerationState:
         """Every (key, body), ascending by key."""
         after = ""
         while True:
-            rows = self._tx.execute(
-                text(
-                    "SELECT key, body FROM documents WHERE generation = :generation AND key > :after "
-                    "ORDER BY key LIMIT :size"
-                ),
-                {"generation": self._generation, "after": after, "size": size},
-            ).all()
-            yield from ((key, body) for key, body in rows)
+            rows = self.page(None, after=after, limit=size)
+            yield from rows
             if len(rows) < size:
                 return
-            after = rows[-1].key
+            after = rows[-1][0]
 
     # --- writing ---
 

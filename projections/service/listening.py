@@ -21,8 +21,9 @@ SHORTEST = 16
 class Http(Struct, frozen=True):
     """Where the service listens, and what it lets anybody ask of it.
 
-    `max_body` bytes of a request, `max_wait` seconds for freshness, `max_lag` seconds behind the chain at
-    which it is no longer ready (None: never), `requests_per_second` of one client (None: any).
+    `max_body` bytes of a request, `max_page` rows of an answer, `max_replay` events folded again for one
+    answer, `max_streams` streams at a time, `max_wait` seconds for freshness, `max_lag` seconds behind the
+    chain at which it is no longer ready (None: never), `requests_per_second` of one client (None: any).
     """
 
     host: str
@@ -30,6 +31,9 @@ class Http(Struct, frozen=True):
     tokens: tuple[str, ...]
     cors: tuple[str, ...]
     max_body: int
+    max_page: int
+    max_replay: int
+    max_streams: int
     max_wait: float
     max_lag: float | None
     requests_per_second: float | None
@@ -49,8 +53,10 @@ def http(table: HttpTable, seconds: Seconds) -> Http:
             raise ConfigurationError(
                 f"http.cors[{place}]: {origin!r} is no origin.", hint="Write https://app.example, or *."
             )
-    if not 1 <= table.max_body < 2**31:
-        raise ConfigurationError(f"http.max_body: {table.max_body} is not between 1 and 2^31 - 1.")
+    for name, least in (("max_body", 1), ("max_page", 1), ("max_replay", 0), ("max_streams", 0)):
+        number = getattr(table, name)
+        if not least <= number < 2**31:
+            raise ConfigurationError(f"http.{name}: {number} is not between {least} and 2^31 - 1.")
     rate = table.requests_per_second
     if rate is not None and not 0 < rate < float("inf"):
         raise ConfigurationError(f"http.requests_per_second: {rate} is no number above zero.")
@@ -60,6 +66,9 @@ def http(table: HttpTable, seconds: Seconds) -> Http:
         tuple(table.tokens),
         tuple(table.cors),
         table.max_body,
+        table.max_page,
+        table.max_replay,
+        table.max_streams,
         seconds(table.max_wait, "http.max_wait"),
         None if table.max_lag is None else seconds(table.max_lag, "http.max_lag"),
         rate,

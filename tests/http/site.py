@@ -121,5 +121,9 @@ class Town:
         """Adds a Redis to the configuration."""
         self._values |= {"redis": redis, "sinks": self._values["sinks"] + REDIS}
 
+    def move(self, *, mongo: str) -> None:
+        """Says that MongoDB is elsewhere."""
+        self._values["mongo"] = mongo
+
     def close(self) -> None:
         self._open.close()

@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any, Literal
 
@@ -15,36 +14,20 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
-from eventstore.history import PAGE, Learned, Question, ask
+from eventstore.history import PAGE, Question, ask
 from eventstore.journal import Journal
 from eventstore.records import Filter
 from projections.errors import ConfigurationError
+from projections.service.audit import EventRow, event_row, narrowed
 from projections.service.cli.app import Json, app, configuration, note, out, table
-from projections.service.declared import Declared, unknown_event
+from projections.service.declared import Declared
 from projections.service.wiring import Plan, planned
 
 Format = Literal["table", "json", "jsonl", "csv"]
 SHOWN = 1_000
 """Rows of a table, where no limit was named."""
 
-COLUMNS = (
-    "chain",
-    "block",
-    "log_index",
-    "block_hash",
-    "timestamp",
-    "address",
-    "event",
-    "args",
-    "topics",
-    "data",
-    "tx_hash",
-    "tx_index",
-    "entry",
-    "recorded_at",
-    "orphaned_by",
-    "orphaned_at",
-)
+COLUMNS = EventRow.__struct_fields__
 
 
 @app.command()
@@ -93,8 +76,9 @@ def events(
     )
     with planned(configuration()) as plan:
         chains = _chains(plan, on_chain, contract, as_of)
-        narrowed = _narrowed(plan, chains, contract, _hex(address, 20, "--address"), event)
-        with closing(_told(plan, asked, narrowed)) as found:
+        of = _hex(address, 20, "--address")
+        filters = narrowed(plan.config, chains, contract=contract, address=of, event=event)
+        with closing(_told(plan, asked, filters)) as found:
             _WRITERS[chosen](islice(found, most))
             if most is not None and next(found, None) is not None:
                 note(f"The first {most:,}; see more with --limit or --from-block.")
@@ -127,23 +111,6 @@ def _chains(plan: Plan, named: str | None, contract: str | None, as_of: int | No
     return chains
 
 
-def _narrowed(
-    plan: Plan, chains: list[str], contract: str | None, address: bytes | None, event: str | None
-) -> dict[str, tuple[Filter, ...] | None]:
-    """By chain which contracts and events; None: whatever was ever learned."""
-    declared = {name: Declared(plan.config, name, contract=contract) for name in chains}
-    if contract is None and event is None:
-        only = None if address is None else (Filter(address),)
-        return dict.fromkeys(chains, only)
-    found = {name: item.filters(event=event) for name, item in declared.items()}
-    if event is not None and not any(found.values()):
-        raise unknown_event(event, list(declared.values()))
-    return {
-        name: tuple(item for item in filters if address in (None, item.address))
-        for name, filters in found.items()
-    }
-
-
 def _hex(text: str | None, width: int, option: str) -> bytes | None:
     if text is None:
         return None
@@ -156,36 +123,14 @@ def _hex(text: str | None, width: int, option: str) -> bytes | None:
 
 
 def _told(
-    plan: Plan, asked: Question, narrowed: dict[str, tuple[Filter, ...] | None]
+    plan: Plan, asked: Question, chosen: dict[str, tuple[Filter, ...] | None]
 ) -> Generator[dict[str, Any]]:
     """Chain by chain, each in one snapshot."""
-    for name, filters in narrowed.items():
+    for name, filters in chosen.items():
         declared = Declared(plan.config, name)
         with plan.store.read() as tx:
             for row in ask(tx, plan.config.chains[name].chain_id, replace(asked, filters=filters)):
-                yield _event(name, row, declared)
-
-
-def _event(name: str, row: Learned, declared: Declared) -> dict[str, Any]:
-    log, decoded = row.log, declared(row.log)
-    return {
-        "chain": name,
-        "block": log.block_number,
-        "log_index": log.log_index,
-        "block_hash": "0x" + log.block_hash.hex(),
-        "timestamp": row.timestamp,
-        "address": "0x" + log.address.hex(),
-        "event": None if decoded is None else decoded.event.name,
-        "args": {} if decoded is None else decoded.arguments,
-        "topics": ["0x" + topic.hex() for topic in log.topics],
-        "data": "0x" + log.data.hex(),
-        "tx_hash": "0x" + log.tx_hash.hex(),
-        "tx_index": log.tx_index,
-        "entry": row.entry,
-        "recorded_at": _time(row.recorded_at),
-        "orphaned_by": row.orphaned_by,
-        "orphaned_at": None if row.orphaned_at is None else _time(row.orphaned_at),
-    }
+                yield msgspec.structs.asdict(event_row(name, row, declared))
 
 
 def _json(found: Iterator[dict[str, Any]]) -> None:
@@ -250,7 +195,3 @@ def _said(item: dict[str, Any]) -> str:
     if item["event"] is None:
         return item["topics"][0] if item["topics"] else "(no topics)"
     return f"{item['event']}({', '.join(f'{name}={value}' for name, value in item['args'].items())})"
-
-
-def _time(micros: int) -> str:
-    return datetime.fromtimestamp(micros / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

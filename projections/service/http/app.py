@@ -11,8 +11,9 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from projections.service.http import documents, page, status
+from projections.service.http import documents, lists, page, status
 from projections.service.http.access import Gate
+from projections.service.http.asked import known_parameters
 from projections.service.http.desk import Desk
 from projections.service.http.problems import HANDLERS
 
@@ -23,7 +24,7 @@ def application(desk: Desk) -> Any:
     """The ASGI application over what is on the desk; other roles have no documents."""
     handlers: list[Any] = [page.endpoint(), *status.endpoints(desk)]
     if desk.serves_documents:
-        handlers += [status.catalogue(desk), *documents.endpoints(desk)]
+        handlers += [status.catalogue(desk), *documents.endpoints(desk), *lists.endpoints(desk)]
     settings = desk.settings
     app = Litestar(
         handlers,
@@ -33,6 +34,7 @@ def application(desk: Desk) -> Any:
         )
         if settings.cors
         else None,
+        before_request=known_parameters,
         request_max_body_size=settings.max_body,
         openapi_config=OpenAPIConfig(
             title="chainfold",

@@ -7,6 +7,7 @@ import re
 from typing import Any, TypeVar
 
 import msgspec
+from litestar import Request
 
 from projections.errors import ConfigurationError
 from projections.fold import Projection
@@ -19,6 +20,17 @@ LONGEST = 1_000
 """Characters of a key or of a value."""
 
 HIGHEST = 2**63 - 1
+
+
+def known_parameters(request: Request[Any, Any, Any]) -> None:
+    """Refuses a parameter that the endpoint does not have: one that is passed over is answered wrongly."""
+    known = [name for name in request.route_handler.parsed_fn_signature.parameters if name != "request"]
+    for name in request.query_params:
+        if name not in known or name in request.path_params:
+            allowed = ", ".join(item for item in known if item not in request.path_params)
+            raise Refused(
+                400, f"{name[:80]} is no parameter of this.", hint=f"Known are: {allowed or 'none'}."
+            )
 
 
 def key(projection: Projection, text: str) -> str:

@@ -150,6 +150,11 @@ def _told_by_text(hint: Any) -> bool:
     return len(members) == 1
 
 
+def is_simple(hint: Any) -> bool:
+    """Whether a field is one text, number or truth, or null."""
+    return set(_members(hint)) - {NoneType} in ({str}, {int}, {float}, {bool})
+
+
 def _revived(text: str, hint: Any) -> Any:
     members = _members(hint)
     if text == "" and NoneType in members:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, get_type_hints
 
 from msgspec import Struct
 
 from eventstore.store import Store
 from projections.fold import Projection
 from projections.generation import Generation, Generations
-from projections.service.http.cache import PATIENCE, Cache, Types
+from projections.service.http.breaker import Breaker
+from projections.service.http.cache import PATIENCE, Cache, Types, is_simple
 from projections.service.http.flight import Flight
 from projections.service.http.problems import Refused
 from projections.service.listening import Http
@@ -19,26 +21,55 @@ from projections.service.meters import Meters
 from projections.service.pulse import Beat, Pulse, Served
 from projections.service.wiring import Plan
 from projections.sinks import Sink
+from projections.sinks.mongo import MongoSink
 from projections.sinks.redis import RedisSink
 
 WAITERS = 16
 """Requests that may wait for freshness at a time: each takes a thread."""
 
 MONGO_PATIENCE = 3.0
-"""Seconds that MongoDB may take to say where it stands."""
+"""Seconds that MongoDB may take for an answer."""
+
+RESERVED = ("limit", "cursor", "sort", "min_block")
+"""Parameters of a list; a field of such a name cannot be filtered by."""
+
+SEARCHES = 2
+"""Requests at a time that read much of the store, each for a little answer."""
 
 
 class Shelf(Struct, frozen=True):
-    """One projection as it is served: from Redis where it is published there, else from the fold."""
+    """One projection as it is served: from Redis and MongoDB where it is published there, else the fold."""
 
     own: Projection
     chain: str
     types: Types
     cache: Cache | None
+    mongo: MongoSink | None
+    breaker: Breaker
 
     @property
     def name(self) -> str:
         return self.own.name
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """The fields by whose value documents can be found: those of the indexes that there are."""
+        projector = self.own.projector
+        there = (*projector.index, *(projector.mongo_indexes if self.mongo is not None else ()))
+        hints = get_type_hints(projector.document)
+        return tuple(
+            name
+            for name in dict.fromkeys(there)
+            if name not in (projector.key, *RESERVED) and is_simple(hints[name])
+        )
+
+    @property
+    def sorts(self) -> tuple[str, ...]:
+        """The fields that a list can be ordered by."""
+        projector = self.own.projector
+        there = projector.mongo_indexes if self.mongo is not None else ()
+        hints = get_type_hints(projector.document)
+        return tuple(name for name in dict.fromkeys((projector.key, *there)) if is_simple(hints[name]))
 
 
 class Desk:
@@ -53,6 +84,7 @@ class Desk:
         self.pulse = Pulse(self.store)
         self.flights: Flight[Any] = Flight()
         self.waiters = BoundedSemaphore(WAITERS)
+        self.searches = BoundedSemaphore(SEARCHES)
         self.sinks: dict[str, list[Sink]] = {}
         self.shelves: dict[str, Shelf] = {}
         self._open = ExitStack()
@@ -120,6 +152,16 @@ class Desk:
                 after=1,
             )
 
+    @contextmanager
+    def search(self) -> Iterator[None]:
+        """While one of the few requests is answered that read much; refused where they are too many."""
+        if not self.searches.acquire(timeout=self.settings.max_wait):
+            raise Refused(503, "Too many requests search the history already.", again=True, after=2)
+        try:
+            yield
+        finally:
+            self.searches.release()
+
     def _shelf(self, name: str) -> Shelf:
         own = self.plan.projections[name]
         cache = None
@@ -134,7 +176,8 @@ class Desk:
                 )
             else:
                 sink.close()
-        return Shelf(own, self.plan.chain_of(name), Types(own), cache)
+        mongo = next((item for item in self.sinks[name] if isinstance(item, MongoSink)), None)
+        return Shelf(own, self.plan.chain_of(name), Types(own), cache, mongo, Breaker())
 
 
 def unbuilt(name: str) -> Refused:

@@ -26,13 +26,17 @@ KEPT = 1.0
 
 
 class ServedProjection(Struct, frozen=True):
-    """A projection: its document's fields, and where it stands."""
+    """A projection: its document's fields, what lists may filter and sort by, which fields hold addresses,
+    and where it stands."""
 
     name: str
     chain: str
     key: str
     fields: list[str]
     short_fields: list[str]
+    filters: list[str]
+    sorts: list[str]
+    addresses: list[str]
     state: str
     block: int | None
     revision: int
@@ -145,6 +149,9 @@ def catalogue(desk: Desk) -> HTTPRouteHandler:
         key="address",
         fields=["address", "directReferrer", "level1Count"],
         short_fields=["address", "level1Count"],
+        filters=["directReferrer"],
+        sorts=["address", "level1Count"],
+        addresses=["address", "directReferrer"],
         state="live",
         block=120,
         revision=17,
@@ -161,7 +168,7 @@ def catalogue(desk: Desk) -> HTTPRouteHandler:
         },
     )
     def projections() -> list[ServedProjection]:
-        """The projections that are served."""
+        """The projections that are served, and what may be asked of each."""
         found = []
         for name, shelf in desk.shelves.items():
             state = views.projection_status(desk.store, shelf.own, head=None)
@@ -173,6 +180,9 @@ def catalogue(desk: Desk) -> HTTPRouteHandler:
                     key=projector.key,
                     fields=list(projector.document.__struct_fields__),
                     short_fields=list(shelf.types.fields),
+                    filters=list(shelf.filters),
+                    sorts=list(shelf.sorts),
+                    addresses=list(projector.addresses),
                     state=state.state,
                     block=state.block,
                     revision=state.revision,

@@ -75,19 +75,20 @@ class Names:
         if change.fields is None:
             return change
         given = {self._ours[self.key]: change.key, **change.fields}
-        fields = {name: plain(self._stored(name, given[name])) for name in self.theirs if name in given}
+        fields = {name: plain(self.stored(name, given[name])) for name in self.theirs if name in given}
         return msgspec.structs.replace(change, fields=fields)
 
     def _given(self, change: Change) -> Document:
         """The change's fields under the application's names, without the key."""
         given = change.fields or {}
         return {
-            theirs: self._stored(name, given[name])
+            theirs: self.stored(name, given[name])
             for name, theirs in self.theirs.items()
             if theirs != self.key and name in given
         }
 
-    def _stored(self, name: str, value: Value) -> Any:
+    def stored(self, name: str, value: Value) -> Any:
+        """A field's value as MongoDB holds it."""
         if name in self._dates and isinstance(value, int | float):
             return DatetimeMS(round(value * 1000))
         return _typed(value)

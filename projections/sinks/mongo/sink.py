@@ -32,6 +32,7 @@ from projections.sinks.mongo.aggregations import violations
 from projections.sinks.mongo.driver import DUPLICATE_KEY, connect, ensure_index, translated
 from projections.sinks.mongo.foreign import ForeignCollection
 from projections.sinks.mongo.names import Document, Names
+from projections.sinks.mongo.pages import Wanted, order, query
 
 _MARKED = {"chainfold.revision": {"$exists": True}}
 _THERE = {**_MARKED, "chainfold.removed": {"$ne": True}}
@@ -211,6 +212,13 @@ class MongoSink:
     def foreign(self) -> ForeignCollection:
         """The collection as whoever filled it left it."""
         return ForeignCollection(self._url, self._documents(), self._names)
+
+    def page(self, wanted: Wanted) -> list[Change]:
+        """The documents of one page, in its order: see `pages`."""
+        with translated(self._url):
+            cursor = self._documents().find(query(self._names, wanted), self._names.wanted)
+            with cursor.sort(order(self._names, wanted)).limit(wanted.limit) as found:
+                return [self._names.change(held) for held in found]
 
     def sweep(self) -> int:
         """Deletes what was removed longer than the grace ago, and holds nothing but our mark.
