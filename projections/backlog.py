@@ -72,7 +72,6 @@ def distance(store: Store, projection: Projection, generation: Generation) -> Di
         journal = Journal(tx, projection.chain_id)
         end = reach(tx, projection, finalized=Tail(tx, projection.chain_id).finalized(), hold=generation.hold)
         kinds = list(projection.routed(journal.kinds(watch.filter for watch in projection.watches)))
-        first = min(watch.first_block for watch in projection.watches)
-        done = journal.count(kinds, after=first - 1, to=generation.block)
+        done = journal.count(kinds, after=projection.first_block - 1, to=generation.block)
         left = journal.count(kinds, after=generation.block, to=end)
     return Distance(max(end, generation.block), done, done + left)

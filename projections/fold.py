@@ -39,6 +39,11 @@ class Projection(Struct, frozen=True):
     rebuild: Literal["ask", "auto"] = "ask"
     undo: int | Literal["finality", "forever"] = "finality"
 
+    @property
+    def first_block(self) -> int:
+        """The lowest block that may hold an event of it."""
+        return min(watch.first_block for watch in self.watches)
+
     def routed(self, kinds: Mapping[int, Kind]) -> dict[int, Route]:
         """The routes of those interned kinds that this projection handles."""
         return {kind: self.routes[named] for kind, named in kinds.items() if named in self.routes}

@@ -75,7 +75,7 @@ class Replay:
         journal = Journal(tx, own.chain_id)
         routes = own.routed(journal.kinds(item.filter for item in own.watches))
         skips = skips_of(tx, own.name)
-        after = min(item.first_block for item in own.watches) - 1
+        after = own.first_block - 1
         while after < block:
             page = journal.read(routes, after=after, to=block, limit=PAGE)
             documents.begin(_Nothing())

@@ -60,6 +60,10 @@ class Declared:
         """Contract and event, as they stand in the configuration."""
         return [(name, event) for name, item in self._contracts.items() for event in item.events]
 
+    def names(self) -> dict[tuple[bytes, bytes], str]:
+        """By address and topic0 the event's name."""
+        return {kind: decoders[0][1].event.name for kind, decoders in self._decoders.items()}
+
     def filters(self, *, event: str | None = None, declared: bool = False) -> list[Filter]:
         """All that the contracts emit, or of it what is declared, or the events of one name."""
         everything = event is None and not declared

@@ -11,7 +11,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from projections.service.http import documents, lists, page, status
+from projections.service.http import audit, documents, history, lists, page, status, totals
 from projections.service.http.access import Gate
 from projections.service.http.asked import known_parameters
 from projections.service.http.desk import Desk
@@ -24,7 +24,9 @@ def application(desk: Desk) -> Any:
     """The ASGI application over what is on the desk; other roles have no documents."""
     handlers: list[Any] = [page.endpoint(), *status.endpoints(desk)]
     if desk.serves_documents:
-        handlers += [status.catalogue(desk), *documents.endpoints(desk), *lists.endpoints(desk)]
+        handlers.append(status.catalogue(desk))
+        for part in (documents, lists, history, totals, audit):
+            handlers += part.endpoints(desk)
     settings = desk.settings
     app = Litestar(
         handlers,

@@ -30,8 +30,20 @@ WAITERS = 16
 MONGO_PATIENCE = 3.0
 """Seconds that MongoDB may take for an answer."""
 
-RESERVED = ("limit", "cursor", "sort", "min_block")
-"""Parameters of a list; a field of such a name cannot be filtered by."""
+_OWN = ("limit", "cursor", "sort", "min_block")
+_LITESTAR = (
+    "body",
+    "cookies",
+    "data",
+    "headers",
+    "query",
+    "request",
+    "scope",
+    "socket",
+    "state",
+)
+RESERVED = frozenset(_OWN + _LITESTAR)
+"""Parameters of a list, and what the framework means by itself: no field of such a name is filtered by."""
 
 SEARCHES = 2
 """Requests at a time that read much of the store, each for a little answer."""
@@ -60,7 +72,7 @@ class Shelf(Struct, frozen=True):
         return tuple(
             name
             for name in dict.fromkeys(there)
-            if name not in (projector.key, *RESERVED) and is_simple(hints[name])
+            if name != projector.key and name not in RESERVED and is_simple(hints[name])
         )
 
     @property

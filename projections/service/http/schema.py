@@ -38,3 +38,25 @@ def example_value(projector: Projector, field: str) -> Any:
 def example_of(projector: Projector) -> dict[str, Any]:
     """A document."""
     return {name: example_value(projector, name) for name in projector.document.__struct_fields__}
+
+
+def example_event() -> dict[str, Any]:
+    """A log as the audit shows it."""
+    return {
+        "chain": "main",
+        "block": 118,
+        "log_index": 4,
+        "block_hash": "0x" + "5f" * 32,
+        "timestamp": 1_700_000_000,
+        "address": "0xe7f1725e7734ce288f8367e1bb143e90bb3f0512",
+        "event": "ReferralRegistered",
+        "args": {"user": SOMEBODY, "referrer": "0x" + "a5" * 20, "timestamp": "1700000000"},
+        "topics": ["0x" + "7a" * 32],
+        "data": "0x",
+        "tx_hash": "0x" + "3c" * 32,
+        "tx_index": 2,
+        "entry": 17,
+        "recorded_at": "2026-01-01T00:00:00.000000Z",
+        "orphaned_by": None,
+        "orphaned_at": None,
+    }

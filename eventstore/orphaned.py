@@ -1,0 +1,68 @@
+"""Reorgs as the journal recorded them: what each took off the chain."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from sqlalchemy import Connection, text
+
+
+class Reorg(Struct, frozen=True):
+    """An entry that orphaned blocks `first_block` to `last_block`, at `recorded_at`, microseconds since 1970.
+
+    `kinds` is by (address, topic0; empty where there was none) how many logs it took off the chain.
+    """
+
+    entry: int
+    recorded_at: int
+    first_block: int
+    last_block: int
+    logs: int
+    kinds: dict[tuple[bytes, bytes], int]
+
+
+def reorgs_before(tx: Connection, chain_id: int, entry: int | None, *, limit: int) -> list[Reorg]:
+    """The newest reorgs below an entry (None: of all), descending."""
+    bound = 2**62 if entry is None else entry
+    return _found(tx, chain_id, "entry < :bound ORDER BY entry DESC", bound, limit)
+
+
+def reorgs_after(tx: Connection, chain_id: int, entry: int, *, limit: int) -> list[Reorg]:
+    """The first reorgs above an entry, ascending."""
+    return _found(tx, chain_id, "entry > :bound ORDER BY entry", entry, limit)
+
+
+def _found(tx: Connection, chain_id: int, condition: str, bound: int, limit: int) -> list[Reorg]:
+    rows = tx.execute(
+        text(
+            "SELECT entry, recorded_at, first_block, last_block, log_count FROM entries "
+            f"WHERE chain_id = :chain AND kind = 'orphaned' AND {condition} LIMIT :limit"
+        ),
+        {"chain": chain_id, "bound": bound, "limit": limit},
+    ).all()
+    return [
+        Reorg(
+            row.entry,
+            row.recorded_at,
+            row.first_block,
+            row.last_block,
+            row.log_count,
+            _kinds(tx, chain_id, row.entry, row.first_block, row.last_block),
+        )
+        for row in rows
+    ]
+
+
+def _kinds(
+    tx: Connection, chain_id: int, entry: int, first_block: int, last_block: int
+) -> dict[tuple[bytes, bytes], int]:
+    rows = tx.execute(
+        text(
+            "SELECT k.address, k.topic0, count(*) FROM orphans o "
+            "JOIN logs l ON l.chain_id = o.chain_id AND l.block_number = o.block_number "
+            "AND l.entry = o.entry "
+            "JOIN log_kinds k ON k.kind = l.kind WHERE o.chain_id = :chain AND o.orphaned_by = :entry "
+            "AND o.block_number BETWEEN :first AND :last GROUP BY k.address, k.topic0 ORDER BY 1, 2"
+        ),
+        {"chain": chain_id, "entry": entry, "first": first_block, "last": last_block},
+    )
+    return {(bytes(address), bytes(topic0)): int(count) for address, topic0, count in rows}

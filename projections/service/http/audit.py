@@ -1,0 +1,222 @@
+"""The raw history over HTTP: what was learned, what left the chain again, and by which reorg."""
+
+# No postponed annotations here: those of the handlers name what is only known where they are made.
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import PathParameter, QueryParameter
+from msgspec import Struct
+
+from eventstore.history import Question, ask
+from eventstore.journal import Journal
+from eventstore.orphaned import Reorg, reorgs_before
+from projections.service.audit import EventRow, event_row, narrowed
+from projections.service.declared import Declared
+from projections.service.http import asked
+from projections.service.http.desk import Desk
+from projections.service.http.problems import JSON, Refused, refusals
+from projections.service.http.schema import example_event, typed
+
+Whole = Annotated[int | None, QueryParameter(ge=0, le=asked.HIGHEST)]
+Text = Annotated[str | None, QueryParameter(max_length=asked.LONGEST)]
+
+
+class Position(Struct, frozen=True, array_like=True):
+    """The log that a page ended with, and the order it was of."""
+
+    order: Literal["asc", "desc"]
+    block: int
+    log_index: int
+    entry: int
+
+
+class Events(Struct, frozen=True):
+    """Logs, and the cursor of the next page (None: this was the last)."""
+
+    events: list[EventRow]
+    next: str | None
+
+
+class ReorgRow(Struct, frozen=True):
+    """A reorg: the blocks that left the chain, how many logs they held, and by event how many.
+
+    `recorded_at` is in seconds since 1970. A log that no declared event fits counts under its topic0.
+    """
+
+    entry: int
+    recorded_at: float
+    first_block: int
+    last_block: int
+    blocks: int
+    logs: int
+    events: dict[str, int]
+
+
+class Reorgs(Struct, frozen=True):
+    """Reorgs, newest first, and the cursor of the next page."""
+
+    reorgs: list[ReorgRow]
+    next: str | None
+
+
+def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
+    return [_events(desk), _reorgs(desk)]
+
+
+def reorg_row(row: Reorg, declared: Declared) -> ReorgRow:
+    """A reorg as it is shown."""
+    names = declared.names()
+    events: dict[str, int] = {}
+    for kind, count in row.kinds.items():
+        name = names.get(kind) or ("0x" + kind[1].hex() if kind[1] else "(no topics)")
+        events[name] = events.get(name, 0) + count
+    return ReorgRow(
+        row.entry,
+        row.recorded_at / 1e6,
+        row.first_block,
+        row.last_block,
+        row.last_block - row.first_block + 1,
+        row.logs,
+        events,
+    )
+
+
+def _events(desk: Desk) -> HTTPRouteHandler:
+    most = desk.settings.max_page
+    example = Events([msgspec.convert(example_event(), EventRow)], None)
+
+    @get(
+        "/v1/events",
+        sync_to_thread=True,
+        operation_id="events",
+        summary="The raw history",
+        tags=["history"],
+        responses={
+            200: typed(Events, "The logs, and where to go on.", example),
+            **refusals(400, 401, 404, 429, 503),
+        },
+    )
+    def events(
+        *,
+        chain: Annotated[Text, QueryParameter(description="May be left out where there is one.")] = None,
+        contract: Annotated[Text, QueryParameter(description="A contract of the configuration.")] = None,
+        address: Annotated[Text, QueryParameter(description="Of the contract at this address.")] = None,
+        event: Annotated[Text, QueryParameter(description="A declared event's name.")] = None,
+        user: Annotated[Text, QueryParameter(description="An address that a parameter names.")] = None,
+        tx: Annotated[Text, QueryParameter(description="A transaction's hash.")] = None,
+        from_block: Whole = None,
+        to_block: Whole = None,
+        status: Annotated[
+            Literal["canonical", "orphaned", "all"],
+            QueryParameter(description="Those on the chain, those that left it, or both."),
+        ] = "canonical",
+        orphaned_by: Annotated[Whole, QueryParameter(description="Those that this entry orphaned.")] = None,
+        as_of: Annotated[Whole, QueryParameter(description="As it was known at this entry.")] = None,
+        order: Annotated[Literal["asc", "desc"], QueryParameter(description="By block and index.")] = "asc",
+        limit: Annotated[int, QueryParameter(ge=1, le=most)] = min(50, most),
+        cursor: Annotated[Text, QueryParameter(description="`next` of the page before.")] = None,
+    ) -> Response[Any]:
+        """Logs as they were learned, decoded where declared. Nothing is ever removed from the history."""
+        name = _chain(desk, chain, contract)
+        if from_block is not None and to_block is not None and to_block < from_block:
+            raise Refused(400, f"from_block {from_block:,} is above to_block {to_block:,}.")
+        after = None if cursor is None else asked.opened(cursor, Position)
+        if after is not None and after.order != order:
+            raise Refused(400, f"cursor: it is of a list in order {after.order}, not {order}.")
+        emitter = None if address is None else asked.account("address", address)
+        filters = narrowed(desk.plan.config, [name], contract=contract, address=emitter, event=event)[name]
+        question = Question(
+            first=from_block or 0,
+            last=to_block,
+            filters=filters,
+            names=None if user is None else asked.account("user", user),
+            tx_hash=None if tx is None else asked.digest("tx", tx),
+            orphaned=True if orphaned_by is not None else {"canonical": False, "orphaned": True}.get(status),
+            orphaned_by=orphaned_by,
+            as_of=as_of,
+            newest_first=order == "desc",
+            after=None if after is None else (after.block, after.log_index, after.entry),
+        )
+        found = _found(desk, name, question, limit)
+        kept = found[:limit]
+        last = kept[-1] if len(found) > limit else None
+        following = (
+            None if last is None else asked.sealed(Position(order, last.block, last.log_index, last.entry))
+        )
+        return Response(msgspec.json.encode(Events(kept, following)), media_type=JSON)
+
+    return events
+
+
+def _found(desk: Desk, chain: str, question: Question, limit: int) -> list[EventRow]:
+    """One more than `limit`, so that it is known whether there is another page."""
+    chain_id = desk.plan.config.chains[chain].chain_id
+    declared = Declared(desk.plan.config, chain)
+    found = []
+    with desk.search(), desk.store.read() as tx:
+        head = Journal(tx, chain_id).head()
+        if question.as_of is not None and question.as_of > head:
+            raise Refused(400, f"as_of: the journal of {chain} ends at entry {head:,}.")
+        for row in ask(tx, chain_id, question, page=limit + 1):
+            found.append(event_row(chain, row, declared))
+            if len(found) > limit:
+                break
+    return found
+
+
+def _reorgs(desk: Desk) -> HTTPRouteHandler:
+    most = desk.settings.max_page
+    example = ReorgRow(41, 1_700_000_000.5, 118, 120, 3, 4, {"ReferralRegistered": 4})
+
+    @get(
+        "/v1/chains/{chain:str}/reorgs",
+        sync_to_thread=True,
+        operation_id="reorgs",
+        summary="The reorgs of a chain",
+        tags=["history"],
+        responses={
+            200: typed(Reorgs, "The reorgs, newest first.", Reorgs([example], None)),
+            **refusals(400, 401, 404, 429, 503),
+        },
+    )
+    def reorgs(
+        *,
+        chain: Annotated[str, PathParameter(description="Its name in the configuration.")],
+        limit: Annotated[int, QueryParameter(ge=1, le=most)] = min(50, most),
+        cursor: Annotated[Text, QueryParameter(description="`next` of the page before.")] = None,
+    ) -> Response[Any]:
+        """Reorgs, newest first: which blocks left the chain, and how many logs with them. The logs themselves
+        are at `/v1/events?orphaned_by=`."""
+        _chain(desk, chain, None, missing=404)
+        before = None if cursor is None else asked.opened(cursor, int)
+        asked.whole("cursor", before)
+        declared = Declared(desk.plan.config, chain)
+        with desk.store.read() as tx:
+            found = reorgs_before(tx, desk.plan.config.chains[chain].chain_id, before, limit=limit + 1)
+        kept = [reorg_row(row, declared) for row in found[:limit]]
+        following = asked.sealed(kept[-1].entry) if len(found) > limit else None
+        return Response(msgspec.json.encode(Reorgs(kept, following)), media_type=JSON)
+
+    return reorgs
+
+
+def _chain(desk: Desk, named: str | None, contract: str | None, *, missing: int = 400) -> str:
+    """The chain that is asked about."""
+    known = desk.plan.config.chains
+    if contract is not None:
+        of = desk.plan.contract(contract).chain
+        if named not in (None, of):
+            raise Refused(400, f"contract: {contract} is on the chain {of}, not on {named}.")
+        return of
+    if named is None and len(known) == 1:
+        return next(iter(known))
+    if named is None:
+        raise Refused(
+            400, "chain: every chain has a history of its own.", hint=f"Name one of {', '.join(known)}."
+        )
+    if named not in known:
+        raise Refused(missing, f"There is no chain {named}.", hint=f"Known are: {', '.join(known)}.")
+    return named
