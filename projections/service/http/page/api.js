@@ -3,6 +3,7 @@
 import { by } from "./dom.js";
 
 const KEY = "chainfold-token";
+const TRIES = 5; // of what was too much at once
 
 /** An answer that is none: its status (0: nobody answered), a sentence, a hint, whether to try again. */
 export class Trouble extends Error {
@@ -20,9 +21,15 @@ export function forget() {
   sessionStorage.removeItem(KEY);
 }
 
+const later = (seconds, signal) =>
+  new Promise((resolve, reject) => {
+    setTimeout(resolve, 1000 * Math.min(10, seconds) * (0.5 + Math.random()));
+    signal?.addEventListener("abort", () => reject(signal.reason));
+  });
+
 /** The answer to a request as it came, asked again with a token where one is needed. */
 export async function send(path, options = {}) {
-  for (;;) {
+  for (let tries = 0; ;) {
     const used = token();
     const headers = { ...options.headers, ...(used ? { Authorization: `Bearer ${used}` } : {}) };
     let answer;
@@ -38,6 +45,11 @@ export async function send(path, options = {}) {
     }
     if (answer.status === 401) {
       if (token() === used) await asked(used !== null);
+      continue;
+    }
+    if (answer.status === 429 && tries < TRIES) {
+      tries += 1;
+      await later(Number(answer.headers.get("Retry-After") ?? 1), options.signal);
       continue;
     }
     if (answer.ok) return answer;
