@@ -32,6 +32,7 @@ _TYPES = {
     "topic3": "bytea",
     "data": "bytea",
     "entries.kind": "text",
+    "logs.entry": "int4",
     "address": "bytea",
     "topic0": "bytea",
     "head_hash": "bytea",

@@ -90,7 +90,8 @@ def test_one_value_that_was_changed_is_named_by_its_entry(journal: Store, change
     ("statement", "named", "said"),
     [
         (
-            "INSERT INTO logs SELECT chain_id, 50, log_index, entry, kind, tx_hash, tx_index, topic1, "
+            "INSERT INTO logs (chain_id, block_number, log_index, entry, kind, tx_hash, tx_index, topic1, "
+            "topic2, topic3, data) SELECT chain_id, 50, log_index, entry, kind, tx_hash, tx_index, topic1, "
             "topic2, topic3, data FROM logs WHERE block_number = 9",
             "block 50",
             "which has no such block",
