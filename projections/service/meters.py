@@ -29,6 +29,8 @@ WAITS = ("nothing", "source", "store", "journal", "fold", "sink", "lease", "oper
 """What a stage may wait for. `source`: a new head, or a node that does not answer; `journal` and `fold`: the
 stage before it; `lease`: another process that works at it; `operator`: somebody must mend or decide."""
 
+STREAM = "/v1/stream"
+
 
 class Meters:
     """Counts what it is told; `text()` is what Prometheus reads."""
@@ -125,7 +127,8 @@ class Meters:
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts a request that was answered; `route` is a pattern, never what a client wrote."""
         self._requests.labels(method, route, str(status)).inc()
-        self._took.labels(route).observe(seconds)
+        if route != STREAM:  # which ends when its reader has seen enough
+            self._took.labels(route).observe(seconds)
 
     def add(self, collector: Collector) -> None:
         """Has what this collector collects among the rest."""

@@ -11,7 +11,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from projections.service.http import audit, documents, history, lists, page, status, totals
+from projections.service.http import audit, documents, history, lists, page, retry, status, stream, totals
 from projections.service.http.access import Gate
 from projections.service.http.asked import known_parameters
 from projections.service.http.desk import Desk
@@ -27,6 +27,7 @@ def application(desk: Desk) -> Any:
         handlers.append(status.catalogue(desk))
         for part in (documents, lists, history, totals, audit):
             handlers += part.endpoints(desk)
+        handlers += [stream.endpoint(desk), retry.endpoint(desk)]
     settings = desk.settings
     app = Litestar(
         handlers,

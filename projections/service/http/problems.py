@@ -42,8 +42,10 @@ class Refused(ChainfoldError):
 _SAID = {
     400: Problem("limit: 0 is not between 1 and 500.", "Ask for fewer."),
     401: Problem("This needs a token.", "Send Authorization: Bearer <token>."),
+    403: Problem("This changes what is done, and this service asks nobody for a token."),
     404: Problem("referrals has no document 0x00000000000000000000000000000000000000ff."),
     409: Problem("referrals is at block 120, not yet at 500.", retry=True),
+    413: Problem("A request may carry 65,536 bytes, of a length that it tells."),
     422: Problem("What referrals held at block 3 is not kept: before-images reach down to block 90."),
     429: Problem("Too many requests from one client: 50 a second are allowed.", retry=True),
     503: Problem("referrals has not been built yet.", "Run `chainfold sync`.", retry=True),
