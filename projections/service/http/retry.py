@@ -51,8 +51,8 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
         },
     )
     def retry(data: JSONBody[Ask]) -> Response[Any]:
-        """As `chainfold failures retry`: gaps of a chain are asked for again, or a projection folds again what
-        it passed over. Only where `[http]` has tokens."""
+        """As `chainfold failures retry`: gaps of a chain are asked for again, or a projection folds again
+        what it passed over. Only where `[http]` has tokens."""
         if not desk.settings.tokens:
             raise Refused(
                 403,
