@@ -42,6 +42,7 @@ class Run(Struct, frozen=True):
     ingest: Outcome
     fold: Outcome
     replay: Outcome
+    incremental: Outcome
     rebuild: Outcome
     journal: int
     documents: int
@@ -69,12 +70,14 @@ def run(scenario: Scenario, uri: str | None, url: str) -> Run:
         journal = stores.size(store)
         fold = _alone(ours.fold, url, store)
         documents = stores.size(store)
-        replay = _alone(floor.replay, store)
+        replay, incremental = _alone(floor.replay, store), _alone(floor.incremental, store)
         rebuild = _alone(ours.rebuild, url, store)
-    for outcome in (bare, fold, replay, rebuild):
+    for outcome in (bare, fold, replay, incremental, rebuild):
         if (outcome.events, outcome.digest) != (scenario.events, bare.digest):
             raise RuntimeError(f"The roads do not lead to the same graph: {outcome}, {bare}.")
-    return Run(served, bare, ingest, fold, replay, rebuild, journal - before, documents - journal)
+    return Run(
+        served, bare, ingest, fold, replay, incremental, rebuild, journal - before, documents - journal
+    )
 
 
 def table(report: Report) -> Table:
@@ -100,6 +103,7 @@ def table(report: Report) -> Table:
     row("RPC to documents", [_both(item.ingest, item.fold) for item in runs], bare)
     shown.add_section()
     row("floor of the rebuild", replay)
+    row("the same, right after each event", [item.incremental for item in runs], replay)
     row("rebuild from the journal", [item.rebuild for item in runs], replay)
     parts = ", ".join(
         f"{name} {median(item.parts[name] for item in bare) / median(item.seconds for item in bare):.0%}"

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from bench import stores
+from bench import floor, stores
 from bench.outcome import Stopwatch
 from bench.scenario import CHAIN, CONTRACT, EVENT, TOPIC0, UNFINALISED, Scenario, registrations
 from eventstore.coverage import Covered
@@ -61,6 +61,8 @@ events = ["{event}"]
 projector = "{projector}"
 contract = "referral"
 redis = {{ key = "user:{{address}}" }}
+[fold]
+memory = "{memory}"
 """
 
 
@@ -69,6 +71,7 @@ class Place(Struct, frozen=True):
 
     store: str
     redis: str
+    memory: str = "512MB"
 
 
 class Figures(Struct, frozen=True):
@@ -116,6 +119,17 @@ def _append(store: Store, pairs: list[tuple[str, str]], first: int, per_block: i
         Journal(tx, CHAIN).append(logs, headers, [Covered(Filter(address), BlockRange(0, head))])
         Tail(tx, CHAIN).finalize(headers[max(head - UNFINALISED, first)])
     return head
+
+
+def bare(place: Place) -> list[Figures]:
+    """What anybody must do to have this graph in memory: counted at the end, and right after each event."""
+    once, always = floor.replay(place.store), floor.incremental(place.store)
+    if once.digest != always.digest:
+        raise RuntimeError("The two floors do not lead to the same graph.")
+    return [
+        Figures("floor, counted at the end", once.seconds, once.cpu, once.events, "events"),
+        Figures("floor, right after each event", always.seconds, always.cpu, always.events, "events"),
+    ]
 
 
 def first(place: Place) -> list[Figures]:
@@ -218,6 +232,7 @@ def planned(place: Place, projector: str) -> Iterator[Plan]:
                 contract=CONTRACT,
                 event=EVENT,
                 projector=projector,
+                memory=place.memory,
             ),
             encoding="utf-8",
         )
@@ -246,6 +261,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--users", type=int, help="half the events")
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--memory", default="512MB", help="what the process of each step may take")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     scenario = Scenario(events=chosen.events, users=chosen.users or chosen.events // 2)
@@ -257,8 +273,8 @@ def main() -> None:
         stores.server(chosen.store) as uri,
         stores.empty(uri) as store,
     ):
-        place = Place(store, redis.url)
-        for step, *more in ((fill, scenario), (first,), (renew,), (back,)):
+        place = Place(store, redis.url, chosen.memory)
+        for step, *more in ((fill, scenario), (first,), (bare,), (renew,), (back,)):
             with console.status(step.__name__):
                 found += _alone(step, place, *more)
     shown = Table(title=f"{scenario.events:,} registrations, {scenario.users:,} users, {chosen.store}")

@@ -102,7 +102,11 @@ def _engine(url: str, *, read_only: bool) -> Engine:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
         if backend == "sqlite":
-            engine = create_engine(url, connect_args={"timeout": 60, "check_same_thread": False})
+            engine = create_engine(
+                url,
+                connect_args={"timeout": 60, "check_same_thread": False},
+                pool_use_lifo=True,  # the one that was used last: each keeps a page cache of its own
+            )
             event.listen(engine, "connect", _prepare_sqlite)
             if read_only:
                 event.listen(engine, "connect", _refuse_writes)

@@ -25,7 +25,7 @@ from projections.shape import Shape, weight
 ROOM = 256 * 2**20
 """Bytes that documents may take in memory, where nobody says otherwise."""
 
-PART = 10_000
+PART = 5_000
 """Documents in one `Delta`: no more of them stand in memory as bytes at once."""
 
 _ENTRY, _FOUND = 100, 150
@@ -211,8 +211,8 @@ class TrackedDocuments:
         self._fresh = False
         if not self._complete:
             self._lookup.clear(whole=False)
-        if self.crowded:
-            self._shed()
+        if self.crowded or (not self._complete and 2 * self._size() > self._room):
+            self._shed()  # so much that the next commit is not due at once
 
     def forget(self) -> None:
         """Drops everything: the commit failed, or the state moved under the cache."""
@@ -289,11 +289,11 @@ class TrackedDocuments:
         return Delta(changed, sorted(gone), sorted(new), [], total % 2**256, count)
 
     def _shed(self) -> None:
-        """Keeps the newer half of what there is room for; the rest is read again when it is wanted."""
+        """Keeps the newest, a third of what there is room for; the rest is read again when it is wanted."""
         whole, held = self._size(), len(self._cache)
         self._become(complete=False)
         self._lookup.clear(whole=False)
-        kept = list(islice(self._cache.items(), held - held * self._room // (2 * whole), None))
+        kept = list(islice(self._cache.items(), held - held * self._room // (3 * whole), None))
         self._cache.clear()
         self._cache.update(kept)
 

@@ -10,9 +10,9 @@ from msgspec import Struct
 from projections.errors import ConfigurationError
 from projections.service.tables import FoldTable
 
-BASE = 160 * 2**20
+BASE = 176 * 2**20
 """Bytes that are no documents: the interpreter and its libraries, the page cache of SQLite, a page of logs
-with its events, and the part of a commit that is being written."""
+with its events, the part of a commit that is being written, and the holes that documents leave."""
 
 LEAST = 32 * 2**20
 """Bytes for documents in any case: with less, the fold would read the same ones again and again."""
