@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install browser promtool demo test lint bench chaos storm clean
+.PHONY: help install browser promtool demo test lint bench profile chaos storm clean
 
 help:
 	@echo "make demo     see it work: install what that needs, then run it on a local chain"
@@ -11,6 +11,7 @@ help:
 	@echo "make promtool Debian's promtool, by which the alert rules are tried (as root)"
 	@echo "make lint     ruff, mypy, import contracts"
 	@echo "make bench    the benchmark of docs/benchmarks.md"
+	@echo "make profile  a flame graph of a benchmark: make profile BENCH=\"publish --sinks redis\""
 	@echo "make chaos    random schedules of crashes, zombies and reorgs, for as long as you like"
 	@echo "make storm    real processes killed and stopped under load: make storm KILLS=200 SEED=1"
 	@echo "make clean    remove .venv and node_modules"
@@ -80,6 +81,17 @@ bench: install
 	$(BIN)/python -m bench.backup
 	$(BIN)/python -m bench.proof
 	$(BIN)/python -m bench.verify
+	$(BIN)/python -m bench.publish --documents 10000 --runs 1
+	$(BIN)/python -m bench.through --events 10000
+	$(BIN)/python -m bench.disk --logs 50000
+	$(BIN)/python -m bench.memory --sizes 10000 50000
+
+# A flame graph of one publish into Redis, or of any other benchmark: make profile BENCH="disk --logs 50000"
+BENCH ?= publish --documents 50000 --runs 1 --sinks redis
+profile: install
+	@mkdir -p bench/results
+	$(BIN)/py-spy record --subprocesses --rate 200 --output bench/results/profile.svg -- $(BIN)/python -m bench.$(BENCH)
+	@echo "bench/results/profile.svg"
 
 # SECONDS is how long to try schedules, SEED where to begin, STORE sqlite or postgresql.
 SECONDS ?= 60

@@ -63,9 +63,13 @@ class _Chain:
         if self._cap is not None and call.method == "eth_getLogs" and self._width(call.params[0]) > self._cap:
             said = b"query exceeds max block range %d" % self._cap
             return b'{"jsonrpc":"2.0","id":%d,"error":{"code":-32000,"message":"%b"}}' % (call.id, said)
-        return b'{"jsonrpc":"2.0","id":%d,"result":%b}' % (call.id, self._result(call))
+        result = self._result(call)
+        if result is None:  # the receipts of a block that holds 25 logs: as many as some nodes cut answers at
+            said = b"the method %b does not exist" % call.method.encode()
+            return b'{"jsonrpc":"2.0","id":%d,"error":{"code":-32601,"message":"%b"}}' % (call.id, said)
+        return b'{"jsonrpc":"2.0","id":%d,"result":%b}' % (call.id, result)
 
-    def _result(self, call: _Call) -> bytes:
+    def _result(self, call: _Call) -> bytes | None:
         match call.method, call.params:
             case "eth_chainId", _:
                 return b'"%#x"' % CHAIN
@@ -79,7 +83,7 @@ class _Chain:
                 return b"null" if known is None else self._headers[known]
             case "eth_getLogs", [asked]:
                 return self._get_logs(asked)
-        raise ValueError(f"the benchmark's node has no {call.method}")
+        return None
 
     def _get_logs(self, asked: dict[str, Any]) -> bytes:
         if CONTRACT not in asked["address"]:

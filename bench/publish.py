@@ -53,25 +53,22 @@ class Report(Struct, frozen=True):
 def run(kinds: Sequence[sinks.Kind], store: Store) -> Iterator[tuple[str, str, Took]]:
     """One run: (sink, line, what it took), each sink alone, then, where there are several, all at once."""
     documents = filled.bodies(store)
-    slowest: list[tuple[float, str]] = []
     for kind in kinds:
         with sinks.empty([kind], Referrals()) as [sink]:
             floors = raw.floors(kind, sink, documents)
             for line in floors.first:
                 yield kind, line.name, _took(line.run)
-            yield kind, "first publish", _took(lambda: _publish(store, [sink]), floors.first[-1].name)
+            yield kind, "first publish", _took(lambda: send(store, [sink]), floors.first[-1].name)
             for line in floors.again:
                 yield kind, line.name, _took(line.run)
             filled.touch(store)
-            again = _took(lambda: _publish(store, [sink]), floors.again[-1].name)
-            yield kind, "everything changed", again
-            slowest.append((again.seconds, kind))
+            yield kind, "everything changed", _took(lambda: send(store, [sink]), floors.again[-1].name)
     if len(kinds) > 1:
         with sinks.empty(kinds, Referrals()) as several:
-            yield "all at once", "first publish", _took(lambda: _publish(store, several))
+            yield "all at once", "first publish", _took(lambda: send(store, several))
 
 
-def _publish(store: Store, into: Sequence[Sink]) -> None:
+def send(store: Store, into: Sequence[Sink]) -> None:
     """A publisher for each sink, each in a thread of its own, as the service has them; to the end."""
     failed: list[BaseException] = []
 
