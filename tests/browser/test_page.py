@@ -206,6 +206,18 @@ def test_a_stream_is_understood_in_whatever_pieces_it_comes(sites: Sites, visiti
     assert told == 4 * [[["document", '{"a":\n1}', "7"], ["message", "x", "7"]]]
 
 
+def test_a_number_that_a_browser_cannot_hold_is_shown_as_it_was_sent(
+    sites: Sites, visiting: Visiting
+) -> None:
+    page = visiting(sites("town")[1]).open()
+    read = """async (text) => (await import("./page/api.js")).parsed(text)"""
+    assert page.evaluate(read, '{"a": 9007199254740993, "b": 7, "c": 1.5}') == {
+        "a": "9007199254740993",
+        "b": 7,
+        "c": 1.5,
+    }
+
+
 def test_a_service_that_went_away_is_told(sites: Sites, visiting: Visiting) -> None:
     page = ticking(visiting(sites("halted")[1]))
     page.route("**/v1/**", lambda route: route.abort())

@@ -27,6 +27,14 @@ const later = (seconds, signal) =>
     signal?.addEventListener("abort", () => reject(signal.reason));
   });
 
+/** A number that a browser cannot hold stays the text that it was sent as. */
+const exact = (_, value, context) =>
+  typeof value === "number" && !Number.isSafeInteger(value) && /^-?\d+$/.test(context?.source ?? "")
+    ? context.source
+    : value;
+
+export const parsed = (text) => JSON.parse(text, exact);
+
 /** The answer to a request as it came, asked again with a token where one is needed. */
 export async function send(path, options = {}) {
   for (let tries = 0; ;) {
@@ -64,7 +72,7 @@ export async function ask(path, query = {}, options = {}) {
     ([, value]) => value !== null && value !== undefined && value !== "",
   );
   const answer = await send(given.length ? `${path}?${new URLSearchParams(given)}` : path, options);
-  return answer.json();
+  return parsed(await answer.text());
 }
 
 /** The same, null where the service has no such path. */

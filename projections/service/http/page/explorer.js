@@ -1,7 +1,7 @@
 // One document of any projection: found by its key, now or after a block, with its history and its tree.
 
 import { by, h, patch, say } from "./dom.js";
-import { ask, send, Trouble } from "./api.js";
+import { parsed, send, Trouble } from "./api.js";
 import { hash, isHash, number, prose, when } from "./format.js";
 import * as history from "./history.js";
 import * as tree from "./tree.js";
@@ -147,7 +147,7 @@ async function show(wanted, quietly = false) {
     answer = await send(
       `v1/${projection.name}/${encodeURIComponent(key)}?${block === null ? "full=true" : `at_block=${block}`}`,
     );
-    found = await answer.json();
+    found = parsed(await answer.text());
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
     if (mine !== turn) return;

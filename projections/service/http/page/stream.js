@@ -1,6 +1,6 @@
 // Server-sent events by fetch, for EventSource sends no token: parsed here, resumed by the last id, with patience.
 
-import { send, Trouble } from "./api.js";
+import { parsed, send, Trouble } from "./api.js";
 
 const LONGEST = 30_000;
 const SILENCE = 60_000; // heartbeats come more often: who is silent so long is gone
@@ -44,7 +44,7 @@ export async function follow(on, standing) {
         (event, data, id) => {
           failed = 0;
           last = id ?? last;
-          on(event, JSON.parse(data));
+          on(event, parsed(data));
         },
         () => standing("open"),
       );
