@@ -4,6 +4,7 @@ import { h, say } from "./dom.js";
 import { badge, empty, number, plural, prose, when } from "./format.js";
 import { put, token } from "./api.js";
 
+const BECAME = { done: "Done", pending: "Asked for", failed: "It failed" };
 const asked = new Map(); // by failure, what became of the last try
 
 /** Gaps, halted projections and notifications that nobody took; `again` shows the page anew. */
@@ -93,11 +94,8 @@ function button(item, result, again) {
     asked.set(item.key, { waiting: true });
     again();
     try {
-      const answer = await put("v1/retry", item.body);
-      const done = answer.state === "done";
-      asked.set(item.key, {
-        said: `${done ? "Tried again." : "It will be tried."} ${answer.detail ?? ""}`.trim(),
-      });
+      const { state, detail } = await put("v1/retry", item.body);
+      asked.set(item.key, { bad: state === "failed", said: `${BECAME[state] ?? state}: ${detail.replace(/\.$/, "")}.` });
     } catch (error) {
       asked.set(item.key, { bad: true, said: [error.message, error.hint].filter(Boolean).join(" ") });
     }

@@ -27,7 +27,7 @@ async function look() {
     trouble = null;
     samples.observe(status, Date.now() / 1000);
     if (!ready) await begin();
-    else if (stream[0] !== "open") await moved();
+    else if (stale || stream[0] !== "open") await moved();
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
     if (trouble?.message !== error.message) say(error.message);
@@ -52,14 +52,16 @@ async function begin() {
 }
 
 let seen = "";
+let stale = false; // the stream cannot say what it did not tell
 
 /** Without a stream: what moved is asked for again. */
 async function moved() {
   const documents = Object.values(status.projections).map((item) => [item.revision, item.block]);
   const replaced = Object.values(status.chains).map((chain) => chain.reorgs);
   const now = JSON.stringify([documents, replaced]);
-  if (now === seen) return;
+  if (now === seen && !stale) return;
   seen = now;
+  stale = false;
   await reorgs.load(Object.keys(status.chains));
   if (!served?.length) return;
   leaders.refresh();
@@ -70,6 +72,9 @@ function heard(event, data) {
   if (event === "document") {
     leaders.changed(data);
     explorer.changed(data.projection, data.key);
+  } else if (event === "reset") {
+    stale = true;
+    soon();
   } else if (event === "reorg") {
     reorgs.happened(data);
     say(reorgs.told(data));
@@ -81,8 +86,8 @@ function standing(word, seconds) {
   if (word === "lost" && stream[0] === "open") say("The connection is lost.");
   if (word === "open" && stream[0] === "lost") {
     say("The connection is back.");
-    leaders.refresh();
-    reorgs.load(Object.keys(status.chains)).then(render);
+    stale = true;
+    soon();
   }
   stream = [word, word === "lost" ? Date.now() / 1000 + seconds : 0];
   live();
