@@ -115,8 +115,7 @@ def site(workshop: Workshop, tmp_path: Path, mongo: Mongo) -> Site:
 def tab() -> Iterator[visit.Visit]:
     """A tab of a browser, in which the page of the serve role is opened."""
     with visit.browser() as browser:
-        yield (opened := visit.Visit(browser, ""))
-        opened.end()
+        yield visit.Visit(browser, "")
 
 
 @pytest.mark.timeout(120)
@@ -145,6 +144,7 @@ def test_a_new_user_has_all_roles_apart_and_sees_a_takeover(
         assert (served["pid"], served["epoch"]) == (after["pid"], before["epoch"] + 1)
         expect(reader.row).to_contain_text(f"pid {after['pid']}")  # the page goes on by itself
         expect(reader.row).to_contain_text("taken over")
+        tab.end()  # before who serves it is told to stop
         [projection] = msgspec.json.decode(reader.told["/v1/projections"])
         assert (projection["name"], projection["state"]) == ("referrals", "live")
         assert 'chainfold_steps_total{stage="ingest main"}' in reader.told["/metrics"]
