@@ -95,7 +95,10 @@ function button(item, result, again) {
     again();
     try {
       const { state, detail } = await put("v1/retry", item.body);
-      asked.set(item.key, { bad: state === "failed", said: `${BECAME[state] ?? state}: ${detail.replace(/\.$/, "")}.` });
+      asked.set(item.key, {
+        bad: state === "failed",
+        said: `${BECAME[state] ?? state}: ${detail.replace(/\.$/, "")}.`,
+      });
     } catch (error) {
       asked.set(item.key, { bad: true, said: [error.message, error.hint].filter(Boolean).join(" ") });
     }
