@@ -141,7 +141,6 @@ def test_an_id_of_another_state_of_the_store_begins_anew_and_says_so(town: Town)
     ("asked", "said"),
     [
         ({"projection": "moon"}, "no projection moon"),
-        ({"after": "bm9uc2Vuc2U"}, "after: 'bm9uc2Vuc2U' is none of ours."),
         ({"revision": -1}, "revision"),
         ({"since": 3}, "since is no parameter"),
     ],
@@ -152,6 +151,12 @@ def test_what_cannot_be_meant_is_refused_with_a_sentence(
     answer = api.get("/v1/stream", params=asked)
     assert answer.status_code == 400
     assert said in answer.json()["error"]
+
+
+def test_an_id_of_nobody_is_refused(api: httpx.Client) -> None:
+    answer = api.get("/v1/stream", headers={"Last-Event-ID": "bm9uc2Vuc2U"})
+    assert answer.status_code == 422
+    assert answer.json()["error"] == "after: 'bm9uc2Vuc2U' is none of ours."
 
 
 def test_too_many_streams_are_refused_and_one_that_ended_makes_room(plain_town: Town) -> None:

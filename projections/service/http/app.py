@@ -12,7 +12,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from projections.service.http import audit, documents, history, lists, page, retry, status, stream, totals
-from projections.service.http.access import Gate
+from projections.service.http.access import OPEN, Gate
 from projections.service.http.asked import known_parameters
 from projections.service.http.desk import Desk
 from projections.service.http.problems import HANDLERS
@@ -29,6 +29,10 @@ def application(desk: Desk) -> Any:
             handlers += part.endpoints(desk)
         handlers += [stream.endpoint(desk), retry.endpoint(desk)]
     settings = desk.settings
+    if settings.tokens:
+        for handler in handlers:
+            if not handler.paths & OPEN:
+                handler.security = [{"token": []}]
     app = Litestar(
         handlers,
         exception_handlers=HANDLERS,
@@ -51,7 +55,6 @@ def application(desk: Desk) -> Any:
                 if settings.tokens
                 else {}
             ),
-            security=[{"token": []}] if settings.tokens else None,
         ),
         logging_config=None,
         debug=False,

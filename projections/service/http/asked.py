@@ -16,6 +16,14 @@ from projections.service.http.problems import Refused
 
 Cursor = TypeVar("Cursor")
 
+ADDRESS = "^0[xX]([0-9a-f]{40}|[0-9A-F]{40})$"
+"""How the description shows an address; in mixed case it is taken where that is its checksum."""
+
+HASH = "^0[xX][0-9a-fA-F]{64}$"
+
+FROM_ZERO = {"minimum": 0}
+"""What Litestar leaves out of the description of a number that is at least 0."""
+
 LONGEST = 1_000
 """Characters of a key or of a value."""
 
@@ -81,7 +89,7 @@ def opened(text: str, kind: type[Cursor], name: str = "cursor") -> Cursor:
         return msgspec.json.decode(raw, type=kind)
     except (ValueError, msgspec.MsgspecError):
         raise Refused(
-            400,
+            422,
             f"{name}: {text[:80]!r} is none of ours.",
             hint="Send it as an answer gave it, or leave it out.",
         ) from None

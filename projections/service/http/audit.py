@@ -20,8 +20,7 @@ from projections.service.http.desk import Desk
 from projections.service.http.problems import JSON, Refused, refusals
 from projections.service.http.schema import example_event, typed
 
-Whole = Annotated[int | None, QueryParameter(ge=0, le=asked.HIGHEST)]
-Text = Annotated[str | None, QueryParameter(max_length=asked.LONGEST)]
+Whole = Annotated[int | None, QueryParameter(ge=0, schema_extra=asked.FROM_ZERO, le=asked.HIGHEST)]
 
 
 class Position(Struct, frozen=True, array_like=True):
@@ -86,7 +85,9 @@ def reorg_row(row: Reorg, declared: Declared) -> ReorgRow:
 
 def _events(desk: Desk) -> HTTPRouteHandler:
     most = desk.settings.max_page
-    example = Events([msgspec.convert(example_event(), EventRow)], None)
+    chains, contracts = list(desk.plan.config.chains), list(desk.plan.config.contracts)
+    names = sorted({event.name for name in chains for _, event in Declared(desk.plan.config, name).events()})
+    example = Events([msgspec.convert(example_event(chains[0]), EventRow)], None)
 
     @get(
         "/v1/events",
@@ -96,36 +97,94 @@ def _events(desk: Desk) -> HTTPRouteHandler:
         tags=["history"],
         responses={
             200: typed(Events, "The logs, and where to go on.", example),
-            **refusals(400, 401, 404, 429, 503),
+            **refusals(400, 401, 404, 409, 422, 429, 503),
         },
     )
     def events(
         *,
-        chain: Annotated[Text, QueryParameter(description="May be left out where there is one.")] = None,
-        contract: Annotated[Text, QueryParameter(description="A contract of the configuration.")] = None,
-        address: Annotated[Text, QueryParameter(description="Of the contract at this address.")] = None,
-        event: Annotated[Text, QueryParameter(description="A declared event's name.")] = None,
-        user: Annotated[Text, QueryParameter(description="An address that a parameter names.")] = None,
-        tx: Annotated[Text, QueryParameter(description="A transaction's hash.")] = None,
+        chain: Annotated[
+            str | None,
+            QueryParameter(
+                max_length=asked.LONGEST,
+                description="May be left out where there is one.",
+                schema_extra={"enum": chains},
+            ),
+        ] = None,
+        contract: Annotated[
+            str | None,
+            QueryParameter(
+                max_length=asked.LONGEST,
+                description="A contract of the configuration.",
+                schema_extra={"enum": contracts},
+            ),
+        ] = None,
+        address: Annotated[
+            str | None,
+            QueryParameter(
+                max_length=asked.LONGEST,
+                description="Of the contract at this address.",
+                schema_extra={"pattern": asked.ADDRESS},
+            ),
+        ] = None,
+        event: Annotated[
+            str | None,
+            QueryParameter(
+                max_length=asked.LONGEST, description="A declared event's name.", schema_extra={"enum": names}
+            ),
+        ] = None,
+        user: Annotated[
+            str | None,
+            QueryParameter(
+                max_length=asked.LONGEST,
+                description="An address that a parameter names.",
+                schema_extra={"pattern": asked.ADDRESS},
+            ),
+        ] = None,
+        tx: Annotated[
+            str | None,
+            QueryParameter(
+                max_length=asked.LONGEST,
+                description="A transaction's hash.",
+                schema_extra={"pattern": asked.HASH},
+            ),
+        ] = None,
         from_block: Whole = None,
         to_block: Whole = None,
         status: Annotated[
             Literal["canonical", "orphaned", "all"],
             QueryParameter(description="Those on the chain, those that left it, or both."),
         ] = "canonical",
-        orphaned_by: Annotated[Whole, QueryParameter(description="Those that this entry orphaned.")] = None,
-        as_of: Annotated[Whole, QueryParameter(description="As it was known at this entry.")] = None,
+        orphaned_by: Annotated[
+            int | None,
+            QueryParameter(
+                ge=0,
+                schema_extra=asked.FROM_ZERO,
+                le=asked.HIGHEST,
+                description="Those that this entry orphaned.",
+            ),
+        ] = None,
+        as_of: Annotated[
+            int | None,
+            QueryParameter(
+                ge=0,
+                schema_extra=asked.FROM_ZERO,
+                le=asked.HIGHEST,
+                description="As it was known at this entry.",
+            ),
+        ] = None,
         order: Annotated[Literal["asc", "desc"], QueryParameter(description="By block and index.")] = "asc",
         limit: Annotated[int, QueryParameter(ge=1, le=most)] = min(50, most),
-        cursor: Annotated[Text, QueryParameter(description="`next` of the page before.")] = None,
+        cursor: Annotated[
+            str | None, QueryParameter(max_length=asked.LONGEST, description="`next` of the page before.")
+        ] = None,
     ) -> Response[Any]:
         """Logs as they were learned, decoded where declared. Nothing is ever removed from the history."""
         name = _chain(desk, chain, contract)
         if from_block is not None and to_block is not None and to_block < from_block:
-            raise Refused(400, f"from_block {from_block:,} is above to_block {to_block:,}.")
+            raise Refused(422, f"from_block {from_block:,} is above to_block {to_block:,}.")
         after = None if cursor is None else asked.opened(cursor, Position)
         if after is not None and after.order != order:
-            raise Refused(400, f"cursor: it is of a list in order {after.order}, not {order}.")
+            raise Refused(422, f"cursor: it is of a list in order {after.order}, not {order}.")
         emitter = None if address is None else asked.account("address", address)
         filters = narrowed(desk.plan.config, [name], contract=contract, address=emitter, event=event)[name]
         question = Question(
@@ -159,7 +218,7 @@ def _found(desk: Desk, chain: str, question: Question, limit: int) -> list[Event
     with desk.search(), desk.store.read() as tx:
         head = Journal(tx, chain_id).head()
         if question.as_of is not None and question.as_of > head:
-            raise Refused(400, f"as_of: the journal of {chain} ends at entry {head:,}.")
+            raise Refused(409, f"as_of: the journal of {chain} ends at entry {head:,}.")
         for row in ask(tx, chain_id, question, page=limit + 1):
             found.append(event_row(chain, row, declared))
             if len(found) > limit:
@@ -169,6 +228,7 @@ def _found(desk: Desk, chain: str, question: Question, limit: int) -> list[Event
 
 def _reorgs(desk: Desk) -> HTTPRouteHandler:
     most = desk.settings.max_page
+    chains = list(desk.plan.config.chains)
     example = ReorgRow(41, 1_700_000_000.5, 118, 120, 3, 4, {"ReferralRegistered": 4})
 
     @get(
@@ -179,14 +239,22 @@ def _reorgs(desk: Desk) -> HTTPRouteHandler:
         tags=["history"],
         responses={
             200: typed(Reorgs, "The reorgs, newest first.", Reorgs([example], None)),
-            **refusals(400, 401, 404, 429, 503),
+            **refusals(400, 401, 404, 409, 422, 429, 503),
         },
     )
     def reorgs(
         *,
-        chain: Annotated[str, PathParameter(description="Its name in the configuration.")],
+        chain: Annotated[
+            str,
+            PathParameter(
+                description="Its name in the configuration.",
+                schema_extra={"enum": chains},
+            ),
+        ],
         limit: Annotated[int, QueryParameter(ge=1, le=most)] = min(50, most),
-        cursor: Annotated[Text, QueryParameter(description="`next` of the page before.")] = None,
+        cursor: Annotated[
+            str | None, QueryParameter(max_length=asked.LONGEST, description="`next` of the page before.")
+        ] = None,
     ) -> Response[Any]:
         """Reorgs, newest first: which blocks left the chain, and how many logs with them. The logs themselves
         are at `/v1/events?orphaned_by=`."""
@@ -209,7 +277,7 @@ def _chain(desk: Desk, named: str | None, contract: str | None, *, missing: int 
     if contract is not None:
         of = desk.plan.contract(contract).chain
         if named not in (None, of):
-            raise Refused(400, f"contract: {contract} is on the chain {of}, not on {named}.")
+            raise Refused(422, f"contract: {contract} is on the chain {of}, not on {named}.")
         return of
     if named is None and len(known) == 1:
         return next(iter(known))

@@ -15,15 +15,16 @@ from projections.published import current
 from projections.service.http import asked
 from projections.service.http.desk import Desk, Shelf
 from projections.service.http.problems import JSON, Refused, refusals
-from projections.service.http.schema import example_of, example_value, typed
+from projections.service.http.schema import example_of, example_value, pattern, typed
 from projections.state import GenerationState
 
 MinBlock = Annotated[
     int | None,
     QueryParameter(
         ge=0,
+        schema_extra=asked.FROM_ZERO,
         le=asked.HIGHEST,
-        description="Waits, a bounded time, until this block is in what is served; 503 if it is not by then.",
+        description="Waits, a bounded time, until this block is in what is served; else 503.",
     ),
 ]
 
@@ -52,6 +53,7 @@ def _document(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
             PathParameter(
                 description=f"The document's {projector.key}; an address in any case.",
                 examples=[Example(value=example_value(projector, projector.key))],
+                schema_extra=pattern(projector, projector.key),
             ),
         ],
         full: Annotated[
@@ -61,6 +63,7 @@ def _document(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
             int | None,
             QueryParameter(
                 ge=0,
+                schema_extra=asked.FROM_ZERO,
                 le=asked.HIGHEST,
                 description="The whole document as it was after this block, as far back as can be undone.",
             ),

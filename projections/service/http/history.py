@@ -28,7 +28,7 @@ from projections.service.declared import Declared
 from projections.service.http import asked
 from projections.service.http.desk import Desk, Shelf
 from projections.service.http.problems import JSON, Refused, refusals
-from projections.service.http.schema import example_event, example_of, example_value, typed
+from projections.service.http.schema import example_event, example_of, example_value, pattern, typed
 
 KEPT = 64
 """Histories that are kept for their further pages."""
@@ -181,6 +181,7 @@ def _history(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
             PathParameter(
                 description=f"The document's {projector.key}; an address in any case.",
                 examples=[Example(value=example_value(projector, projector.key))],
+                schema_extra=pattern(projector, projector.key),
             ),
         ],
         limit: Annotated[int, QueryParameter(ge=1, le=desk.settings.max_page)] = min(

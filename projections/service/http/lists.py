@@ -24,7 +24,7 @@ from projections.service.http import asked
 from projections.service.http.desk import Desk, Shelf
 from projections.service.http.documents import MinBlock
 from projections.service.http.problems import JSON, Refused, refusals
-from projections.service.http.schema import example_of, example_value, typed
+from projections.service.http.schema import example_of, example_value, pattern, typed
 from projections.sinks import Value
 from projections.sinks.mongo.pages import Wanted
 from projections.state import GenerationState
@@ -138,6 +138,7 @@ def _parameters(desk: Desk, shelf: Shelf) -> dict[str, Any]:
             kind | None,
             QueryParameter(
                 description=f"Only documents whose {name} is this.",
+                schema_extra=pattern(projector, name),
                 examples=[Example(value=example_value(projector, name))],
             ),
         ]
@@ -172,7 +173,7 @@ def _asked(shelf: Shelf, given: dict[str, Any]) -> Ask:
     if given["cursor"] is not None:
         after = asked.opened(given["cursor"], Position)
         if after.sort != given["sort"]:
-            raise Refused(400, f"cursor: it is of a list sorted by {after.sort!r}, not by {given['sort']!r}.")
+            raise Refused(422, f"cursor: it is of a list sorted by {after.sort!r}, not by {given['sort']!r}.")
     return Ask(where, given["sort"], given["limit"], after)
 
 

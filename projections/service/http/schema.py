@@ -10,6 +10,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 
 from projections.projectors import Projector
+from projections.service.http import asked
 
 SOMEBODY = "0x5fbdb2315678afecb367f032d93f642f64180aa3"
 
@@ -35,15 +36,20 @@ def example_value(projector: Projector, field: str) -> Any:
     return {int: 3, str: "text", bool: True, float: 0.5}.get(members[0])
 
 
+def pattern(projector: Projector, field: str) -> dict[str, Any]:
+    """What the description adds to a field's schema: the shape of an address, where it holds addresses."""
+    return {"pattern": asked.ADDRESS} if field in projector.addresses else {}
+
+
 def example_of(projector: Projector) -> dict[str, Any]:
     """A document."""
     return {name: example_value(projector, name) for name in projector.document.__struct_fields__}
 
 
-def example_event() -> dict[str, Any]:
+def example_event(chain: str = "main") -> dict[str, Any]:
     """A log as the audit shows it."""
     return {
-        "chain": "main",
+        "chain": chain,
         "block": 118,
         "log_index": 4,
         "block_hash": "0x" + "5f" * 32,

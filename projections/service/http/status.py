@@ -119,6 +119,7 @@ def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
         sync_to_thread=True,
         media_type="text/plain; version=0.0.4; charset=utf-8",
         tags=["service"],
+        responses=refusals(401, 429),
     )
     def metrics() -> bytes:
         """What Prometheus reads."""

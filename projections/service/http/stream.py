@@ -58,7 +58,7 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
                 description="Events `ready`, `document`, `reorg`, `position`, and `reset` where an id is of "
                 "another state of the store: then read anew what you show.",
             ),
-            **refusals(400, 401, 429, 503),
+            **refusals(400, 401, 422, 429, 503),
         },
     )
     async def stream(
@@ -75,7 +75,10 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
         revision: Annotated[
             int | None,
             QueryParameter(
-                ge=0, le=asked.HIGHEST, description="Of one projection: what came after this revision."
+                ge=0,
+                schema_extra=asked.FROM_ZERO,
+                le=asked.HIGHEST,
+                description="Of one projection: what came after it.",
             ),
         ] = None,
     ) -> Response[Any]:
@@ -100,7 +103,7 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
                 first = "reset"
         elif revision is not None:
             if len(names) != 1:
-                raise Refused(400, "revision: it is one projection's.", hint="Name one with ?projection=.")
+                raise Refused(422, "revision: it is one projection's.", hint="Name one with ?projection=.")
             position = Position(position.store, {names[0]: (revision + 1, "")}, position.chains)
         return ServerSentEvent(
             followed(news, position, news.ready(position, first, beat)),  # type: ignore[arg-type]

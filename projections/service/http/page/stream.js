@@ -57,7 +57,7 @@ export async function follow(on, standing) {
       }
       if (!(error instanceof Trouble) && error.name !== "AbortError" && error.name !== "TypeError")
         throw error;
-      if (error.status === 400) last = null; // it knows that id no more
+      if (error.status === 400 || error.status === 422) last = null; // it knows that id no more
       wait = patience(failed++);
     }
     standing("lost", wait / 1000);
