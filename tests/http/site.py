@@ -117,9 +117,11 @@ class Town:
         with planned(load(self.configured(http))) as plan:
             yield plan
 
-    def publish(self, *, redis: str) -> None:
-        """Adds a Redis to the configuration."""
-        self._values |= {"redis": redis, "sinks": self._values["sinks"] + REDIS}
+    def publish(self, *, redis: str, mongo: Any = None) -> None:
+        """Adds a Redis, and a MongoDB if one is given, to the configuration."""
+        self._values |= {"redis": redis, "sinks": self._values["sinks"] + (MONGO if mongo else "") + REDIS}
+        if mongo:
+            self._values |= {"mongo": mongo.url, "database": mongo.database}
 
     def move(self, *, mongo: str) -> None:
         """Says that MongoDB is elsewhere."""
