@@ -81,6 +81,7 @@ bench: install
 	$(BIN)/python -m bench.backup
 	$(BIN)/python -m bench.proof
 	$(BIN)/python -m bench.verify
+	$(BIN)/python -m bench.http --events 20000
 	$(BIN)/python -m bench.publish --documents 10000 --runs 1
 	$(BIN)/python -m bench.through --events 10000
 	$(BIN)/python -m bench.disk --logs 50000

@@ -3,8 +3,9 @@
     python -m bench.http --events 60000 --rate 200 --store sqlite
 
 Three processes: `chainfold run --only serve`, `chainfold sync`, and this one, which asks. The chain is filled
-in thirds: one to have something to read, one with nobody reading, one with readers that ask `--rate` times a
-second. All share the cores of the machine, so the readers' own work counts against the backfill too.
+three times, each into a store of its own on the same servers: once to have something to read, once with
+nobody reading, once with readers that ask `--rate` times a second. All share the cores of the machine, so the
+readers' own work counts against the backfill too.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _CONFIG = """
 url = "{store}"
 [mongo]
 url = "{mongo}"
-database = "bench"
+database = "bench{place}"
 [redis]
 url = "{redis}"
 [chains.local]
@@ -57,7 +58,7 @@ events = ["{event}"]
 projector = "referrals"
 contract = "referral"
 mongo = {{ collection = "users" }}
-redis = {{ key = "user:{{address}}", ttl = "24h" }}
+redis = {{ key = "user{place}:{{address}}", ttl = "24h" }}
 [http]
 listen = "127.0.0.1:{port}"
 """
@@ -129,43 +130,42 @@ async def _load(
 
 
 async def measured(
-    folder: Path, port: int, scenario: Scenario, blocks: int, rate: float
+    folders: Sequence[Path], port: int, scenario: Scenario, rate: float
 ) -> tuple[list[Answers], float, float]:
-    """The answers, and the events a second of the second third and of the last."""
-    users = list(dict.fromkeys(user for user, _ in registrations(scenario)))[: scenario.users // 6]
+    """The answers, and the events a second of a backfill alone and of one beside readers."""
+    users = list(dict.fromkeys(user for user, _ in registrations(scenario)))
     Random(scenario.seed).shuffle(users)
     cached = [f"/v1/referrals/{user}" for user in users]
     uncached = [f"{path}?full=true" for path in cached]
     mixed = [path for pair in zip(cached, uncached, strict=True) for path in pair]
-    third = blocks // 3
-
-    async def sync(last: int) -> float:
-        began = time.perf_counter()
-        made = await asyncio.create_subprocess_exec(
-            CHAINFOLD, "sync", "--to-block", str(last), cwd=folder, stdout=subprocess.DEVNULL
-        )
-        if await made.wait():
-            raise RuntimeError("the backfill failed")
-        return time.perf_counter() - began
-
-    await sync(third)
-    serving = await asyncio.create_subprocess_exec(CHAINFOLD, "run", "--only", "serve", cwd=folder)
+    await _sync(folders[0])
+    serving = await asyncio.create_subprocess_exec(
+        CHAINFOLD, "run", "--only", "serve", cwd=folders[0], stdout=subprocess.DEVNULL
+    )
     try:
         await asyncio.to_thread(_ready, port)
         answers = [
             await _load(what, port, paths, rate=None, until=asyncio.ensure_future(asyncio.sleep(ALONE)))
             for what, paths in (("from Redis", cached), ("from the store", uncached))
         ]
-        alone = await sync(2 * third)
-        under_way = asyncio.ensure_future(sync(3 * third))
+        alone = await _sync(folders[1])
+        under_way = asyncio.ensure_future(_sync(folders[2]))
         waiting = asyncio.ensure_future(_done(under_way))
         answers.append(await _load("both, beside a backfill", port, mixed, rate=rate, until=waiting))
         beside = await under_way
     finally:
         serving.terminate()
         await serving.wait()
-    events = scenario.events * third / blocks
-    return answers, events / alone, events / beside
+    return answers, scenario.events / alone, scenario.events / beside
+
+
+async def _sync(folder: Path) -> float:
+    """The seconds of a backfill to both sinks."""
+    began = time.perf_counter()
+    made = await asyncio.create_subprocess_exec(CHAINFOLD, "sync", cwd=folder, stdout=subprocess.DEVNULL)
+    if await made.wait():
+        raise RuntimeError("the backfill failed")
+    return time.perf_counter() - began
 
 
 async def _done(task: asyncio.Future[float]) -> None:
@@ -210,24 +210,29 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write what was measured (bench/results/)")
     chosen = parser.parse_args()
     scenario = Scenario(chosen.events, chosen.events // 2, seed=chosen.seed)
-    blocks, port = chosen.events // scenario.per_block, free_port()
+    port = free_port()
     with ExitStack() as stack:
         url = stack.enter_context(node.serving(scenario))
         uri = stack.enter_context(stores.server(chosen.store))
-        store = stack.enter_context(stores.empty(uri))
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="bench")))
-        values = {
-            "store": store,
-            "mongo": stack.enter_context(EmbeddedMongo(folder / "mongo")).url,
-            "redis": stack.enter_context(EmbeddedRedis(folder / "redis")).url,
-            "node": url,
-            "chain": CHAIN,
-            "contract": CONTRACT,
-            "event": EVENT,
-            "port": port,
-        }
-        (folder / "chainfold.toml").write_text(_CONFIG.format(**values))
-        found = asyncio.run(measured(folder, port, scenario, blocks, chosen.rate))
+        servers = Path(stack.enter_context(TemporaryDirectory(prefix="bench")))
+        mongo = stack.enter_context(EmbeddedMongo(servers / "mongo")).url
+        redis = stack.enter_context(EmbeddedRedis(servers / "redis")).url
+        folders = []
+        for place in range(3):
+            folders.append(Path(stack.enter_context(TemporaryDirectory(prefix="bench"))))
+            values = {
+                "place": place,
+                "store": stack.enter_context(stores.empty(uri)),
+                "mongo": mongo,
+                "redis": redis,
+                "node": url,
+                "chain": CHAIN,
+                "contract": CONTRACT,
+                "event": EVENT,
+                "port": port,
+            }
+            (folders[-1] / "chainfold.toml").write_text(_CONFIG.format(**values))
+        found = asyncio.run(measured(folders, port, scenario, chosen.rate))
         report = Report(machine(), chosen.store, scenario, *found)
     written(msgspec.json.encode(report), chosen.json, name=f"http-{chosen.store}")
     Console(width=110).print(table(report))

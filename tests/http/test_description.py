@@ -27,7 +27,7 @@ def test_what_is_made_up_from_the_description_finds_nothing(town: Town) -> None:
                 "/v1/stream",
                 "--exclude-path",
                 "/v1/retry",
-                "--max-examples=15",
+                "--max-examples=8",
                 "--seed=1",
                 "--workers=1",
                 "--generation-database=none",
