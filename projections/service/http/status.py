@@ -67,10 +67,11 @@ class Overview:
     def get(self) -> views.Status:
         with self._lock:
             if self._kept is None or time.monotonic() - self._kept[0] > KEPT:
+                began = time.monotonic()  # what it says first is so old when all of it is there
                 found = whole_status(
                     self._desk.plan, store=self._desk.store, sinks=self._desk.sinks, tally=self._tally
                 )
-                self._kept = time.monotonic(), found
+                self._kept = began, found
             return self._kept[1]
 
     def if_there(self) -> views.Status | None:
