@@ -47,24 +47,25 @@ node_modules/.stamp: package.json
 	@echo "installing anvil, hardhat and ganache ..."
 	@if $(NPM); then touch $@ node_modules/.anvil; else echo "npm could not install the nodes that the tests try"; fi
 
-# The one thing that is not installed here: the tests of the page skip without it, and fail in CI.
+# The one thing that is installed beside the project, where this is root: the tests of the page need it.
 browser:
-	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null
+	@command -v chromium >/dev/null || { echo "installing chromium ..." && apt-get update -qq && \
+	apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || echo "chromium could not be installed"
 
-# Prometheus's own checker of rules, out of Debian's package, which is not installed; its test skips without it.
+# Prometheus's own checker of rules, out of Debian's package, which is not installed.
 promtool: .venv/.promtool
 
 .venv/.promtool: .venv/.python
 	@if apt-get update -qq && cd .venv && apt-get download -qq prometheus 2>/dev/null && \
 	dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 -C bin ./usr/bin/promtool && rm prometheus_*.deb; \
-	then touch .promtool; else echo "promtool is not to be had: the rules are read, not tried"; fi
+	then touch .promtool; else echo "promtool is not to be had"; fi
 
 demo: .venv/.embedded node_modules/.anvil
 	@$(BIN)/chainfold demo
 
 # The tests wait for servers more than they compute: one process more than there are cores.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
-test: install
+test: install browser promtool
 	CI=true $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 lint: install

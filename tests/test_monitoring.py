@@ -27,6 +27,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from projections.service.incidents import KINDS
 from projections.service.meters import WAITS, Meters
 from projections.service.standing import Standing
+from tests.servers import missing
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="a process tells of its memory and files only on Linux"
@@ -200,7 +201,7 @@ def expected(case: dict[str, Any]) -> list[dict[str, Any]]:
 def test_the_rules_fire_at_what_their_tests_say_and_at_nothing_else() -> None:
     program = shutil.which("promtool", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if program is None:
-        pytest.skip("promtool is not there: `make promtool`, where there are Debian's packages")
+        missing("promtool (`make promtool` has it from Debian)")
     for wanted in (["check", "rules", "rules.yml"], ["test", "rules", "rules_test.yml"]):
         done = subprocess.run(
             [program, *wanted], check=False, cwd="deploy/prometheus", capture_output=True, text=True
