@@ -436,7 +436,7 @@ class Runner:
     def _create(
         self, generations: Generations, *, promote: bool = True, hold: int | None = None
     ) -> Generation:
-        first = min(watch.first_block for watch in self._projection.watches)
+        first = self._projection.first_block
         return generations.create(
             chain_id=self._projection.chain_id,
             fingerprint=self._projection.fingerprint,

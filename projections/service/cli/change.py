@@ -120,7 +120,7 @@ class Watched:
             now = generations.building() or generations.served()
             if now is None or (now.state != "building" and now.id not in self._seen):
                 return None
-            first = min(watch.first_block for watch in own.watches)
+            first = own.first_block
             since = self._seen.get(now.id, now.block if now.revision else first - 1)
             if since == now.block:
                 return None

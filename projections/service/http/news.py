@@ -99,17 +99,19 @@ class News:
             {name: position.chains.get(name, entry) for name, entry in now.chains.items()},
         )
 
-    def after(self, position: Position) -> list[Told]:
-        """The next that is new, in order; nothing where nothing is."""
+    def after(self, position: Position) -> tuple[list[Told], Position]:
+        """The next that is new, in order, and the position after all that was looked at."""
         told: list[Told] = []
         with self._desk.store.read() as tx:
             for chain in self._chains:
-                told += self._reorgs(tx, chain, told[-1].position if told else position)
+                found, position = self._reorgs(tx, chain, position)
+                told += found
             for name in self._shelves:
-                told += self._documents(tx, name, told[-1].position if told else position)
-        return told
+                found, position = self._documents(tx, name, position)
+                told += found
+        return told, position
 
-    def _reorgs(self, tx: Connection, chain: str, position: Position) -> list[Told]:
+    def _reorgs(self, tx: Connection, chain: str, position: Position) -> tuple[list[Told], Position]:
         told = []
         chain_id = self._chains[chain]
         declared = Declared(self._desk.plan.config, chain)
@@ -119,15 +121,15 @@ class News:
             position = _moved(position, chains={chain: reorg.entry})
             row = msgspec.to_builtins(reorg_row(reorg, declared))
             told.append(Told("reorg", msgspec.json.encode({"chain": chain, **row}), position))
-        if told and len(found) < MANY:
-            told[-1] = msgspec.structs.replace(told[-1], position=_moved(position, chains={chain: head}))
-        return told
+        if len(found) < MANY:  # no entry is looked at twice
+            position = _moved(position, chains={chain: head})
+        return told, position
 
-    def _documents(self, tx: Connection, name: str, position: Position) -> list[Told]:
+    def _documents(self, tx: Connection, name: str, position: Position) -> tuple[list[Told], Position]:
         told: list[Told] = []
         served = Generations(tx, name).served()
         if served is None:
-            return told
+            return told, position
         revision, key = position.projections[name]
         for changed in Changes(tx, name).after(revision, key, generation=served.id, limit=MANY):
             position = _moved(position, projections={name: (changed.revision, changed.key)})
@@ -139,7 +141,7 @@ class News:
                 "document": msgspec.Raw(changed.body) if changed.body is not None else None,
             }
             told.append(Told("document", msgspec.json.encode(said), position))
-        return told
+        return told, position
 
 
 def _moved(

@@ -97,6 +97,10 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
             if len(resumed) > LONGEST:
                 raise Refused(400, f"after: an id has at most {LONGEST:,} characters.")
             said = asked.opened(resumed, Position, "after")
+            # what was told may be newer than the last look, which may be another process's too
+            beat = await asyncio.get_running_loop().run_in_executor(None, desk.pulse.look)
+            if beat.error is not None:
+                raise beat.error
             if news.of_this_state(said, beat):
                 position = news.joined(said, beat)
             else:
@@ -123,12 +127,12 @@ async def _following(desk: Desk, news: News, position: Position) -> AsyncIterato
         if seen.error is not None:
             return  # whoever comes back is told why, and goes on from its last id
         try:
-            told = await loop.run_in_executor(None, _read, desk, news, position)
+            told, behind = await loop.run_in_executor(None, _read, desk, news, position)
         except ChainfoldError:
             return
         for item in told:
             yield _message(item)
-            position = item.position
+        position = behind
         if not told and _blocks(desk) != blocks:
             yield _message(news.ready(position, "position", seen))
         elif not told:
@@ -141,9 +145,10 @@ async def _following(desk: Desk, news: News, position: Position) -> AsyncIterato
         quiet, blocks = loop.time(), _blocks(desk)
 
 
-def _read(desk: Desk, news: News, position: Position) -> list[Told]:
+def _read(desk: Desk, news: News, position: Position) -> tuple[list[Told], Position]:
     """What is new; of many streams that stand at one place, one reads."""
-    found: list[Told] = desk.flights.share(("news", position.sealed()), lambda: news.after(position))
+    name = ("news", position.sealed())
+    found: tuple[list[Told], Position] = desk.flights.share(name, lambda: news.after(position))
     return found
 
 
