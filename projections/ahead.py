@@ -24,7 +24,7 @@ class Ahead(Struct, frozen=True):
     """`row` is the build as it is committed, `cursor` where the fold stands beyond it, in `documents`.
 
     `dead` are the events that were passed over since, `began` is when the first page was folded
-    (`time.monotonic`).
+    (`time.monotonic`), `rewound_to` the block above which all that `row` holds is taken back.
     """
 
     row: Generation
@@ -32,6 +32,7 @@ class Ahead(Struct, frozen=True):
     documents: TrackedDocuments
     dead: list[DeadLetter]
     began: float
+    rewound_to: int | None = None
 
     def may_wait(self, batch: Batch, limit: int, commit_every: float) -> bool:
         """Need this not be committed yet? Only in a build that never was served: what a revived one takes up
@@ -40,6 +41,7 @@ class Ahead(Struct, frozen=True):
         return (
             self.row.state == "building"
             and self.row.revision == 0
+            and self.rewound_to is None
             and batch.error is None
             and batch.through < limit
             and not self.documents.crowded

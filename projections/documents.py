@@ -138,6 +138,17 @@ class TrackedDocuments:
             wanted = list(dict.fromkeys(key for key in named if key is not None))
             self._load(wanted)
 
+    def restore(self, bodies: Mapping[str, bytes | None]) -> None:
+        """Puts documents back to what they were at an earlier block; None: there was none then. The next
+        commit writes what then differs from the state."""
+        self._load(bodies)
+        for key, body in bodies.items():
+            now, then = self._cache[key], None if body is None else self._shape.decode(body)
+            if not self._fresh:
+                self._batch.setdefault(key, now)
+            self._cache[key] = then
+            self._lookup.move(key, now, then)
+
     def end_event(self, timestamp: int) -> None:
         """Keeps what the event put; stamps the documents in which it changed anything else."""
         touched, block, cache = self._shape.touched, self._block, self._cache

@@ -150,7 +150,11 @@ class Runner:
             with self._lease.commit() as tx:
                 Generations(tx, served.projection).advance(served, replace(served, hold=until))
             return Folded(served.projection, served.state, block=served.block, moved=True)
-        return self._rewind(served, to, entry=served.entry, hold=until)
+        with self._store.read() as tx:
+            ahead = self._rewound(tx, self._beyond(served), to)
+        if hold:
+            ahead = replace(ahead, cursor=replace(ahead.cursor, hold=to))
+        return self._commit(ahead, events=0, left=0)
 
     def resume(self) -> None:
         """Lets a held projection go on."""
@@ -246,17 +250,19 @@ class Runner:
     def _advance(self, row: Generation) -> Folded:
         own = self._projection
         ahead = self._beyond(row)
-        generation = ahead.cursor
         with self._store.read() as tx:
             journal = Journal(tx, own.chain_id)
             entry = journal.head()
             routes = own.routed(journal.kinds(watch.filter for watch in own.watches))
-            if entry > generation.entry:
-                low = journal.lowest_change(generation.entry, routes)
-                if low is not None and low <= generation.block:
-                    if generation is not row:  # that is committed first: a state that the journal once told
+            if entry > ahead.cursor.entry:
+                low = journal.lowest_change(ahead.cursor.entry, routes)
+                if low is not None and low <= ahead.cursor.block:
+                    if ahead.cursor is not row:  # that is committed first: a state that the journal once told
                         return self._commit(ahead, events=0, left=0)
-                    return self._rewind(generation, low - 1, entry=entry)
+                    if low - 1 < row.floor:
+                        return self._give_up(row, low - 1)
+                    ahead = self._rewound(tx, ahead, low - 1)
+            generation = ahead.cursor
             finalized = Tail(tx, own.chain_id).finalized()
             limit = reach(tx, own, finalized=finalized, hold=generation.hold)
             page = journal.read(routes, after=generation.block, to=limit, limit=self._batch)
@@ -332,6 +338,9 @@ class Runner:
         with self._lease.commit() as tx:
             generations, state = Generations(tx, old.projection), GenerationState(tx, old.id)
             generations.advance(old, new)  # first: whoever else would move it waits here
+            if ahead.rewound_to is not None:
+                state.drop_undo(above=ahead.rewound_to)
+                state.exhume(above=ahead.rewound_to)
             for delta in ahead.documents.take():
                 state.apply(delta)
                 changed += len(delta.changed)
@@ -343,7 +352,8 @@ class Runner:
                 state.drop_undo(through=new.floor)
         ahead.documents.committed()
         self._documents[old.id] = new.digest, ahead.documents
-        return self._folded(new, events=events, changed=changed, left=left, quarantined=quarantined)
+        folded = self._folded(new, events=events, changed=changed, left=left, quarantined=quarantined)
+        return replace(folded, rewound_to=ahead.rewound_to)
 
     def _folded(
         self, to: Generation, *, events: int, left: int, quarantined: int, changed: int = 0
@@ -362,42 +372,32 @@ class Runner:
 
     # --- backwards ---
 
-    def _rewind(self, generation: Generation, to: int, *, entry: int, hold: int | None = None) -> Folded:
+    def _rewound(self, tx: Connection, ahead: Ahead, to: int) -> Ahead:
+        """The documents as they were after block `to`, in memory: the next commit writes what then differs.
+
+        So nothing of the branch that was left is written but what the new one does not write again, and
+        readers see the one or the other, never less. `to` must not be below the generation's floor.
+        """
+        row = ahead.row
+        self._documents.pop(row.id, None)  # until that commit these are the documents of no row
+        state = GenerationState(tx, row.id)
+        ahead.documents.begin(state)
+        ahead.documents.restore(state.before_images(above=to))
+        cursor = replace(row, block=to, error=None)
+        if row.state == "building":
+            cursor = replace(cursor, revision=0)  # of what it takes back here, no before-image tells
+        return replace(ahead, cursor=cursor, rewound_to=to)
+
+    def _give_up(self, generation: Generation, to: int) -> Folded:
+        """The change lies below what can be undone: only a build from the first block mends it."""
         self._documents.pop(generation.id, None)
-        stale = to < generation.floor
-        changed = 0
         with self._lease.commit() as tx:
             generations = Generations(tx, generation.projection)
-            if stale:
-                self._replace(generations, generation)
-            else:
-                state = GenerationState(tx, generation.id)
-                delta = state.rewound(to, self._shape)
-                changed = len(delta.changed)
-                new = self._after(generation, replace(generation, entry=entry, block=to, error=None), delta)
-                new = replace(new, hold=generation.hold if hold is None else hold)
-                if generation.state == "building":
-                    new = replace(new, revision=0)  # of what it takes back here, no before-image tells
-                generations.advance(generation, new)
-                state.apply(delta)
-                state.drop_undo(above=to)
-                state.exhume(above=to)
-                self._publish(tx, generation, new, delta)
-        return Folded(
-            generation.projection,
-            "stale" if stale else generation.state,
-            block=to,
-            changed=changed,
-            moved=True,
-            rewound_to=to,
-        )
-
-    def _replace(self, generations: Generations, generation: Generation) -> None:
-        """The change lies below what can be undone: only a build from the first block mends it."""
-        generations.advance(generation, generation)
-        if generation.state == "live":
-            generations.mark_stale(generation)
-        self._create(generations)
+            generations.advance(generation, generation)
+            if generation.state == "live":
+                generations.mark_stale(generation)
+            self._create(generations)
+        return Folded(generation.projection, "stale", block=to, moved=True, rewound_to=to)
 
     # --- the served one ---
 
