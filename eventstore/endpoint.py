@@ -1,4 +1,4 @@
-"""One node's HTTP endpoint: calls in, outcomes out. web3's provider carries the bytes.
+"""One node's HTTP endpoint: calls in, outcomes out.
 
 Law: the key in the endpoint's address appears in no message and in no traceback.
 """
@@ -17,9 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import requests
-from eth_typing import URI
 from msgspec import Raw, Struct
-from web3 import HTTPProvider
 from web3.exceptions import Web3Exception
 
 from eventstore import jsonrpc
@@ -34,6 +32,7 @@ from eventstore.errors import (
 from eventstore.fetch import classify
 from eventstore.jsonrpc import Failure
 from eventstore.pace import Pace
+from eventstore.provider import Provider, Said
 from eventstore.secret import public
 
 AT_ONCE = 8
@@ -87,25 +86,6 @@ class _BatchRefusedError(Exception):
     """The node takes these calls, but not so many of them at once."""
 
 
-class _Provider(HTTPProvider):
-    """web3's provider below its formatters and without its retries: bytes in, a response out."""
-
-    def __init__(self, url: str, *, timeout: float) -> None:
-        self._url = URI(url)
-        super().__init__(self._url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
-
-    def post(self, body: bytes) -> requests.Response:
-        return self._request_session_manager.get_response_from_post_request(
-            self._url, data=body, **self.get_request_kwargs()
-        )
-
-    def close(self) -> None:
-        for _, session in self._request_session_manager.session_cache.items():
-            session.close()
-        self._request_session_manager.session_cache.clear()
-        self._request_session_manager.session_pool.shutdown(wait=False)
-
-
 class Endpoint:
     """A node behind a URL. `requests` counts the calls made, by method, and `outages` how often it could
     not be reached; `name` may be shown.
@@ -127,7 +107,7 @@ class Endpoint:
         self._callers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="calls")
         self._ids = count(1)
         self._lock = Lock()
-        self._provider = _Provider(url, timeout=timeout)
+        self._provider = Provider(url, timeout=timeout)
 
     def close(self) -> None:
         """Ends all connections. The endpoint cannot be used afterwards."""
@@ -167,33 +147,33 @@ class Endpoint:
 
     def _alone(self, call: Call) -> Raw | Refused:
         number = next(self._ids)
-        response = self._post([call], jsonrpc.call(number, call.method, call.params))
-        said = self._read(response)
+        answer = self._post([call], jsonrpc.call(number, call.method, call.params))
+        said = self._read(answer)
         if isinstance(said, dict):
             if str(number) not in said:
                 raise AnswerRefused(f"{self.name} answered something else than {call.method}.")
             said = said[str(number)]
         if isinstance(said, Failure):
-            return self._refusal(said, response, call.method)
+            return self._refusal(said, answer.response, call.method)
         return said
 
     def _together(self, calls: Sequence[Call]) -> list[Raw | Refused]:
         ids = [next(self._ids) for _ in calls]
-        response = self._post(
+        answer = self._post(
             calls,
             [jsonrpc.call(number, call.method, call.params) for number, call in zip(ids, calls, strict=True)],
         )
         try:
-            said = self._read(response)
+            said = self._read(answer)
         except (SourceUnavailable, Throttled):
             raise
         except SourceError as error:
-            if response.status_code in _NO_BATCHES_HERE:
+            if answer.response.status_code in _NO_BATCHES_HERE:
                 raise _BatchRefusedError from error
             raise
         if not isinstance(said, dict):
             failure = said if isinstance(said, Failure) else Failure(None, "", None)
-            whole = self._error(failure, response)
+            whole = self._error(failure, answer.response)
             if type(whole) is SourceError or not isinstance(said, Failure):
                 raise _BatchRefusedError
             raise whole
@@ -206,13 +186,13 @@ class Endpoint:
                     hint="It is asked again.",
                 )
             if isinstance(outcome, Failure):
-                answers.append(self._refusal(outcome, response, call.method))
+                answers.append(self._refusal(outcome, answer.response, call.method))
             else:
                 answers.append(outcome)
         self._borne = max(self._borne, len(calls))
         return answers
 
-    def _post(self, calls: Sequence[Call], payload: object) -> requests.Response:
+    def _post(self, calls: Sequence[Call], payload: object) -> Said:
         if self._pace is not None:
             self._pace.wait(len(calls))
         with self._lock:
@@ -232,16 +212,16 @@ class Endpoint:
                 hint="Check the address and the network; it is tried again.",
             ) from self._harmless(error)
 
-    def _read(self, response: requests.Response) -> dict[str, Raw | Failure] | Raw | Failure:
+    def _read(self, answer: Said) -> dict[str, Raw | Failure] | Raw | Failure:
         try:
-            return jsonrpc.replies(response.content)
+            return jsonrpc.replies(answer.body)
         except msgspec.DecodeError as error:
+            response = answer.response
             if response.status_code != 200:
-                page = " ".join(response.text[:500].split())
-                said = f"{response.status_code} {response.reason} {page}".strip()
+                said = f"{response.status_code} {response.reason} {answer.page}".strip()
                 raise self._error(Failure(None, said, None), response) from error
             raise SourceUnavailable(
-                f"{self.name} answered {len(response.content)} bytes that are not JSON-RPC.",
+                f"{self.name} answered {len(answer.body)} bytes that are not JSON-RPC.",
                 hint="The answer may have been cut short; it is asked for again.",
             ) from error
 
