@@ -94,14 +94,12 @@ def _redis(sink: RedisSink, first: list[Change], again: list[Change]) -> Floors:
                 pipe.execute()
 
     def line(name: str, changes: list[Change], together: int) -> Line:
-        calls = [
-            [
-                len(some),
-                *(f"raw{together}:{c.key}" for c in some),
-                *(w for c in some for w in sink._arguments(c)),
-            ]
-            for some in batches(changes, together)
-        ]
+        calls: list[list[str | int]] = []
+        for some in batches(changes, together):
+            written = [sink._call(change) for change in some]
+            names = [f"raw{together}:{change.key}" for change in some]
+            own = [word for call in written for word in call.own]
+            calls.append([len(some), *names, *written[0].shared, *own])
         return Line(name, lambda: send(calls, together))
 
     return Floors(

@@ -14,27 +14,39 @@ from eventstore.batches import batches
 from projections.errors import KeyConflict
 from projections.sinks.redis.connection import pipeline
 
-Call = tuple[str, list[str | int]]
-"""The name of a hash, and the arguments that go with it."""
+
+class Call(Struct, frozen=True, gc=False):
+    """The name of a hash, the words of its own, and those that it has in common with others of one call."""
+
+    name: str
+    own: list[str | int]
+    shared: tuple[str | int, ...] = ()
+
 
 WRITE = """
--- KEYS: hashes; ARGV, for one after the other: revision, block, seconds to live (0: for ever), how many
--- fields are set, how many go, names and values of those, names of these. Revisions are exact below 2^53.
-local at = 1
+-- KEYS: hashes; ARGV: block, seconds to live (0: for ever), how many fields are set, how many go, names of
+-- those, names of these; then for one hash after the other its revision and the values of the fields that are
+-- set. Revisions are exact below 2^53.
+local block, life, count, going = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local first, last = 5 + count, 4 + count + going  -- of the names that go
+local only_mark = going == 1 and ARGV[first] == 'removed'  -- which few hashes have to lose
+local set = {'revision', '', 'block', block}
+for i = 1, count do set[3 + 2 * i] = ARGV[4 + i] end
+local at = last + 1
 local function write(key)
-  local revision, block, life, count = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  local set, gone = at + 5, at + 5 + 2 * count
-  at = gone + tonumber(ARGV[at + 4])
-  local held = redis.pcall('HGET', key, 'revision')
-  if type(held) == 'table' then return held.err end
-  held = tonumber(held or '-1')
-  if not held then return 'WRONGTYPE its revision is no number' end
-  if held >= tonumber(revision) then return 0 end
-  local expiring = redis.call('HEXISTS', key, 'removed') == 1
-  redis.call('HSET', key, 'revision', revision, 'block', block, unpack(ARGV, set, gone - 1))
-  if at > gone then redis.call('HDEL', key, unpack(ARGV, gone, at - 1)) end
+  local revision, values = ARGV[at], at
+  at = at + 1 + count
+  local held = redis.pcall('HMGET', key, 'revision', 'removed')
+  if held.err then return held.err end
+  local newest = tonumber(held[1] or '-1')
+  if not newest then return 'WRONGTYPE its revision is no number' end
+  if newest >= tonumber(revision) then return 0 end
+  set[2] = revision
+  for i = 1, count do set[4 + 2 * i] = ARGV[values + i] end
+  redis.call('HSET', key, unpack(set))
+  if going > 0 and (held[2] or not only_mark) then redis.call('HDEL', key, unpack(ARGV, first, last)) end
   if redis.call('HLEN', key) > count + 2 then
-    if expiring then redis.call('PERSIST', key) end
+    if held[2] then redis.call('PERSIST', key) end
     return 1
   end
   if life == '0' then redis.call('PERSIST', key) else redis.call('EXPIRE', key, life) end
@@ -71,12 +83,20 @@ _TOGETHER = 50
 
 
 class _Sent(Struct, frozen=True):
-    calls: Sequence[Call]
+    calls: list[Call]
 
     def words(self, sha: str) -> list[str | int | bytes]:
         """The command. Names go as bytes: other people's need not be UTF-8, which the driver insists on."""
-        names = [name.encode("utf-8", "surrogateescape") for name, _ in self.calls]
-        return ["EVALSHA", sha, len(names), *names, *(word for _, words in self.calls for word in words)]
+        names = [call.name.encode("utf-8", "surrogateescape") for call in self.calls]
+        shared = self.calls[0].shared
+        return [
+            "EVALSHA",
+            sha,
+            len(names),
+            *names,
+            *shared,
+            *(word for call in self.calls for word in call.own),
+        ]
 
 
 def run(client: Any, script: str, calls: Sequence[Call]) -> list[int]:
@@ -93,7 +113,11 @@ def run(client: Any, script: str, calls: Sequence[Call]) -> list[int]:
 def _run(client: Any, script: str, calls: Sequence[Call], *, together: int) -> list[int] | None:
     """None where keys that went together must go alone: none of such a call was written."""
     sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-    parts = [_Sent(part) for part in batches(calls, together)]
+    alike: dict[tuple[str | int, ...], list[int]] = {}
+    for place, call in enumerate(calls):
+        alike.setdefault(call.shared, []).append(place)
+    places = [part for same in alike.values() for part in batches(same, together)]
+    parts = [_Sent([calls[place] for place in part]) for part in places]
     answers: list[Any] = [None] * len(parts)
     missing = list(range(len(parts)))
     for _ in range(3):
@@ -108,7 +132,11 @@ def _run(client: Any, script: str, calls: Sequence[Call], *, together: int) -> l
         client.script_load(script)
     if together > 1 and any(isinstance(answer, ClusterCrossSlotError) for answer in answers):
         return None
-    return [done for part, answer in zip(parts, answers, strict=True) for done in _checked(part, answer)]
+    done = [0] * len(calls)
+    for part, sent, answer in zip(places, parts, answers, strict=True):
+        for place, of in zip(part, _checked(sent, answer), strict=True):
+            done[place] = of
+    return done
 
 
 def check(name: str, answer: Any) -> None:
@@ -123,8 +151,8 @@ def check(name: str, answer: Any) -> None:
 
 
 def _checked(part: _Sent, answer: Any) -> list[int]:
-    check(part.calls[0][0], answer)
-    for (name, _), done in zip(part.calls, answer, strict=True):
+    check(part.calls[0].name, answer)
+    for call, done in zip(part.calls, answer, strict=True):
         if isinstance(done, str):
-            check(name, ResponseError(done))
+            check(call.name, ResponseError(done))
     return [int(done) for done in answer]

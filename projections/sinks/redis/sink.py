@@ -22,7 +22,7 @@ from eventstore.secret import public
 from projections.errors import ConfigurationError, MarkerLost, SinkError, SinkUnavailable
 from projections.sinks import Change, Marker, Value
 from projections.sinks.redis.connection import connect, is_cluster, pipeline
-from projections.sinks.redis.script import COMPARE_AND_SET, KEEP, WRITE, check, run
+from projections.sinks.redis.script import COMPARE_AND_SET, KEEP, WRITE, Call, check, run
 from projections.sinks.redis.witness import Witnesses
 
 _BATCH = 1_000
@@ -70,6 +70,7 @@ class RedisSink:
             raise ConfigurationError(f"The Redis ttl of {projection} is {ttl}; it must be positive.")
         self._key_field = key_field
         self._fields = fields
+        self._all = frozenset(fields)
         self._ttl = ttl or 0
         self._grace = max(1, math.ceil(grace))
         self._projection = projection
@@ -108,7 +109,7 @@ class RedisSink:
         known = _flat(old) if old else []
         with self._translated():
             words: list[str | int] = [len(known), *known, *_flat(new)]
-            [done] = run(self._connected(), COMPARE_AND_SET, [(self._marker_key, words)])
+            [done] = run(self._connected(), COMPARE_AND_SET, [Call(self._marker_key, words)])
         if not done:
             raise MarkerLost(
                 f"The marker of {self._pattern} in Redis is not the one this publisher left there.",
@@ -124,7 +125,7 @@ class RedisSink:
         applied = 0
         with self._translated():
             for some in batches(newest, _BATCH):
-                done = run(self._connected(), WRITE, [(self._name(c.key), self._arguments(c)) for c in some])
+                done = run(self._connected(), WRITE, [self._call(change) for change in some])
                 applied += sum(1 for answer in done if answer)
         return applied
 
@@ -136,20 +137,18 @@ class RedisSink:
         if not changes:
             return []
         with self._translated():
-            done = run(
-                self._connected(), WRITE, [(self._name(c.key), self._arguments(c, seconds)) for c in changes]
-            )
+            done = run(self._connected(), WRITE, [self._call(change, seconds) for change in changes])
         return [change for change, answer in zip(changes, done, strict=True) if answer == 2]
 
     def keep(self, changes: Sequence[Change]) -> None:
         """Gives what was filled the life of what was published, where it is still what the hash holds."""
         if not changes:
             return
-        calls: list[tuple[str, list[str | int]]] = []
+        calls: list[Call] = []
         for change in changes:
             life = self._grace if change.fields is None else self._ttl
             ours = 3 if change.fields is None else 2 + len(self.as_held(change).fields or {})
-            calls.append((self._name(change.key), [change.revision, life, ours]))
+            calls.append(Call(self._name(change.key), [change.revision, life, ours]))
         with self._translated():
             run(self._connected(), KEEP, calls)
 
@@ -183,21 +182,22 @@ class RedisSink:
         fields: dict[str, Value] = {n: text(given[n]) for n in self._fields if n in given}
         return msgspec.structs.replace(change, fields=fields)
 
-    def _arguments(self, change: Change, seconds: int | None = None) -> list[str | int]:
-        pairs: list[str | int] = []
+    def _call(self, change: Change, seconds: int | None = None) -> Call:
+        """What is written for a change. The names of fields are those of nearly all: a call has them once."""
+        names: tuple[str, ...]
+        gone: tuple[str, ...]
         if change.fields is None:
-            pairs, life, gone = ["removed", "1"], self._grace, list(self._fields)
+            names, gone, values, life = ("removed",), self._fields, ["1"], self._grace
         else:
-            given, life, gone = change.fields, self._ttl, ["removed"]
-            for name in self._fields:
-                if name == self._key_field:
-                    pairs += (name, text(given.get(name, change.key)))
-                elif name in given:
-                    pairs += (name, text(given[name]))
-                else:
-                    gone.append(name)
+            given, names, gone, life = change.fields, self._fields, ("removed",), self._ttl
+            if not self._all <= given.keys():
+                given = {self._key_field: change.key, **given}
+                names = tuple(name for name in names if name in given)
+                gone += tuple(name for name in self._fields if name not in given)
+            values = [text(given[name]) for name in names]
         life = life if seconds is None else min(seconds, life or seconds)
-        return [change.revision, change.block, life, len(pairs) // 2, len(gone), *pairs, *gone]
+        shared: tuple[str | int, ...] = (change.block, life, len(names), len(gone), *names, *gone)
+        return Call(self._name(change.key), [change.revision, *values], shared)
 
     def _read(self, keys: Sequence[str]) -> Iterator[Change]:
         wanted = [*_MARK, *self._fields]
@@ -244,8 +244,10 @@ class RedisSink:
 
 def text(value: Value) -> str:
     """A value as Redis holds it."""
-    if isinstance(value, str):  # nearly all are
+    if value.__class__ is str:  # nearly all are that, or integers
         return value
+    if value.__class__ is int:
+        return str(value)
     match value:
         case None:
             return ""
