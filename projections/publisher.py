@@ -11,6 +11,7 @@ they did for that reading, so that it is what reading anew would give; else it i
 from __future__ import annotations
 
 import secrets
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from msgspec import Struct
@@ -158,7 +159,7 @@ class Publisher:
             return None if served is None else self._read(tx, marker, served)
 
     def _send(self, marker: Marker, batch: _Batch) -> Published:
-        written = 0
+        written, started = 0, time.monotonic()
         served, found = batch.served, batch.changes
         full = len(found) == self._batch
         if full:
@@ -178,7 +179,8 @@ class Publisher:
                 ahead = replace(ahead, sends=announced.sends, nonce=announced.nonce)
                 marker = announced
             if ahead != marker:
-                self._lease.renew()
+                if not found or time.monotonic() - started > self._lease.ttl / 4:
+                    self._lease.renew()  # else the announcement just did
                 self._sink.mark(ahead, old=marker)
             if reading is not None:
                 self._ahead = reading.result()
