@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from eventstore.journal import Kind, StoredBlock, StoredLog
+from projections import slices
 from projections.decoding import Decoder, wants
 from projections.errors import SignatureError
 from projections.event import Event, names, parse
@@ -29,29 +30,10 @@ class Route(Struct, frozen=True):
 
     kind: Kind
     decoder: Decoder
-    make: Callable[..., Any]
-    places: tuple[int | None, ...]  # per parameter of the handler: which value of the decoder, if any
     handle: Callable[[Any, Any], None]
+    decode: Callable[[StoredLog, StoredBlock], Any]
+    """The typed event of a log; raises `DecodingError` where the log is none."""
     contract: str
-
-    def decode(self, log: StoredLog, block: StoredBlock) -> Any:
-        """The typed event; raises `DecodingError` where the log is none."""
-        topic1, topic2, topic3 = log.topic1, log.topic2, log.topic3
-        topics: tuple[bytes, ...] = (self.kind.topic0,)
-        if topic3 is not None:
-            topics = (self.kind.topic0, topic1, topic2, topic3)  # type: ignore[assignment]
-        elif topic2 is not None:
-            topics = (self.kind.topic0, topic1, topic2)  # type: ignore[assignment]
-        elif topic1 is not None:
-            topics = (self.kind.topic0, topic1)
-        values = self.decoder(topics, log.data)
-        return self.make(
-            *[None if place is None else values[place] for place in self.places],
-            block,
-            log.log_index,
-            log.tx_hash,
-            self.contract,
-        )
 
 
 def bind(
@@ -83,21 +65,31 @@ def bind(
         elif found is not None:
             method, places = found
             make = _event_type(handlers[method])
-            decoder = Decoder(event)
-            routes.extend(
-                Route(
-                    Kind(address, event.topic0),
-                    decoder,
-                    make,
-                    places,
-                    getattr(projector, method),
-                    "0x" + address.hex(),
-                )
-                for address in addresses
-            )
+            decoder, handle = Decoder(event), getattr(projector, method)
+            quick = slices.written(event, places, make)
+            for address in addresses:
+                contract = "0x" + address.hex()
+                slow = _slow(decoder, places, make, contract)
+                decode = slow if quick is None else quick(contract, slow)
+                routes.append(Route(Kind(address, event.topic0), decoder, handle, decode, contract))
     if missed and not (routes and roles):  # with roles, those that fit are what was meant
         raise missed[0]
     return routes
+
+
+def _slow(
+    decoder: Decoder, places: Sequence[int | None], make: Callable[..., Any], contract: str
+) -> slices.Decode:
+    """Decodes by the plan, value after value: any event there is, and whatever is wrong with one is named."""
+    topic0 = decoder.event.topic0
+
+    def decode(log: StoredLog, block: StoredBlock) -> Any:
+        indexed = (log.topic1, log.topic2, log.topic3)
+        values = decoder((topic0, *(topic for topic in indexed if topic is not None)), log.data)
+        given = [None if place is None else values[place] for place in places]
+        return make(*given, block, log.log_index, log.tx_hash, contract)
+
+    return decode
 
 
 def _best(
