@@ -192,10 +192,11 @@ class Journal:
         while not logs and through < to:  # all of them were orphaned
             logs, through = self._select(wanted, through + 1, to, limit)
         if len(logs) == limit:
-            cut = logs[-1].block_number
-            whole = [log for log in logs if log.block_number < cut]
+            cut, whole = logs[-1].block_number, len(logs)
+            while whole and logs[whole - 1].block_number == cut:
+                whole -= 1
             if whole:
-                logs, through = whole, cut - 1
+                logs, through = logs[:whole], cut - 1
             else:
                 logs, through = self._select(wanted, cut, cut, 2**31 - 1)
         return Page(logs, self._blocks_of(logs), through)
@@ -517,15 +518,20 @@ class Journal:
         if (few := self._few(kinds, first, last, limit)) is not None:
             place, at_most = "l.kind", few
             table = "logs l INDEXED BY logs_by_kind" if self._sqlite else table
-        rows = self._rows(
+        ever = (
             "SELECT block_number, log_index, entry, kind, tx_hash, topic1, topic2, topic3, data "
             f"FROM {table} WHERE chain_id = ? AND block_number BETWEEN ? AND ? "
-            f"AND {place} IN ({_marks(kinds)}) AND {_LIVING} "
-            "ORDER BY block_number, log_index, entry LIMIT ?",
-            (self._chain, first, at_most, *kinds, limit),
-            by_index=few is None,
+            f"AND {place} IN ({_marks(kinds)}){{}} ORDER BY block_number, log_index, entry LIMIT ?"
         )
+        values = (self._chain, first, at_most, *kinds, limit)
+        rows = self._rows(ever.format(""), values, by_index=few is None)
+        if rows and self._any_orphans(rows[0][0], rows[-1][0]):  # seldom; asked of each log it is slow
+            rows = self._rows(ever.format(f" AND {_LIVING}"), values, by_index=few is None)
         return list(starmap(StoredLog, rows)), at_most
+
+    def _any_orphans(self, first: int, last: int) -> bool:
+        sql = "SELECT 1 FROM orphans WHERE chain_id = ? AND block_number BETWEEN ? AND ? LIMIT 1"
+        return bool(self._rows(sql, (self._chain, first, last)))
 
     def _few(self, kinds: Sequence[int], first: int, last: int, limit: int) -> int | None:
         """Up to which block the index on kind is the shorter road to the next `limit`; None: it is not."""
