@@ -73,49 +73,45 @@ class Referrals(Projector):
         if key == NOBODY:
             return
         user = users.get(key)
-        if user is None:
+        if user is None:  # nobody named it so far: nobody depends on it
             user = User(key)
-            users.put(key, user)
+            if referrer is None:
+                users.put(key, user)
         if user.directReferrer == referrer:
             return
-        if referrer is not None and users.get(referrer) is None:
-            users.put(referrer, User(referrer))
-        referees = users.find("directReferrer", key) if user.level1Count else []
+        brought = users.find("directReferrer", key) if user.level1Count else []
 
-        # The old edge stops counting: for the two above the user, and for the one above the referees.
-        _count(users, user.directReferrer, level1=-1)
-        _count(users, user.indirectReferrer, level2=-1)
-        _count(users, user.directReferrer, level2=-len(referees))
+        # The old edge stops counting: for the two above the user, and for the one above whom it brought.
+        _count(users, user.directReferrer, -1, -len(brought))
+        _count(users, user.indirectReferrer, 0, -1)
 
-        above = None if referrer is None else users.get(referrer)
+        above = None if referrer is None else users.get(referrer) or User(referrer)
         indirect = None if above is None else above.directReferrer
-        user = users.get(key)
-        assert user is not None
         users.put(
             key,
             replace(
-                user,
+                users.get(key) or user,  # in a circle it stands above itself, and was counted just now
                 directReferrer=referrer,
                 indirectReferrer=indirect,
                 referralTimestamp=None if referrer is None else at,
             ),
         )
-        _count(users, referrer, level1=1)
-        _count(users, indirect, level2=1)
-        _count(users, referrer, level2=len(referees))
-        for referee in referees:
+        if above is not None:
+            users.put(above.address, _counted(above, 1, len(brought)))
+        _count(users, indirect, 0, 1)
+        for referee in brought:
             found = users.get(referee)
             assert found is not None
             users.put(referee, replace(found, indirectReferrer=referrer))
 
 
-def _count(users: Users, key: str | None, *, level1: int = 0, level2: int = 0) -> None:
+def _count(users: Users, key: str | None, level1: int, level2: int) -> None:
     """Adds to the counts of `key`, if it is anybody."""
-    if key is None or not (level1 or level2):
-        return
-    user = users.get(key)
-    assert user is not None  # every referrer ever named has a document
-    users.put(
-        key,
-        replace(user, level1Count=user.level1Count + level1, level2Count=user.level2Count + level2),
-    )
+    if key is not None:
+        user = users.get(key)
+        assert user is not None  # every referrer ever named has a document
+        users.put(key, _counted(user, level1, level2))
+
+
+def _counted(user: User, level1: int, level2: int) -> User:
+    return replace(user, level1Count=user.level1Count + level1, level2Count=user.level2Count + level2)
