@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -52,16 +52,17 @@ _TYPES = {
 other column is int8."""
 
 
-def insert(tx: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+def insert(tx: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
     """Inserts the rows: binary COPY on PostgreSQL, one prepared statement on SQLite.
 
-    Measured: 350,000 and 180,000 rows a second, where an INSERT of dictionaries does 45,000.
+    Measured: 350,000 and 180,000 rows a second, where an INSERT of dictionaries does 45,000. Rows that are
+    made one after the other need no room at once, and PostgreSQL writes some while the next are made.
     """
-    if not rows:
+    if isinstance(rows, Sequence) and not rows:
         return
     names = ", ".join(columns)
+    driver: Any = tx.connection.driver_connection
     if tx.dialect.name == "postgresql":
-        driver: Any = tx.connection.driver_connection
         with (
             driver.cursor() as cursor,
             cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)") as copy,
@@ -73,4 +74,4 @@ def insert(tx: Connection, table: str, columns: Sequence[str], rows: Sequence[tu
                 copy.write_row(row)
         return
     marks = ", ".join("?" * len(columns))
-    tx.exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(rows))
+    driver.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)

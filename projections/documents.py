@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
@@ -44,6 +43,37 @@ class Delta(msgspec.Struct, frozen=True):
     undo: list[tuple[int, str, bytes | None]]  # block, key, body before that block
     digest: int  # to add, modulo 2^256
     count: int  # to add
+
+
+class Whole:
+    """All documents of a state of which nothing was ever committed; each row is made when it is wanted.
+
+    `digest` and `count` are what they come to, once `documents` was read to its end.
+    """
+
+    def __init__(self, shape: Shape, cache: Mapping[str, Any], lookup: Lookup) -> None:
+        self.digest = self.count = 0
+        self._shape = shape
+        self._cache = cache
+        self._lookup = lookup
+
+    def documents(self, generation: int) -> Iterator[tuple[int, str, bytes]]:
+        """Generation, key, body; ascending."""
+        cache, encode, total = self._cache, self._shape.encode, 0
+        for key in self.keys():
+            body = encode(cache[key])
+            total += weight(key, body)
+            self.count += 1
+            yield generation, key, body
+        self.digest = total % 2**256
+
+    def index(self, generation: int) -> Iterator[tuple[int, str, str, str]]:
+        """Generation, field, value, key; ascending."""
+        return ((generation, *row) for row in self._lookup.rows())
+
+    def keys(self) -> list[str]:
+        """Of all documents, ascending."""
+        return sorted(key for key, document in self._cache.items() if document is not None)
 
 
 class State(Protocol):
@@ -79,30 +109,24 @@ class TrackedDocuments:
         self._undo: list[tuple[int, str, bytes | None]] = []
         self._lookup = Lookup(shape.index, whole=complete)
         self._fresh = complete
-        self._type, self._fits = shape.type, shape.fits
-        self._indexed = attrgetter(*shape.index) if shape.index else None
-        self._stamps_index = shape.touched in shape.index
+        self._placed: dict[str, Any] = {}  # what the lookup was told of within the event
+        self._settle, self._look = shape.settle, shape.look
         self._become(complete=complete)
 
     # --- what handlers see ---
 
     def put(self, key: str, document: Any) -> None:
-        if not (document.__class__ is self._type and self._fits(key, document)):
-            self._shape.look(key, document)
-        before = self.get(key)
-        if key not in self._event:
-            self._event[key] = before
+        """Whether it is one is asked when the event ends, or an index is: once, however often it is put."""
+        event = self._event
+        if key not in event:
+            event[key] = self.get(key)
         self._cache[key] = document
-        value_of = self._indexed  # most puts change no indexed field: seen by one comparison
-        if value_of is not None and (before is None or value_of(before) != value_of(document)):
-            self._lookup.move(key, before, document)
 
     def delete(self, key: str) -> None:
         before = self.get(key)
         if before is not None:
             self._event.setdefault(key, before)
             self._cache[key] = None
-            self._lookup.move(key, before, None)
 
     def find(self, field: str, value: str) -> list[str]:
         if field not in self._shape.index:
@@ -110,6 +134,8 @@ class TrackedDocuments:
                 f"{field} is not indexed.",
                 hint=f'Declare it: index = ("{field}",) in the projector.',
             )
+        if self._event:
+            self._place()
         if self._complete or self._state is None:
             return self._lookup.over(field, value, ())
         keys = self._lookup.over(field, value, self._state.find(field, value))
@@ -150,37 +176,31 @@ class TrackedDocuments:
             self._lookup.move(key, now, then)
 
     def end_event(self, timestamp: int) -> None:
-        """Keeps what the event put; stamps the documents in which it changed anything else."""
-        touched, block, cache = self._shape.touched, self._block, self._cache
-        stamped = [(key, cache[key]) for key in self._event] if self._stamps_index else ()
-        for key, after in stamped:
-            self._lookup.move(key, after, None)
-        for key, before in self._event.items():
-            after = cache[key]
-            if after is None:
-                if before is None:
-                    continue
-            elif touched is not None:
-                if before is not None:
-                    force_setattr(after, touched, getattr(before, touched))
-                    if after == before:
-                        continue
-                force_setattr(after, touched, timestamp)
-            elif after == before:
-                continue
-            if key not in block:
-                block[key] = before
-        for key, after in stamped:
-            self._lookup.move(key, None, after)
-        self._event.clear()
+        """Keeps what the event put; stamps the documents in which it changed anything else.
+
+        Raises `ValueRefused` where something is no document: then the event is to be discarded.
+        """
+        event, cache, placed = self._event, self._cache, self._placed
+        moved = self._settle(event, cache, self._block, timestamp, self._look)
+        if placed:
+            moved = [(key, placed.get(key, before), cache[key]) for key, before in event.items()]
+            placed.clear()
+        for key, before, after in moved:
+            self._lookup.move(key, before, after)
+        event.clear()
 
     def discard_event(self) -> None:
         """Takes back whatever the event put."""
+        for key, placed in self._placed.items():
+            self._lookup.move(key, placed, self._event[key])
+        self._placed.clear()
         self._restore(self._event)
 
     def discard_block(self) -> None:
         """Takes back whatever the events of the unfinished block put."""
         self.discard_event()
+        for key, before in self._block.items():
+            self._lookup.move(key, self._cache[key], before)
         self._restore(self._block)
 
     def end_block(self, number: int, *, keep_undo: bool) -> None:
@@ -202,16 +222,18 @@ class TrackedDocuments:
         """Do the documents take more memory than they may? Then commit, which makes room."""
         return self._size() > self._room
 
+    @property
+    def whole(self) -> Whole | None:
+        """All documents, where nothing was ever committed; else `take` says what changed."""
+        return Whole(self._shape, self._cache, self._lookup) if self._fresh else None
+
     def take(self) -> Iterator[Delta]:
-        """What changed since the last commit. Call `committed` or `forget` when all of it is written."""
-        fresh = self._fresh
-        for keys in batches(sorted(self._cache if fresh else self._batch), PART):
-            delta = self._all(keys) if fresh else self._differing(keys)
+        """What changed since the last commit, but for what `whole` has. Call `committed` or `forget` when all
+        of it is written."""
+        for keys in batches(() if self._fresh else sorted(self._batch), PART):
+            delta = self._differing(keys)
             if delta.changed:
                 yield delta
-        if fresh:  # the lookup is the index
-            for rows in batches(self._lookup.rows(), PART):
-                yield Delta([], [], rows, [], 0, 0)
         if self._undo:
             yield Delta([], [], [], self._undo, 0, 0)
 
@@ -227,7 +249,7 @@ class TrackedDocuments:
 
     def forget(self) -> None:
         """Drops everything: the commit failed, or the state moved under the cache."""
-        for scope in (self._cache, self._event, self._block, self._batch):
+        for scope in (self._cache, self._event, self._placed, self._block, self._batch):
             scope.clear()
         self._undo = []
         self._fresh = False
@@ -244,13 +266,27 @@ class TrackedDocuments:
         try:
             return self._cache[key]
         except KeyError:
+            if key.__class__ is not str:
+                return None  # no document stands there, and no database is asked
             self.prefetch((key,))
             return self._cache[key]
 
+    def _place(self) -> None:
+        """Brings the lookup up to what the event has put so far."""
+        for key, before in self._event.items():
+            after = self._cache[key]
+            if after is not None:
+                self._look(key, after)
+                after = after.__copy__()  # the one that was put is stamped when the event ends
+            self._lookup.move(key, self._placed.get(key, before), after)
+            self._placed[key] = after
+
     def _restore(self, scope: dict[str, Any]) -> None:
         for key, before in scope.items():
-            self._lookup.move(key, self._cache[key], before)
-            self._cache[key] = before
+            if key.__class__ is str:
+                self._cache[key] = before
+            else:
+                del self._cache[key]  # what was put under it was refused for that
         scope.clear()
 
     def _load(self, keys: Iterable[str]) -> None:
@@ -266,13 +302,6 @@ class TrackedDocuments:
                 continue
             document = cache[key] = shape.decode(body)
             force_setattr(document, shape.key, key)  # one string under both names
-
-    def _all(self, keys: Iterable[str]) -> Delta:
-        """All documents under these keys, where nothing was ever committed; the index comes by itself."""
-        cache, encode = self._cache, self._shape.encode
-        made = [(key, None, encode(document)) for key in keys if (document := cache[key]) is not None]
-        total = sum(weight(key, body) for key, _, body in made)
-        return Delta(list(made), [], [], [], total % 2**256, len(made))
 
     def _differing(self, keys: Iterable[str]) -> Delta:
         encode, indexed = self._shape.encode, self._shape.indexed

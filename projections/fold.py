@@ -13,7 +13,7 @@ from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
 from eventstore.errors import ChainfoldError
-from eventstore.journal import Kind, Page, StoredLog
+from eventstore.journal import Kind, Page, StoredBlock, StoredLog
 from eventstore.records import Watch
 from projections.documents import TrackedDocuments
 from projections.errors import HistoryOutOfOrder
@@ -85,26 +85,36 @@ class Fold:
         Events that fail follow the projection's policy. `observe` is called with each log whose event
         was applied. Raises `HistoryOutOfOrder` where logs do not rise.
         """
-        events = [_decoded(routes[log.kind], log, page) for log in page.logs]
+        events = _decoded(routes, page)
         documents.prefetch(self._wanted(events))
-        at, last = after, -1
+        handlers = {kind: route.handle for kind, route in routes.items()}
+        at, last, entry = after, -1, -1
+        block: StoredBlock | None = None
         dead: list[DeadLetter] = []
         for count, (log, event) in enumerate(zip(page.logs, events, strict=True)):
-            if log.block_number != at:
+            if log.block_number != at or log.entry != entry:
                 if log.block_number < at:
                     raise _out_of_order(log, at, last)
-                documents.end_block(at, keep_undo=at > keep_undo_above)
-                at, last = log.block_number, -1
+                if log.block_number != at:
+                    documents.end_block(at, keep_undo=at > keep_undo_above)
+                    last = -1
+                at, entry = log.block_number, log.entry
+                block = page.blocks[at, entry]
             if log.log_index <= last:
                 raise _out_of_order(log, at, last)
             last = log.log_index
-            block = page.blocks[log.block_number, log.entry]
-            if skips and (block.hash, log.log_index) in skips:
+            assert block is not None
+            if skips and (block.hash, last) in skips:
                 continue
-            error = _apply(routes[log.kind], event, documents)
+            error = event if isinstance(event, Exception) else None
             if error is None:
-                documents.end_event(block.timestamp)
-                timestamp = block.timestamp
+                try:
+                    handlers[log.kind](event, documents)
+                    documents.end_event(block.timestamp)
+                    timestamp = block.timestamp
+                except Exception as raised:  # noqa: BLE001 - a projector may raise anything; the policy decides
+                    error = _own_fault(raised)
+            if error is None:
                 if observe is not None:
                     observe(log)
             elif self._projection.poison == "quarantine":
@@ -125,32 +135,30 @@ class Fold:
                 yield from keys(event)
 
 
-def _apply(route: Route, event: Any, documents: TrackedDocuments) -> Exception | None:
-    """Runs the handler; whatever it raises is the event's own fault, and is returned.
+def _decoded(routes: Mapping[int, Route], page: Page) -> list[Any]:
+    """For each log its event, or the `ChainfoldError` that says why it is none."""
+    blocks, decoders = page.blocks, {kind: route.decode for kind, route in routes.items()}
+    events: list[Any] = []
+    for log in page.logs:
+        try:
+            events.append(decoders[log.kind](log, blocks[log.block_number, log.entry]))
+        except ChainfoldError as error:
+            events.append(error)
+    return events
 
-    But a store that failed under a handler is not: it goes up to the loop.
+
+def _own_fault(raised: Exception) -> Exception:
+    """What a handler raised is its event's own fault, whatever it is, and is returned.
+
+    But a store that failed under a handler is not: that goes up to the loop.
     """
-    if isinstance(event, Exception):
-        return event
-    try:
-        route.handle(event, documents)
-    except ChainfoldError as error:
-        if error.retry:
-            raise
-        return error
-    except SQLAlchemyError:
-        raise  # no projector speaks SQL: it is the documents that could not be read
-    except Exception as error:  # noqa: BLE001 - a projector may raise anything; the policy decides
-        return error
-    return None
-
-
-def _decoded(route: Route, log: StoredLog, page: Page) -> Any:
-    """The event, or the `ChainfoldError` that says why the log is none."""
-    try:
-        return route.decode(log, page.blocks[log.block_number, log.entry])
-    except ChainfoldError as error:
-        return error
+    if isinstance(
+        raised, SQLAlchemyError
+    ):  # no projector speaks SQL: it is the documents that could not be read
+        raise raised
+    if isinstance(raised, ChainfoldError) and raised.retry:
+        raise raised
+    return raised
 
 
 def where(log: StoredLog) -> str:

@@ -10,20 +10,28 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import Any
 
+Keys = dict[str, bool]
+"""The keys that have a value (True), and over a committed state those that lost it (False)."""
+
+Found = dict[str, str | Keys]
+"""By value. A single key of a whole lookup stands there itself: most values have one, and a dictionary for
+each would take more than the documents."""
+
 
 class Lookup:
     """Per field and value the keys: those that have it, and over a committed state those that lost it."""
 
     def __init__(self, fields: Iterable[str], *, whole: bool) -> None:
         self._whole = whole
-        self._fields: list[tuple[str, Callable[[Any], Any], dict[str, dict[str, bool]]]] = [
-            (field, attrgetter(field), {}) for field in fields
-        ]
-        self._found = {field: found for field, _, found in self._fields}
+        self._fields: list[tuple[Callable[[Any], Any], Found]] = []
+        self._found: dict[str, Found] = {}
+        for field in fields:
+            found = self._found[field] = {}
+            self._fields.append((attrgetter(field), found))
 
     def move(self, key: str, before: Any, after: Any) -> None:
-        """The document under `key` (None: there is none) is another now. Most puts change no such field."""
-        for _, value_of, found in self._fields:
+        """The document under `key` (None: there is none) is another now."""
+        for value_of, found in self._fields:
             was = None if before is None else value_of(before)
             now = None if after is None else value_of(after)
             if was is now or was == now:
@@ -31,13 +39,15 @@ class Lookup:
             if was is not None:
                 self._leave(found, str(was), key)
             if now is not None:
-                found.setdefault(str(now), {})[key] = True
+                self._enter(found, str(now), key)
 
     def over(self, field: str, value: str, committed: Iterable[str]) -> list[str]:
         """The keys that have this value, ascending, where the committed state has it under `committed`."""
         here = self._found[field].get(value)
         if not here:
             return sorted(committed)
+        if isinstance(here, str):
+            return [here]
         keys = set(committed)
         for key, present in here.items():
             (keys.add if present else keys.discard)(key)
@@ -47,7 +57,11 @@ class Lookup:
         """(field, value, key) of a whole one, ascending: how an index is written fastest."""
         for field, found in sorted(self._found.items()):
             for value in sorted(found):
-                yield from ((field, value, key) for key in sorted(found[value]))
+                keys = found[value]
+                if isinstance(keys, str):
+                    yield field, value, keys
+                else:
+                    yield from ((field, value, key) for key in sorted(keys))
 
     def clear(self, *, whole: bool) -> None:
         """Forgets everything; from now on it is whole, or what lies over a committed state."""
@@ -55,11 +69,23 @@ class Lookup:
         for found in self._found.values():
             found.clear()
 
-    def _leave(self, found: dict[str, dict[str, bool]], value: str, key: str) -> None:
+    def _enter(self, found: Found, value: str, key: str) -> None:
+        keys = found.get(value)
+        if keys is None:
+            found[value] = key if self._whole else {key: True}
+        elif isinstance(keys, str):
+            found[value] = {keys: True, key: True}
+        else:
+            keys[key] = True
+
+    def _leave(self, found: Found, value: str, key: str) -> None:
         if not self._whole:
-            found.setdefault(value, {})[key] = False
+            lost = found.setdefault(value, {})
+            assert not isinstance(lost, str)
+            lost[key] = False
             return
         keys = found[value]
-        del keys[key]
-        if not keys:
+        if not isinstance(keys, str):
+            del keys[key]
+        if isinstance(keys, str) or not keys:
             del found[value]

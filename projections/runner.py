@@ -21,7 +21,7 @@ from eventstore.store import Store
 from eventstore.tail import Tail
 from projections.ahead import COMMIT_EVERY, Ahead
 from projections.backlog import Backlog, reach
-from projections.documents import ROOM, Delta, TrackedDocuments
+from projections.documents import ROOM, Delta, TrackedDocuments, Whole
 from projections.errors import GenerationRefused, ProjectorError
 from projections.fold import Batch, Fold, Projection
 from projections.generation import Generation, Generations, Promoted
@@ -341,10 +341,17 @@ class Runner:
             if ahead.rewound_to is not None:
                 state.drop_undo(above=ahead.rewound_to)
                 state.exhume(above=ahead.rewound_to)
+            whole = ahead.documents.whole
+            if whole is not None:
+                state.load_whole(whole)
+                changed += whole.count
+                new = self._after(old, new, whole, changed=whole.count > 0)
+                if new.revision > old.revision:
+                    Changes(tx, old.projection).mark(whole.keys(), new.revision)
             for delta in ahead.documents.take():
                 state.apply(delta)
                 changed += len(delta.changed)
-                new = self._after(old, new, delta)
+                new = self._after(old, new, delta, changed=bool(delta.changed))
                 self._publish(tx, old, new, delta)
             generations.advance(ahead.cursor, new)
             state.bury(ahead.dead)
@@ -420,13 +427,13 @@ class Runner:
             keys = [key for key, _, _ in delta.changed]
             Changes(tx, old.projection).mark(keys, new.revision)
 
-    def _after(self, old: Generation, new: Generation, delta: Delta) -> Generation:
-        """`new` with what `delta` adds to it; its revision is the one after `old`'s, if anything changed."""
-        digest = (int.from_bytes(new.digest, "big") + delta.digest) % 2**256
-        takes_revision = bool(delta.changed) and old.state != "building"  # what is served, stale or not
+    def _after(self, old: Generation, new: Generation, added: Delta | Whole, *, changed: bool) -> Generation:
+        """`new` with what was `added` to it; its revision is the one after `old`'s, if anything changed."""
+        digest = (int.from_bytes(new.digest, "big") + added.digest) % 2**256
+        takes_revision = changed and old.state != "building"  # what is served, stale or not
         return replace(
             new,
-            documents=new.documents + delta.count,
+            documents=new.documents + added.count,
             digest=digest.to_bytes(32, "big"),
             revision=old.revision + 1 if takes_revision else new.revision,
         )

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from eventstore import bulk
 from eventstore.batches import batches
-from projections.documents import Delta
+from projections.documents import Delta, Whole
 
 CHUNK = 500
 """Keys in one IN list: below the limits of both engines."""
@@ -128,6 +128,16 @@ class GenerationState:
             after = rows[-1][0]
 
     # --- writing ---
+
+    def load_whole(self, whole: Whole) -> None:
+        """Writes all documents and their index, where there were none."""
+        bulk.insert(self._tx, "documents", ("generation", "key", "body"), whole.documents(self._generation))
+        bulk.insert(
+            self._tx,
+            "document_index",
+            ("generation", "name", "value", "key"),
+            whole.index(self._generation),
+        )
 
     def apply(self, delta: Delta) -> None:
         """Writes a batch's documents, index rows and before-images."""

@@ -24,7 +24,8 @@ class Documents(Protocol[Document]):
 
     def put(self, key: str, document: Document) -> None:
         """Sets the document under `key`. Documents are frozen: put a changed copy (`copy.replace`
-        or `msgspec.structs.replace`). Raises `ValueRefused` where a value does not fit its field."""
+        or `msgspec.structs.replace`). Where a value does not fit its field the event has failed when it
+        ends (`ValueRefused`), as if its handler had raised that."""
         ...
 
     def delete(self, key: str) -> None:

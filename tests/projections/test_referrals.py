@@ -44,12 +44,7 @@ class Graph:
         return self._documents.get(address(user))
 
     def all(self) -> dict[str, dict[str, Any]]:
-        return {
-            key: msgspec.json.decode(body)
-            for delta in self._documents.take()
-            for key, _, body in delta.changed
-            if body is not None
-        }
+        return {key: msgspec.to_builtins(document) for key, document in self._documents.held()}
 
 
 def test_a_registration_names_both_and_counts_one() -> None:
