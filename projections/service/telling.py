@@ -14,7 +14,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from eventstore.incident import Incident
+from eventstore.incident import Incident, Key
 from projections.service.incidents import kind_of
 
 HOUR = 3_600.0
@@ -48,8 +48,7 @@ def due(untold: Sequence[Incident], told: Sequence[Incident], pace: Pace, *, now
     `untold` are the incidents of which something remains to be told, `told` those of which something was
     within the last hour and the last cooldown. Times are microseconds since 1970.
     """
-    recent = {at for item in told for at in (item.told_at, item.over_told_at) if at is not None}
-    lately = sum(1 for at in recent if at > now - int(HOUR * 1e6))
+    lately = sum(1 for at, _, _ in _messages(told) if at > now - int(HOUR * 1e6))
     if lately >= pace.per_hour:
         return None
     last = lately + 1 == pace.per_hour
@@ -64,6 +63,17 @@ def due(untold: Sequence[Incident], told: Sequence[Incident], pace: Pace, *, now
             continue
         return _begun(items, last=last)
     return None
+
+
+def _messages(told: Sequence[Incident]) -> set[tuple[int, Key, bool]]:
+    """What was sent: when, of what, and whether it told nothing but an end. One message tells many incidents
+    of one key at one time, and two messages may go out at the same time."""
+    begun = {(item.told_at, item.key, False) for item in told if item.told_at is not None}
+    return begun | {
+        (item.over_told_at, item.key, True)
+        for item in told
+        if item.over_told_at is not None and item.over_told_at != item.told_at
+    }
 
 
 def _begun(items: list[Incident], *, last: bool) -> Message:

@@ -272,6 +272,16 @@ def test_the_last_of_many_says_so_and_the_others_wait() -> None:
     assert len(world.tell(3_601 * SECOND)) == 4
 
 
+def test_messages_of_one_moment_are_counted_each() -> None:
+    world = World()
+    for name in ("a", "b", "c", "d", "e"):
+        world.open(Key("sink-down", name), 0)
+    assert len(world.tell(1)) == 5
+    world.open(Key("sink-down", "f"), 2)
+    world.open(Key("sink-down", "g"), 2)
+    assert len(world.tell(2)) == 1
+
+
 def test_a_kind_that_this_version_does_not_know_is_told_by_its_name() -> None:
     world = World()
     world.open(Key("moon-fell", "main"), 0)
