@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection
+
+from eventstore.batches import batches
 
 LOG_COLUMNS = (
     "chain_id",
@@ -52,26 +55,53 @@ _TYPES = {
 other column is int8."""
 
 
-def insert(tx: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
-    """Inserts the rows: binary COPY on PostgreSQL, one prepared statement on SQLite.
+_VALUES = 4_400
+"""The most values that one statement carries into SQLite, which takes 32,766: 400 logs."""
 
-    Measured: 350,000 and 180,000 rows a second, where an INSERT of dictionaries does 45,000. Rows that are
-    made one after the other need no room at once, and PostgreSQL writes some while the next are made.
+
+def insert(tx: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """Inserts the rows: binary COPY on PostgreSQL, statements of many rows on SQLite.
+
+    Rows that are made one after the other need no room at once, and PostgreSQL writes some while the next
+    are made.
     """
     if isinstance(rows, Sequence) and not rows:
         return
-    names = ", ".join(columns)
-    driver: Any = tx.connection.driver_connection
     if tx.dialect.name == "postgresql":
-        with (
-            driver.cursor() as cursor,
-            cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT BINARY)") as copy,
-        ):
+        _copy(tx, table, columns, rows)
+    else:
+        _insert_many(tx, table, columns, rows)
+
+
+def _copy(tx: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """Binary COPY, bytes by psycopg's own C: the dumper it would take, for the DB-API's `Binary`, is Python,
+    and makes three times the work of a log."""
+    from psycopg.types.string import BytesBinaryDumper  # an extra: not there where SQLite is all one needs
+
+    driver: Any = tx.connection.driver_connection
+    with driver.cursor() as cursor:
+        cursor.adapters.register_dumper(bytes, BytesBinaryDumper)
+        with cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)") as copy:
             copy.set_types(
                 [_TYPES.get(f"{table}.{column}") or _TYPES.get(column, "int8") for column in columns]
             )
             for row in rows:
                 copy.write_row(row)
-        return
-    marks = ", ".join("?" * len(columns))
-    driver.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+
+
+def _insert_many(tx: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """As many rows a statement as fit, the rest one by one.
+
+    A quarter less work than one row each, and SQLite works without the interpreter's lock for as long as a
+    statement takes: others decode meanwhile.
+    """
+    driver: Any = tx.connection.driver_connection
+    row = f"({', '.join('?' * len(columns))})"
+    into = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
+    together = max(1, _VALUES // len(columns))
+    full = into + ", ".join([row] * together)
+    for some in batches(rows, together):
+        if len(some) == together:
+            driver.execute(full, tuple(chain.from_iterable(some)))
+        else:
+            driver.executemany(into + row, some)

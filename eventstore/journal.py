@@ -17,6 +17,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam, text
 
 from eventstore import bulk, digest
+from eventstore.acyclic import acyclic
 from eventstore.batches import batches
 from eventstore.coverage import Coverage, Covered
 from eventstore.errors import HistoryConflict
@@ -114,7 +115,8 @@ class Journal:
         appended = None
         if fresh:
             entry += 1
-            appended = self._insert(entry, fresh, blocks)
+            with acyclic():
+                appended = self._insert(entry, fresh, blocks)
         coverage = Coverage(self._tx, self._chain)
         for item in covered:
             coverage.add(item, entry=entry)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Raw, Struct
 
+from eventstore.acyclic import acyclic
 from eventstore.errors import AnswerRefused
 from eventstore.records import Header, Log
 
@@ -114,7 +115,8 @@ def logs(raw: Raw) -> list[Log]:
     Raises `AnswerRefused` for one that is pending or removed, or of another shape.
     """
     try:
-        return _converted(_logs.decode(raw))
+        with acyclic():
+            return _converted(_logs.decode(raw))
     except (msgspec.DecodeError, ValueError) as error:
         raise AnswerRefused(f"The node's logs cannot be read: {error}.") from error
 
