@@ -50,7 +50,8 @@ class Sink(Protocol):
     name: str
 
     def open(self) -> None:
-        """Connects, and makes the indexes that reading needs. Idempotent."""
+        """Connects, and makes the indexes that reading needs, which in a sink that was never full may come
+        with the marker that says that it is. Idempotent."""
         ...
 
     def marker(self) -> Marker | None:

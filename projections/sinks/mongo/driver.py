@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import pymongo
 from bson.errors import BSONError
 from pymongo import MongoClient
 from pymongo import errors as theirs
@@ -17,6 +18,9 @@ from projections.errors import ConfigurationError, KeyConflict, SinkError, SinkU
 Document = dict[str, Any]
 
 DUPLICATE_KEY = 11000
+
+_INDEXING = 3600.0
+"""Seconds that making one index may take; a connection that is lost shows before that."""
 
 
 def connect(url: str, *, patience: float = 120) -> MongoClient[Document]:
@@ -44,14 +48,18 @@ def connect(url: str, *, patience: float = 120) -> MongoClient[Document]:
 def ensure_index(
     documents: Collection[Document], field: str, *, unique: bool = False, sparse: bool = False
 ) -> None:
-    """Makes an index that begins with `field`, unless the application has one that serves."""
+    """Makes an index that begins with `field`, unless the application has one that serves.
+
+    Of a collection that is full it may take longer than any other answer: it is waited for by itself.
+    """
     for index in documents.list_indexes():
         fits = list(index["key"])[:1] == [field] and "partialFilterExpression" not in index
         if fits and (not unique or (index.get("unique") and len(index["key"]) == 1)):
             return
     name = f"chainfold_{field}"
     try:
-        documents.create_index([(field, 1)], unique=unique, sparse=sparse, name=name)
+        with pymongo.timeout(_INDEXING):
+            documents.create_index([(field, 1)], unique=unique, sparse=sparse, name=name)
     except theirs.OperationFailure as error:
         if error.code != DUPLICATE_KEY:
             raise

@@ -5,6 +5,8 @@ it does not match (because the collection holds as new a document) it tries to i
 key refuses that; so every refusal is looked at again, and either it is done or it is a conflict.
 Where nearly everything of the last write was new, plain inserts go first: what such an upsert does
 with a key that is absent, at a fraction of its cost. What they are refused takes the guarded road.
+The indexes that readers want are made when the first fill is done, before its marker says so: whoever
+opens a collection whose marker tells of a fill makes them where they are missing.
 """
 
 from __future__ import annotations
@@ -90,20 +92,22 @@ class MongoSink:
         self._indexes = tuple(self._names.theirs[name] for name in indexes)
         self._grace = grace
         self._swept = 0.0
+        self._unindexed = False  # a first fill is under way, and the indexes come after it
         self._new = 1.0  # the share of the last write that was new: a guess, and costly only if wrong
         self._client: MongoClient[Document] | None = None
 
     def open(self) -> None:
-        """Connects, makes the unique key and the indexes where they are missing, and sweeps.
+        """Connects, makes the unique key and, but before a first fill, the indexes where they are missing,
+        and sweeps.
 
         Raises `KeyConflict` where several documents of the collection carry one key.
         """
         with translated(self._url):
-            documents = self._documents()
-            ensure_index(documents, self._names.key, unique=True, sparse=True)
-            for field in self._indexes:
-                ensure_index(documents, field)
-            ensure_index(documents, "chainfold.removedAt", sparse=True)
+            self._make_key()
+            held = self.marker()
+            self._unindexed = held is None or held.revision == 0
+            if not self._unindexed:
+                self._make_indexes()
         self.sweep()
 
     def close(self) -> None:
@@ -121,8 +125,12 @@ class MongoSink:
     def mark(self, new: Marker, *, old: Marker | None) -> None:
         fields = msgspec.structs.asdict(new)
         with translated(self._url):
+            if self._unindexed and new.revision and not new.key:  # all is sent
+                self._make_indexes()
             markers = self._markers()
             if old is None:
+                self._make_key()  # the collection may have gone with its marker
+                self._unindexed = True
                 with contextlib.suppress(DuplicateKeyError):
                     markers.insert_one({"_id": self._collection, **fields})
                     return
@@ -238,6 +246,15 @@ class MongoSink:
             deleted = self._documents().delete_many(match).deleted_count
         self._swept = time.monotonic()
         return deleted
+
+    def _make_key(self) -> None:
+        ensure_index(self._documents(), self._names.key, unique=True, sparse=True)
+        ensure_index(self._documents(), "chainfold.removedAt", sparse=True)
+
+    def _make_indexes(self) -> None:
+        for field in self._indexes:
+            ensure_index(self._documents(), field)
+        self._unindexed = False
 
     def _insert(self, changes: list[Change]) -> Sent:
         """Sends plain inserts, which the unique key refuses where the collection holds any document."""
