@@ -42,7 +42,7 @@ def check(query: Query, where: BlockRange | Header, answer: Answer) -> list[Log]
     hashes = {answer.last.number: answer.last.hash}
     previous: Log | None = None
     for log in logs:
-        number = log.block_number
+        number, index = log.block_number, log.log_index
         if not first <= number <= last:
             raise _refused(log, f"lies outside of the blocks {first} to {last} asked for")
         if log.address not in addresses:
@@ -52,7 +52,7 @@ def check(query: Query, where: BlockRange | Header, answer: Answer) -> list[Log]
         known = hashes.setdefault(number, log.block_hash)
         if known != log.block_hash:
             raise _refused(log, f"carries the block hash 0x{log.block_hash.hex()}, others 0x{known.hex()}")
-        if previous is not None and _in_chain_order(previous) == _in_chain_order(log):
+        if previous is not None and previous.log_index == index and previous.block_number == number:
             how = "twice" if previous == log else "twice, with two different payloads"
             raise _refused(log, f"was given {how}")
         previous = log

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import starmap
+from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
@@ -416,7 +417,7 @@ class Journal:
                     log.data,
                 )
             )
-        held = [blocks[number] for number in dict.fromkeys(log.block_number for log in logs)]
+        held = [blocks[number] for number in dict.fromkeys(map(attrgetter("block_number"), logs))]
         bulk.insert(
             self._tx,
             "blocks",
@@ -426,7 +427,7 @@ class Journal:
         bulk.insert(self._tx, "logs", bulk.LOG_COLUMNS, rows)
         appended = Appended(entry, held[0].number, held[-1].number, len(logs))
         Ledger(self._tx, chain).void(
-            appended.first_block, appended.last_block, addresses={log.address for log in logs}
+            appended.first_block, appended.last_block, addresses={address for address, _ in kind_of}
         )
         self._record(appended, held[-1].hash, touched, digest.of_logs(held, logs))
         return appended

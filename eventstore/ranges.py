@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -228,7 +229,7 @@ def _whole(
     """Adds the headers of these logs, of a chain on which the known end above them still stands: else they
     would be of one branch and what is stored beside them of another, and no later look would tell."""
     anchor = next((header for header in tail if header.number >= asked.last), None)
-    numbers = list(dict.fromkeys(log.block_number for log in logs))
+    numbers = list(dict.fromkeys(map(attrgetter("block_number"), logs)))
     wanted = numbers if anchor is None else [*numbers, anchor.number]
     missing = [number for number in dict.fromkeys(wanted) if number not in known]
     blocks = dict(known)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -343,5 +344,5 @@ def _bloom_of(
 
 
 def _in_order(logs: list[Log]) -> list[Log]:
-    logs.sort(key=lambda log: (log.block_number, log.log_index))
+    logs.sort(key=attrgetter("block_number", "log_index"))
     return logs
