@@ -199,7 +199,7 @@ def _converted(found: list[_WireLog]) -> list[Log]:
     """The hot path: what rarely repeats is parsed in place, lengths were checked by the decoder."""
     words, numbers = _Words(), _Numbers()
     parse = unhexlify
-    converted = []
+    converted: list[Log] = []
     add = converted.append
     for log in found:
         if log.removed:
