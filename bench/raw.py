@@ -37,11 +37,13 @@ class Floors(Struct, frozen=True):
     again: list[Line]
 
 
-def floors(kind: sinks.Kind, sink: Sink, documents: Sequence[tuple[str, bytes]]) -> Floors:
-    """The floors of a sink, on its own server, beside its documents."""
+def floors(
+    kind: sinks.Kind, sink: Sink, documents: Sequence[tuple[str, bytes]], *, revision: int = 1
+) -> Floors:
+    """The floors of a sink, on its own server, beside its documents, which have `revision`, then the next."""
     changes = [
-        [Change(key, revision, BLOCK, msgspec.json.decode(body)) for key, body in documents]
-        for revision in (1, 2)
+        [Change(key, of, BLOCK, msgspec.json.decode(body)) for key, body in documents]
+        for of in (revision, revision + 1)
     ]
     match sink:
         case MongoSink():

@@ -3,7 +3,8 @@
 python -m bench.reorg --documents 10000 1000000 --depths 1 10 64 --runs 5 --store sqlite
 
 Each size has a store and servers of its own. The first publish of a million documents into the embedded
-MongoDB-compatible server takes minutes; `--sinks memory` goes without.
+MongoDB-compatible server takes minutes; `--sinks memory` goes without. With `--floors` the documents that
+changed are also sent by each sink's own driver, ready made, to the same server: "raw".
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from typing import get_args
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from bench import sinks, stores
+from bench import raw, sinks, stores
 from eventstore.coverage import Covered
 from eventstore.journal import Journal
 from eventstore.lease import Lease
@@ -31,11 +33,14 @@ from eventstore.store import Store
 from eventstore.tail import Tail
 from projections.event import parse
 from projections.fold import Projection
+from projections.generation import Generations
 from projections.projectors.referrals import Referrals
 from projections.publisher import Publisher
 from projections.routes import bind
 from projections.runner import Runner
 from projections.sinks import Sink
+from projections.sinks.memory import MemorySink
+from projections.state import Changes
 
 CHAIN = 1
 CONTRACT = b"\x5e" * 20
@@ -73,8 +78,9 @@ class Measured(Struct, frozen=True):
 class State:
     """A store with n documents below finality, an unfinalised tail above, and stages over it."""
 
-    def __init__(self, url: str, into: Sequence[Sink], documents: int) -> None:
+    def __init__(self, url: str, into: Sequence[Sink], documents: int, *, floors: bool) -> None:
         self._store = Store(url)
+        self._raw = [sink for sink in into if floors and not isinstance(sink, MemorySink)]
         self._turn = 0
         projector = Referrals()
         routes = bind(projector, addresses=[CONTRACT], events=[EVENT], roles={}, where="bench")
@@ -104,16 +110,21 @@ class State:
         self._append(self._tail_of(range(self._final + 1, self._final + TAIL + 1)))
         self.first = self._settle()
         """What the first build and the first publish took."""
+        self._send_raw(0)
 
     def reorg(self, depth: int) -> Taken:
         """Replaces the last blocks by as many others, and waits for all stages."""
         self._turn += 1
         head = self._final + TAIL
         first = head - depth + 1
+        with self._store.read() as tx:
+            served = Generations(tx, "referrals").served()
+            assert served is not None
         with self._store.write() as tx:
             Journal(tx, CHAIN).orphan(first)
         self._append(self._tail_of(range(first, head + 1)))
-        return self._settle()
+        taken = self._settle()
+        return replace(taken, sinks=taken.sinks | self._send_raw(served.revision))
 
     def close(self) -> None:
         self._store.close()
@@ -130,6 +141,25 @@ class State:
                 changed += done.sent
             taken[publisher.sink.name] = time.perf_counter() - started
         return Taken(changed, folded, taken)
+
+    def _send_raw(self, since: int) -> dict[str, float]:
+        """Seconds for what changed after revision `since`, by the drivers alone, over what they sent then."""
+        if not self._raw:
+            return {}
+        with self._store.read() as tx:
+            served = Generations(tx, "referrals").served()
+            assert served is not None
+            changes = Changes(tx, "referrals").after(since + 1, "", generation=served.id, limit=2**31)
+        documents = [(item.key, item.body) for item in changes if item.body is not None]
+        taken = {}
+        for sink in self._raw:
+            floors = raw.floors(sink.name, sink, documents, revision=served.revision)
+            lines = floors.again[:1] if since else floors.first
+            started = time.perf_counter()
+            for line in lines:
+                line.run()
+            taken[f"{sink.name}, raw"] = time.perf_counter() - started
+        return taken
 
     def _tail_of(self, blocks: range) -> dict[int, list[tuple[int, int]]]:
         """Each block moves twenty of the first users, in every turn to another referrer; on a state of
@@ -183,6 +213,7 @@ def measure(
     runs: int,
     store: stores.Kind,
     into: Sequence[sinks.Kind],
+    floors: bool,
 ) -> list[Measured]:
     """Reorgs of each depth on each state, the states in turn: a busy moment meets them all."""
     found = []
@@ -192,7 +223,7 @@ def measure(
         for count in documents:
             url = stack.enter_context(stores.empty(uri))
             made = stack.enter_context(sinks.empty(into, Referrals()))
-            states[count] = State(url, made, count)
+            states[count] = State(url, made, count, floors=floors)
             stack.callback(states[count].close)
             _say_first(count, states[count].first)
         for depth in depths:
@@ -233,9 +264,17 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--store", choices=get_args(stores.Kind), default="sqlite")
     parser.add_argument("--sinks", choices=get_args(sinks.Kind), nargs="+", default=get_args(sinks.Kind))
+    parser.add_argument("--floors", action="store_true")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    found = measure(chosen.documents, chosen.depths, runs=chosen.runs, store=chosen.store, into=chosen.sinks)
+    found = measure(
+        chosen.documents,
+        chosen.depths,
+        runs=chosen.runs,
+        store=chosen.store,
+        into=chosen.sinks,
+        floors=chosen.floors,
+    )
     Console(width=110).print(table(found))
     if chosen.json:
         chosen.json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))

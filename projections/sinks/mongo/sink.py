@@ -92,7 +92,7 @@ class MongoSink:
         self._indexes = tuple(self._names.theirs[name] for name in indexes)
         self._grace = grace
         self._swept = 0.0
-        self._unindexed = False  # a first fill is under way, and the indexes come after it
+        self._filling = True  # the first time: the indexes come after it
         self._new = 1.0  # the share of the last write that was new: a guess, and costly only if wrong
         self._client: MongoClient[Document] | None = None
 
@@ -105,8 +105,8 @@ class MongoSink:
         with translated(self._url):
             self._make_key()
             held = self.marker()
-            self._unindexed = held is None or held.revision == 0
-            if not self._unindexed:
+            self._expect(filling=held is None or held.revision == 0)
+            if not self._filling:
                 self._make_indexes()
         self.sweep()
 
@@ -125,12 +125,13 @@ class MongoSink:
     def mark(self, new: Marker, *, old: Marker | None) -> None:
         fields = msgspec.structs.asdict(new)
         with translated(self._url):
-            if self._unindexed and new.revision and not new.key:  # all is sent
+            if self._filling and new.revision and not new.key:  # all is sent
                 self._make_indexes()
+                self._expect(filling=False)
             markers = self._markers()
             if old is None:
                 self._make_key()  # the collection may have gone with its marker
-                self._unindexed = True
+                self._expect(filling=True)
                 with contextlib.suppress(DuplicateKeyError):
                     markers.insert_one({"_id": self._collection, **fields})
                     return
@@ -254,7 +255,10 @@ class MongoSink:
     def _make_indexes(self) -> None:
         for field in self._indexes:
             ensure_index(self._documents(), field)
-        self._unindexed = False
+
+    def _expect(self, *, filling: bool) -> None:
+        """In a first fill all is new; what is sent after one is mostly there."""
+        self._filling, self._new = filling, float(filling)
 
     def _insert(self, changes: list[Change]) -> Sent:
         """Sends plain inserts, which the unique key refuses where the collection holds any document."""
