@@ -59,18 +59,25 @@ _VALUES = 14_300
 """The most values that one statement carries into SQLite, which takes 32,766: 1,300 logs."""
 
 
-def insert(tx: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+def insert(
+    tx: Connection,
+    table: str,
+    columns: Sequence[str],
+    rows: Iterable[tuple[Any, ...]],
+    *,
+    over: str = "",
+) -> None:
     """Inserts the rows: binary COPY on PostgreSQL, statements of many rows on SQLite.
 
     Rows that are made one after the other need no room at once, and PostgreSQL writes some while the next
-    are made.
+    are made. `over` says what becomes of a row that is there already, on SQLite only: COPY has no such thing.
     """
     if isinstance(rows, Sequence) and not rows:
         return
     if tx.dialect.name == "postgresql":
         _copy(tx, table, columns, rows)
     else:
-        _insert_many(tx, table, columns, rows)
+        _insert_many(tx, table, columns, rows, over)
 
 
 def _copy(tx: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
@@ -89,7 +96,9 @@ def _copy(tx: Connection, table: str, columns: Sequence[str], rows: Iterable[tup
                 copy.write_row(row)
 
 
-def _insert_many(tx: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
+def _insert_many(
+    tx: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]], over: str
+) -> None:
     """As many rows a statement as fit, the rest one by one.
 
     A quarter less work than one row each, and SQLite works without the interpreter's lock for as long as a
@@ -99,9 +108,9 @@ def _insert_many(tx: Connection, table: str, columns: Sequence[str], rows: Itera
     row = f"({', '.join('?' * len(columns))})"
     into = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
     together = max(1, _VALUES // len(columns))
-    full = into + ", ".join([row] * together)
+    full = f"{into}{', '.join([row] * together)} {over}"
     for some in batches(rows, together):
         if len(some) == together:
             driver.execute(full, tuple(chain.from_iterable(some)))
         else:
-            driver.executemany(into + row, some)
+            driver.executemany(f"{into}{row} {over}", some)

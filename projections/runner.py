@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
+from eventstore.acyclic import acyclic
 from eventstore.journal import Journal
 from eventstore.lease import Lease
 from eventstore.store import Store
@@ -90,7 +91,8 @@ class Runner:
         `HistoryOutOfOrder` where history cannot be what it claims. Nothing was written then.
         """
         try:
-            return self._step()
+            with acyclic():
+                return self._step()
         except Exception:
             self._documents.clear()
             raise

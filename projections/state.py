@@ -45,34 +45,22 @@ class GenerationState:
 
     def load(self, keys: Iterable[str]) -> dict[str, bytes]:
         """The bodies under these keys; absent keys are absent."""
-        found: dict[str, bytes] = {}
         wanted = sorted(keys)  # neighbours in the tree one after the other
         if self._tx.dialect.name == "postgresql":
-            rows = self._tx.exec_driver_sql(
-                "SELECT key, body FROM documents WHERE generation = %s AND key = ANY(%b::text[])",
-                (self._generation, wanted),
-            )
-            found.update((key, body) for key, body in rows)
-            return found
+            sql = "SELECT key, body FROM documents WHERE generation = ? AND key = ANY(?::text[])"
+            return dict(_rows(self._tx, sql, (self._generation, wanted)))
+        found: dict[str, bytes] = {}
         for chunk in batches(wanted, CHUNK):
             marks = ", ".join("?" * len(chunk))
-            rows = self._tx.exec_driver_sql(
-                f"SELECT key, body FROM documents WHERE generation = ? AND key IN ({marks})",
-                (self._generation, *chunk),
-            )
-            found.update((key, body) for key, body in rows)
+            sql = f"SELECT key, body FROM documents WHERE generation = ? AND key IN ({marks})"
+            found.update(_rows(self._tx, sql, (self._generation, *chunk)))
         return found
 
     def find(self, field: str, value: str) -> list[str]:
         """The keys whose indexed field has this value, ascending. A fold asks it for single events, so it
         goes to the driver as it is: SQLAlchemy's share would be three times what the query takes."""
-        mark = "%s" if self._tx.dialect.name == "postgresql" else "?"
-        rows = self._tx.exec_driver_sql(
-            f"SELECT key FROM document_index WHERE generation = {mark} AND name = {mark} AND value = {mark} "
-            "ORDER BY key",
-            (self._generation, field, value),
-        )
-        return [key for (key,) in rows]
+        sql = "SELECT key FROM document_index WHERE generation = ? AND name = ? AND value = ? ORDER BY key"
+        return [key for (key,) in _rows(self._tx, sql, (self._generation, field, value))]
 
     def page(self, where: tuple[str, str] | None, *, after: str = "", limit: int) -> list[tuple[str, bytes]]:
         """The next (key, body) above `after`, ascending: all, or those whose indexed field has a value."""
@@ -141,9 +129,16 @@ class GenerationState:
 
     def apply(self, delta: Delta) -> None:
         """Writes a batch's documents, index rows and before-images."""
-        gone = [(key,) for key, _, body in delta.changed if body is None]
-        made = [(key, body) for key, before, body in delta.changed if before is None]
-        kept = [(key, body) for key, before, body in delta.changed if before is not None and body is not None]
+        gone: list[tuple[str]] = []
+        made: list[tuple[str, bytes]] = []
+        kept: list[tuple[str, bytes]] = []
+        for key, before, body in delta.changed:
+            if body is None:
+                gone.append((key,))
+            elif before is None:
+                made.append((key, body))
+            else:
+                kept.append((key, body))
         self._delete("documents", ("key",), gone)
         self._insert("documents", ("key", "body"), made)
         self._update_documents(kept)
@@ -224,9 +219,12 @@ class GenerationState:
                 ([key for key, _ in rows], [body for _, body in rows], self._generation),
             )
             return
-        self._tx.exec_driver_sql(
-            "UPDATE documents SET body = ? WHERE generation = ? AND key = ?",
-            [(body, self._generation, key) for key, body in rows],
+        bulk.insert(
+            self._tx,
+            "documents",
+            ("generation", "key", "body"),
+            [(self._generation, *row) for row in rows],
+            over="ON CONFLICT (generation, key) DO UPDATE SET body = excluded.body",
         )
 
     def _insert(self, table: str, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:

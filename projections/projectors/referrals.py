@@ -91,7 +91,7 @@ class Referrals(Projector):
             key,
             replace(
                 users.get(key) or user,  # in a circle it stands above itself, and was counted just now
-                directReferrer=referrer,
+                directReferrer=None if above is None else above.address,  # one string for all whom it brought
                 indirectReferrer=indirect,
                 referralTimestamp=None if referrer is None else at,
             ),

@@ -10,7 +10,7 @@ from msgspec import Struct
 from projections.errors import ConfigurationError
 from projections.service.tables import FoldTable
 
-BASE = 176 * 2**20
+BASE = 112 * 2**20
 """Bytes that are no documents: the interpreter and its libraries, the page cache of SQLite, a page of logs
 with its events, the part of a commit that is being written, and the holes that documents leave."""
 
