@@ -25,7 +25,19 @@ ROUND = frozenset(digit * 10**zeros for digit in (1, 2, 5) for zeros in range(2,
 }
 """Counts at which nodes were seen to cut an answer short without a word, and their likes."""
 
-_in_chain_order = attrgetter("block_number", "log_index")
+_place = attrgetter("block_number", "log_index")
+
+
+def in_chain_order(logs: list[Log]) -> list[Log]:
+    """`logs` ascending by (block, index), as nearly every node gives them: to see that takes a third of the
+    time of sorting them."""
+    number = index = -1
+    for log in logs:
+        before, number = number, log.block_number
+        above, index = index, log.log_index
+        if number < before or (number == before and index < above):
+            return sorted(logs, key=_place)
+    return logs
 
 
 def check(query: Query, where: BlockRange | Header, answer: Answer) -> list[Log]:
@@ -36,7 +48,7 @@ def check(query: Query, where: BlockRange | Header, answer: Answer) -> list[Log]
     `AnswerRefused`, which names the first log that breaks this, and how.
     """
     _check_last(where, answer.last)
-    logs = sorted(answer.logs, key=_in_chain_order)
+    logs = in_chain_order(answer.logs)
     first, last = _bounds(where)
     addresses, topics0 = frozenset(query.addresses), frozenset(query.topics0)
     hashes = {answer.last.number: answer.last.hash}

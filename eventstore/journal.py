@@ -347,6 +347,7 @@ class Journal:
             "first": logs[0].block_number,
             "last": logs[-1].block_number,
         }
+        shared = []
         for number, living in self._tx.execute(
             text(
                 "SELECT number, hash FROM blocks l WHERE chain_id = :chain "
@@ -354,12 +355,18 @@ class Journal:
             ),
             span,
         ):
-            if number in blocks and blocks[number].hash != living:
+            if number not in blocks:
+                continue
+            if blocks[number].hash != living:
                 raise HistoryConflict(
                     f"Block {number} lives in the journal as 0x{living.hex()}, but 0x"
                     f"{blocks[number].hash.hex()} was to be appended: it must be orphaned first.",
                     hint=_BY_FORCE,
                 )
+            shared.append(number)
+        if not shared:  # as nearly always: nothing lives where these logs go
+            return list(logs)
+        span |= {"first": min(shared), "last": max(shared)}
         rows = self._tx.execute(
             text(
                 "SELECT l.block_number, l.log_index, k.address, k.topic0, l.topic1, l.topic2, l.topic3, "
@@ -367,9 +374,7 @@ class Journal:
                 f"WHERE l.chain_id = :chain AND l.block_number BETWEEN :first AND :last AND {_LIVING}"
             ),
             span,
-        ).all()
-        if not rows:
-            return list(logs)
+        )
         living_logs = {(row[0], row[1]): row for row in rows}
         fresh = []
         for log in logs:

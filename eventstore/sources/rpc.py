@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw
 
 from eventstore import bloom, jsonrpc
-from eventstore.answer import ROUND
+from eventstore.answer import ROUND, in_chain_order
 from eventstore.endpoint import Call, Endpoint, Refused
 from eventstore.errors import AnswerRefused, BlockUnknown, RangeTooLarge, SourceError, Throttled
 from eventstore.pace import Pace
@@ -201,7 +200,7 @@ class RpcSource:
                 )
             raise found.error
         header = self._known(last, f"block {where.last}")
-        return Answer(_in_order(jsonrpc.logs(found)), header)
+        return Answer(in_chain_order(jsonrpc.logs(found)), header)
 
     def _settled(self, query: Query, where: BlockRange, answer: Answer) -> Answer:
         """`answer`, if it can be all there is: a count that nodes cut answers at is compared with those of
@@ -257,7 +256,7 @@ class RpcSource:
                     hint="It gives no receipts either: use another endpoint, or narrow the topics.",
                 ) from found.error
             return Answer(told, header, "receipts")
-        logs = _in_order(jsonrpc.logs(found))
+        logs = in_chain_order(jsonrpc.logs(found))
         if self._may_be_cut(len(logs)):
             return self._compared(query, header, transactions, logs)
         if logs:
@@ -341,8 +340,3 @@ def _bloom_of(
     if header.bloom is None or (transactions and not any(header.bloom)):
         return "says nothing"
     return "admits" if bloom.may_contain(header.bloom, query) else "rules out"
-
-
-def _in_order(logs: list[Log]) -> list[Log]:
-    logs.sort(key=attrgetter("block_number", "log_index"))
-    return logs
