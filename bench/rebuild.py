@@ -44,6 +44,9 @@ from projections.service.wiring import Plan
 
 OLD, NEW = "referrals", "bench.renewed:Renewed"
 
+OTHER = b"\x0f" * 20
+"""A contract whose logs no projection wants."""
+
 _CONFIG = """
 [store]
 url = "{store}"
@@ -88,13 +91,14 @@ class Figures(Struct, frozen=True):
     peak: int = 0
 
 
-def fill(place: Place, scenario: Scenario) -> list[Figures]:
-    """Registrations into the journal, 20 a block, all final but the last few blocks."""
+def fill(place: Place, scenario: Scenario, among: int = 1) -> list[Figures]:
+    """Registrations into the journal, all final but the last few blocks: 20 logs a block, of which each
+    `among`-th is one."""
     store = Store(place.store)
-    drawn, head, per_append = registrations(scenario), 0, 1_000 * scenario.per_block
+    drawn, head, per_append = registrations(scenario), 0, max(1, 1_000 * scenario.per_block // among)
     with Stopwatch() as watch:
         while pairs := list(islice(drawn, per_append)):
-            head = _append(store, pairs, head + 1, scenario.per_block)
+            head = _append(store, pairs, head + 1, per_block=scenario.per_block, among=among)
     with store.write() as tx:
         row = {"chain": CHAIN, "head": head}
         tx.execute(text("INSERT INTO progress VALUES (:chain, :head, 0, NULL)"), row)
@@ -102,18 +106,20 @@ def fill(place: Place, scenario: Scenario) -> list[Figures]:
     return [Figures("journal written", watch.seconds, watch.cpu, scenario.events, "events")]
 
 
-def _append(store: Store, pairs: list[tuple[str, str]], first: int, per_block: int) -> int:
+def _append(store: Store, pairs: list[tuple[str, str]], first: int, *, per_block: int, among: int) -> int:
     """One entry of whole blocks from `first` on; the number of the last."""
     address, topic = bytes.fromhex(CONTRACT[2:]), bytes.fromhex(TOPIC0[2:])
     logs, headers = [], {}
-    for place, (user, referrer) in enumerate(pairs):
+    for place in range(len(pairs) * among):
         number, index = first + place // per_block, place % per_block
         own, parent = (sha256(b"block %d" % height).digest() for height in (number, number - 1))
         headers[number] = Header(number, own, parent, number * 12)
-        topics = (topic, *(bytes(12) + bytes.fromhex(who[2:]) for who in (user, referrer)))
+        of, named = OTHER, tuple[bytes, ...]()
+        if place % among == 0:
+            of, named = address, tuple(bytes(12) + bytes.fromhex(who[2:]) for who in pairs[place // among])
         data = (1_700_000_000 + number).to_bytes(32, "big")
         tx_hash = sha256(b"transaction %d %d" % (number, index)).digest()
-        logs.append(Log(number, index, address, topics, data, tx_hash, index, own))
+        logs.append(Log(number, index, of, (topic, *named), data, tx_hash, index, own))
     head = max(headers)
     with store.write() as tx:
         Journal(tx, CHAIN).append(logs, headers, [Covered(Filter(address), BlockRange(0, head))])
@@ -243,7 +249,7 @@ def planned(place: Place, projector: str) -> Iterator[Plan]:
             plan.close()
 
 
-def _alone(step: Callable[..., list[Figures]], *args: object) -> list[Figures]:
+def alone(step: Callable[..., list[Figures]], *args: object) -> list[Figures]:
     """The step in a fresh process: nothing is warm, and its memory is its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_measured, step, *args).result()
@@ -276,7 +282,7 @@ def main() -> None:
         place = Place(store, redis.url, chosen.memory)
         for step, *more in ((fill, scenario), (first,), (bare,), (renew,), (back,)):
             with console.status(step.__name__):
-                found += _alone(step, place, *more)
+                found += alone(step, place, *more)
     shown = Table(title=f"{scenario.events:,} registrations, {scenario.users:,} users, {chosen.store}")
     for column in ("", "seconds", "CPU", "count", "", "a second", "peak MiB"):
         shown.add_column(column, justify="right" if column else "left")
