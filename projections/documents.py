@@ -19,7 +19,7 @@ from msgspec.structs import force_setattr
 
 from eventstore.batches import batches
 from projections.errors import ValueRefused
-from projections.lookup import Lookup
+from projections.lookup import Known, Lookup
 from projections.shape import Shape, weight
 
 ROOM = 256 * 2**20
@@ -113,6 +113,7 @@ class TrackedDocuments:
         self._batch: dict[str, Any] = {}  # before the batch; not kept while nothing was ever committed
         self._undo: list[tuple[int, str, bytes | None]] = []
         self._lookup = Lookup(shape.index, whole=complete)
+        self._known = Known()
         self._fresh = complete
         self._placed: dict[str, Any] = {}  # what the lookup was told of within the event
         self._settle, self._look = shape.settle, shape.look
@@ -143,7 +144,7 @@ class TrackedDocuments:
             self._place()
         if self._complete or self._state is None:
             return self._lookup.over(field, value, ())
-        keys = self._lookup.over(field, value, self._state.find(field, value))
+        keys = self._lookup.over(field, value, self._known.find(field, value, self._state.find))
         self._load(keys)  # whoever looks for them wants them
         return keys
 
@@ -248,6 +249,7 @@ class TrackedDocuments:
         self._undo = []
         self._fresh = False
         if not self._complete:
+            self._known.commit(self._lookup)
             self._lookup.clear(whole=False)
         if self.crowded or (not self._complete and 2 * self._size() > self._room):
             self._shed()  # so much that the next commit is not due at once
@@ -259,6 +261,7 @@ class TrackedDocuments:
         self._undo = []
         self._fresh = False
         self._lookup.clear(whole=False)
+        self._known.clear()
         self._become(complete=False)
 
     # --- within ---

@@ -18,6 +18,10 @@ Found = dict[str, str | Keys]
 each would take more than the documents."""
 
 
+KNOWN = 20_000
+"""Answers of a committed state that are remembered, and keys in them: a few megabytes."""
+
+
 class Lookup:
     """Per field and value the keys: those that have it, and over a committed state those that lost it."""
 
@@ -63,6 +67,10 @@ class Lookup:
                 else:
                     yield from ((field, value, key) for key in sorted(keys))
 
+    def touched(self) -> Iterator[tuple[str, str]]:
+        """(field, value) wherever one over a committed state may differ from it."""
+        return ((field, value) for field, found in self._found.items() for value in found)
+
     def clear(self, *, whole: bool) -> None:
         """Forgets everything; from now on it is whole, or what lies over a committed state."""
         self._whole = whole
@@ -89,3 +97,34 @@ class Lookup:
             del keys[key]
         if isinstance(keys, str) or not keys:
             del found[value]
+
+
+class Known:
+    """What the committed state answered, for as long as that is so: a reorg's replay asks what the branch
+    before it asked, and on PostgreSQL each question is a way to the server and back."""
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[str, str], list[str]] = {}
+        self._size = 0
+
+    def find(self, field: str, value: str, ask: Callable[[str, str], list[str]]) -> list[str]:
+        """The keys that have this value, as `ask` says where it was not asked yet. Long answers are not kept,
+        and when there are many all are forgotten."""
+        keys = self._answers.get((field, value))
+        if keys is None:
+            keys = ask(field, value)
+            if len(keys) < KNOWN // 100:
+                if self._size > KNOWN:
+                    self.clear()
+                self._answers[field, value] = keys
+                self._size += 1 + len(keys)
+        return keys
+
+    def commit(self, lookup: Lookup) -> None:
+        """What this lookup told beside the answers is in the state now: there it is asked anew."""
+        for place in lookup.touched():
+            self._answers.pop(place, None)
+
+    def clear(self) -> None:
+        self._answers.clear()
+        self._size = 0

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from eventstore.records import Log
 from eventstore.store import Store
 from projections.generation import Generations
+from projections.runner import Runner
 from projections.service.migrate import migrate
 from projections.shape import weight
 from projections.state import GenerationState
@@ -59,26 +60,35 @@ def without_stamp(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]
     first=st.lists(BLOCK, min_size=1, max_size=12),
     reorgs=st.lists(st.tuples(st.integers(0, 12), st.lists(BLOCK, max_size=5)), max_size=4),
     finalized=st.integers(0, 6),
+    at_once=st.booleans(),
+    restarted=st.booleans(),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_reorg_ends_in_the_plain_fold_of_the_canonical_logs(
     tmp_path_factory: Any,
     first: list[list[tuple[int, int]]],
     reorgs: list[tuple[int, list[list[tuple[int, int]]]]],
     finalized: int,
+    *,
+    at_once: bool,
+    restarted: bool,
 ) -> None:
-    """Also below finality (by a rebuild), and with the digest of a build that went straight through."""
+    """Also below finality (by a rebuild), and with the digest of a build that went straight through; the new
+    branch is there `at_once` or not yet, the process has all documents in memory or was `restarted`."""
     for store in fresh(tmp_path_factory.mktemp("fold")):
         bench = Bench(store)
         chain = {0: [(8, 9)]} | dict(enumerate(first, start=1))  # an empty build would be refused
         bench.append(logs_of(chain, "a"), to=len(first), finalized=min(finalized, len(first)))
         bench.fold()
+        if restarted:
+            bench.runner = Runner(store, bench.lease, bench.projection, batch=7)
         for turn, (depth, blocks) in enumerate(reorgs):
             head = max(chain, default=0)
             stands = max(0, head - depth)
             chain = {n: events for n, events in chain.items() if n <= stands}
             bench.orphan(stands + 1)
-            bench.fold()
+            if not at_once:
+                bench.fold()
             new = dict(enumerate(blocks, start=stands + 1))
             chain |= new
             bench.append(logs_of(new, f"r{turn}"), to=max([stands, *new]))
