@@ -84,6 +84,21 @@ def test_an_append_that_is_repeated_adds_nothing(store: Store) -> None:
     assert append(store, [log(2), log(3)]) == Appended(2, 3, 3, 1)
 
 
+def test_more_logs_than_one_statement_carries_are_all_kept(store: Store) -> None:
+    """SQLite is given whole statements of many rows, and what is left over row by row."""
+    logs = [log(number, index, data=bytes([index])) for number in range(1, 31) for index in range(100)]
+    assert append(store, logs) == Appended(1, 1, 30, 3_000)
+    with store.read() as tx:
+        assert [item.log for item in Journal(tx, CHAIN).history(limit=5_000)] == logs
+        assert check_digests(tx, CHAIN) == []
+
+
+def test_what_lives_between_the_blocks_of_an_append_is_no_matter_to_it(store: Store) -> None:
+    append(store, [log(2), log(4)])
+    assert append(store, [log(1), log(3), log(5)]) == Appended(2, 1, 5, 3)
+    assert append(store, [log(1), log(3), log(4, 1), log(5)]) == Appended(3, 4, 4, 1)
+
+
 def test_another_payload_under_a_living_key_is_refused(store: Store) -> None:
     append(store, [log(1, data=b"one")])
     with pytest.raises(HistoryConflict, match="Log 0 of block 1"):

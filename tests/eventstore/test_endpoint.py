@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 from eventstore.endpoint import Call, Endpoint, Refused
 from eventstore.errors import SourceError
 from eventstore.pace import Pace
+from eventstore.provider import Said
 from eventstore.sources.simulated import SimulatedChain
 from eventstore.sources.simulated_node import SimulatedNode
 
@@ -71,3 +73,13 @@ def test_a_method_that_is_not_there_shows_in_its_code_or_its_text(code: int | No
 )
 def test_other_refusals_do_not_deny_the_method(message: str) -> None:
     assert not Refused(SourceError(message), -32005).no_such_method
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [("latin-1", b"caf\xe9 \n ferm\xe9"), (None, "café  fermé".encode()), ("klingon", b"caf? ferm?")],
+)
+def test_an_error_page_is_shown_as_its_encoding_says(encoding: str | None, body: bytes) -> None:
+    response = requests.Response()
+    response.encoding = encoding
+    assert Said(response, body).page.replace("?", "é") == "café fermé"
