@@ -16,7 +16,7 @@ from eventstore.errors import ChainfoldError
 from eventstore.journal import Kind, Page, StoredBlock, StoredLog
 from eventstore.records import Watch
 from projections.documents import TrackedDocuments
-from projections.errors import HistoryOutOfOrder
+from projections.errors import HistoryOutOfOrder, ValueRefused
 from projections.projectors import Projector
 from projections.routes import Route
 from projections.state import DeadLetter
@@ -110,10 +110,14 @@ class Fold:
             if error is None:
                 try:
                     handlers[log.kind](event, documents)
-                    documents.end_event(block.timestamp)
-                    timestamp = block.timestamp
                 except Exception as raised:  # noqa: BLE001 - a projector may raise anything; the policy decides
                     error = _own_fault(raised)
+                else:
+                    try:
+                        documents.end_event(block.timestamp)
+                        timestamp = block.timestamp
+                    except ValueRefused as refused:
+                        error = refused
             if error is None:
                 if observe is not None:
                     observe(log)
