@@ -78,13 +78,20 @@ def all_of(*observers: Observer) -> Observer:
     return observe
 
 
-def to_end(stage: Stage, observe: Observer, *, tries: int = TRIES) -> None:
-    """Steps until the stage is idle. Raises what does not heal, or did not within `tries` attempts."""
+def to_end(
+    stage: Stage, observe: Observer, *, tries: int = TRIES, until: Callable[[], bool] = lambda: False
+) -> bool:
+    """Steps until the stage is idle, or `until` says after a step that this is enough: is it idle?
+
+    Raises what does not heal, or did not within `tries` attempts.
+    """
     while True:
         record = persist(stage, stage.step, observe, tries=tries)
         observe(Stepped(stage.name, record))
         if record.idle:
-            return
+            return True
+        if until():
+            return False
 
 
 def attend(stage: Stage, requests: Requests) -> bool:

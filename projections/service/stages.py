@@ -15,6 +15,7 @@ from eventstore.branch import Follow, Ingested
 from eventstore.calls import add_calls
 from eventstore.errors import SourceError, StoreError, StoreUnavailable
 from eventstore.estimate import Estimate, estimate
+from eventstore.fetch import Window
 from eventstore.ingest import Ingestor
 from eventstore.lease import Lease
 from eventstore.proof.repair import repair
@@ -59,6 +60,7 @@ class IngestStage:
         watches: Sequence[Watch],
         follow: Follow = "latest",
         auto: frozenset[bytes] = frozenset(),
+        window: Window | None = None,
     ) -> None:
         self.name = f"ingest {chain}"
         self.chain = chain
@@ -72,7 +74,7 @@ class IngestStage:
         self._tallied: Counter[str] = Counter()
         self._tallied_at = time.monotonic()
         self._ingestor = Ingestor(
-            store, source, self.lease, chain_id=chain_id, watches=watches, follow=follow
+            store, source, self.lease, chain_id=chain_id, watches=watches, window=window, follow=follow
         )
 
     def open(self) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import msgspec
 
 import projections
+from eventstore.fetch import Window
 from eventstore.journal import Journal, Kind
 from eventstore.lease import Lease
 from eventstore.records import BlockRange, Filter, Log, Query, Watch
@@ -94,9 +95,15 @@ class Plan:
             ) from None
 
     def ingest(
-        self, *, first: int | None = None, last: int | None = None, contract: str | None = None
+        self,
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        contract: str | None = None,
+        window: Window | None = None,
     ) -> list[IngestStage]:
-        """One stage per chain; with `first`, `last` or `contract` it fetches only that."""
+        """One stage per chain; with `first`, `last` or `contract` it fetches only that, in ranges that begin
+        as wide as `window`."""
         chosen = None if contract is None else self.contract(contract).addresses
         stages = []
         for name, chain in self.config.chains.items():
@@ -121,6 +128,7 @@ class Plan:
                             if item.start_block is None
                             for address in item.addresses
                         ),
+                        window=window,
                     )
                 )
         return stages

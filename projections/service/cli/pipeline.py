@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any
 
 import typer
-from msgspec import Struct
 
 from eventstore.errors import ChainfoldError, LeaseHeld, StoreError
 from eventstore.failures import Failures
@@ -18,10 +17,13 @@ from eventstore.run import Outcome
 from eventstore.store import Store
 from projections.errors import ConfigurationError
 from projections.service import loops, views
+from projections.service.beside import FIRST, Beside
 from projections.service.cli.app import Json, app, configuration, out, print_json
 from projections.service.cli.course import Whole
 from projections.service.cli.progress import Summary, following, showing
+from projections.service.fetching import Span
 from projections.service.recorded import recorded as recorded  # noqa: PLC0414 - other commands find it here
+from projections.service.stages import IngestStage
 from projections.service.wiring import Plan, planned
 
 
@@ -131,14 +133,6 @@ def show_estimate(span: Span, *, as_json: bool) -> None:
             out().print(f"{chain}: at max_requests_per_second that takes {span_} at least.")
 
 
-class Span(Struct, frozen=True):
-    """What of the chains a command is about: blocks, and one contract or all."""
-
-    first: int | None = None
-    last: int | None = None
-    contract: str | None = None
-
-
 def resynchronise(plan: Plan, span: Span) -> dict[str, str]:
     """Has a span fetched again by whoever ingests it, else does so itself; what was found, by chain."""
     addresses = None if span.contract is None else [a.hex() for a in plan.contract(span.contract).addresses]
@@ -183,32 +177,35 @@ def synchronise(
     publishing: bool = True,
     shown: Callable[[Summary], AbstractContextManager[loops.Observer]] | None = None,
 ) -> Summary:
-    """Turns every stage to its end, upstream first. A node or a sink that is down does not stop the
-    others: the first error is raised when all else is done. Without the store nothing goes on. Where this
-    process need not be `alone`, it leaves to a running service what that does anyway. Without `publishing`
-    no sink is touched. `shown` makes the observer of the steps; else they are drawn."""
+    """Turns every stage to its end, upstream first; where there is much to fetch, folds while it is fetched
+    by a process `Beside` this one. A node or a sink that is down does not stop the others: the first error is
+    raised when all else is done. Without the store nothing goes on. Where this process need not be `alone`,
+    it leaves to a running service what that does anyway. Without `publishing` no sink is touched. `shown`
+    makes the observer of the steps; else they are drawn."""
     summary = Summary()
     if shown is None:
         shown = partial(showing, whole=Whole(span.last, partial(views.waiting, plan.store)))
-    ingest = plan.ingest(first=span.first, last=span.last, contract=span.contract)
+    ingest = plan.ingest(first=span.first, last=span.last, contract=span.contract, window=FIRST)
     fold, publish = plan.fold(), plan.publish() if publishing else []
     told: list[loops.Stage] = [*plan.notify(), *plan.deliver()] if publishing else []
     stages: list[loops.Stage] = [*ingest, *fold, *publish, *told]
     failed: list[ChainfoldError] = []
     try:
         with loops.held([stage.lease for stage in stages]), shown(summary) as observe:
-            for stage in stages:
+            beside = Beside(plan, fold, observe, span=span, tries=tries)
+            with closing(beside):
+                for name, error in _fetched(ingest, beside, tries=tries):
+                    _note(failed, name, error, observe)
+            for stage in stages[len(ingest) :]:
+                if failed and isinstance(failed[-1], StoreError):
+                    break
                 try:
                     loops.persist(stage, stage.open, observe, tries=tries)
                     if take_over and stage in publish:
                         publish[publish.index(stage)].publisher.take_over()
                     loops.to_end(stage, observe, tries=tries)
                 except ChainfoldError as error:
-                    if failed:  # the first is raised, and told then
-                        observe(loops.Failed(stage.name, error, None))
-                    failed.append(error)
-                    if isinstance(error, StoreError):
-                        break
+                    _note(failed, stage.name, error, observe)
     except LeaseHeld:
         if alone:
             raise
@@ -219,3 +216,29 @@ def synchronise(
     if failed:
         raise failed[0]
     return summary
+
+
+def _fetched(
+    ingest: Sequence[IngestStage], beside: Beside, *, tries: int
+) -> Iterator[tuple[str, ChainfoldError]]:
+    """Turns the ingesters to their ends, here or beside: which failed, and why. A failing store ends it."""
+    for place, stage in enumerate(ingest):
+        beside.begin()
+        try:
+            loops.persist(stage, stage.open, beside.observe, tries=tries)
+            here = loops.to_end(stage, beside.observe, tries=tries, until=beside.ready)
+        except ChainfoldError as error:
+            yield stage.name, error
+            if isinstance(error, StoreError):
+                return
+            continue
+        if not here:
+            yield from beside.fetch(ingest[place:])
+            return
+
+
+def _note(failed: list[ChainfoldError], stage: str, error: ChainfoldError, observe: loops.Observer) -> None:
+    """Keeps an error; the first is raised at the end, and told then."""
+    if failed:
+        observe(loops.Failed(stage, error, None))
+    failed.append(error)

@@ -1,0 +1,307 @@
+"""Fetching in a process beside the one that folds: the same as in one, whoever fails or is killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from eventstore.errors import SourceUnavailable
+from eventstore.lease import Lease
+from eventstore.sources.simulated import SimulatedChain
+from eventstore.sources.simulated_node import SimulatedNode
+from projections.service import beside, views
+from projections.service.cli.pipeline import synchronise
+from projections.service.cli.progress import Summary
+from projections.service.config import load
+from projections.service.loops import Failed, Observer, Stepped
+from projections.service.wiring import Plan, planned
+from tests.end_to_end.site import CONTRACT, TOPIC, Emission, Site, Workshop, bare, expected, grow, in_sql
+
+PATIENCE = 60.0
+EAGER = {"FAR": 10, "WORTH": 0.0, "LATE": 0.0, "PATIENCE": PATIENCE, "WAITING": 500, "LOG": 0}
+"""A process for whatever takes more than a step; folds go on with a few logs, and SQLite's log is cut."""
+
+
+@pytest.fixture(scope="module")
+def chain() -> SimulatedChain:
+    """Many final blocks, and more than a few above them."""
+    made = SimulatedChain(seed=4)
+    grow(made, Random(4), 2_400, users=400, most=6)
+    made.finalize(2_200)
+    return made
+
+
+LOGS = "SELECT block_number, log_index FROM logs ORDER BY block_number, log_index"
+
+
+class Ground:
+    """A node that serves the chain, sites that read it, and how many cores they see."""
+
+    def __init__(
+        self, chain: SimulatedChain, workshop: Workshop, folder: Path, patch: pytest.MonkeyPatch
+    ) -> None:
+        self.chain = chain
+        self.node = SimulatedNode(chain)
+        self.patch = patch
+        self._workshop = workshop
+        self._folder = folder
+        for name, value in EAGER.items():
+            patch.setattr(beside, name, value)
+        self.cores(2)
+
+    def cores(self, count: int) -> None:
+        self.patch.setattr(beside, "cores", lambda: count)
+
+    def site(self, name: str = "site", *, path: str = "", **tables: Any) -> Site:
+        return Site(self._workshop, self._folder / name, rpc=self.node.url + path, **tables)
+
+    @property
+    def logs(self) -> int:
+        return len(self.chain.logs_in(0, self.chain.head().number))
+
+
+@pytest.fixture
+def ground(
+    chain: SimulatedChain, workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Ground]:
+    made = Ground(chain, workshop, tmp_path, monkeypatch)
+    with made.node:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    return "sqlite:///store.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+
+
+class Told:
+    """All that a sync told its observer, and which processes fetched meanwhile. `then` is called after each
+    step of the ingester that such a process did, or `alone` this one."""
+
+    def __init__(self, then: Callable[[], object] = lambda: None, *, alone: bool = False) -> None:
+        self.events: list[Stepped | Failed] = []
+        self.beside: list[int] = []
+        self._then = then
+        self._own = 0 if alone else 1  # steps that are done here when the other process has been started
+
+    def __call__(self, event: Stepped | Failed) -> None:
+        self.events.append(event)
+        self.beside += [pid for pid in children(os.getpid()) if fetches(pid) and pid not in self.beside]
+        if isinstance(event, Failed) or event.stage != "ingest main":
+            return
+        if self._own == 0:
+            self._then()
+        elif self.beside:
+            self._own -= 1
+
+    @property
+    def stages(self) -> str:
+        """The first letters of their names, in the order in which they did something."""
+        return "".join(event.stage[0] for event in self.events if isinstance(event, Stepped))
+
+    def failures(self) -> list[str]:
+        return [f"{event.stage}: {event.error}" for event in self.events if isinstance(event, Failed)]
+
+
+def children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in found for child in path.read_text().split()]
+
+
+def fetches(pid: int) -> bool:
+    return "projections.service.fetching" in Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def sync(site: Site, told: Told, **options: Any) -> Summary:
+    with planned(load(site.folder / "chainfold.toml")) as plan:
+        return turned(plan, told, **options)
+
+
+def turned(plan: Plan, told: Told, **options: Any) -> Summary:
+    def shown(summary: Summary) -> Any:
+        def observe(event: Stepped | Failed) -> None:
+            if isinstance(event, Stepped):
+                summary.add(event.stage, event.record)
+            told(event)
+
+        return nullcontext[Observer](observe)
+
+    return synchronise(plan, shown=shown, **options)
+
+
+def logs(site: Site) -> list[tuple[int, int]]:
+    with planned(load(site.folder / "chainfold.toml")) as plan, plan.store.read() as tx:
+        return [(row[0], row[1]) for row in tx.execute(text(LOGS))]
+
+
+def digest(site: Site) -> str | None:
+    with planned(load(site.folder / "chainfold.toml")) as plan:
+        return views.projection_status(plan.store, plan.named("referrals"), head=None).digest
+
+
+def test_two_processes_come_to_the_same_as_one(ground: Ground, store_url: str) -> None:
+    """Documents, history, and what the summary and its JSON say; only how often documents were written may
+    differ. A projection folds before all is fetched, and all that was started has ended."""
+    site, told = ground.site("beside", store={"url": store_url}), Told()
+    summary = sync(site, told)
+    ground.cores(1)
+    alone, plain = ground.site("alone"), Told()
+    reference = sync(alone, plain)
+    assert len(told.beside) == 1
+    assert not plain.beside
+    assert not Path(f"/proc/{told.beside[0]}").exists()
+    assert bare(in_sql(site)) == expected(ground.chain)
+    assert digest(site) == digest(alone)
+    assert logs(site) == logs(alone)
+    assert summary.record() | {"changed": 0} == reference.record() | {"changed": 0}
+    assert re.fullmatch(r"i+(p+i+)+p+", told.stages)  # ingest, project
+    assert re.fullmatch(r"i+p+", plain.stages)
+
+
+def test_no_key_of_a_node_stands_on_a_command_line(ground: Ground) -> None:
+    seen: list[str] = []
+    told = Told(lambda: seen.append(Path(f"/proc/{told.beside[0]}/cmdline").read_text()))
+    sync(ground.site(path="/hush-hush"), told)
+    assert seen
+    assert not any("hush" in line or "127.0.0.1" in line for line in seen)
+
+
+def test_when_the_process_that_fetches_is_killed_the_command_says_so_and_the_next_one_goes_on(
+    ground: Ground, store_url: str
+) -> None:
+    ground.node.faults.latency = 0.05
+    site, told = ground.site(store={"url": store_url}), Told(lambda: os.kill(told.beside[0], signal.SIGKILL))
+    with pytest.raises(beside.Lost, match=r"killed by signal 9.*run `chainfold sync` again"):
+        sync(site, told)
+    assert len(logs(site)) < ground.logs
+    sync(site, Told())
+    assert bare(in_sql(site)) == expected(ground.chain)
+
+
+def test_a_process_that_is_killed_before_it_is_there_is_not_missed(ground: Ground) -> None:
+    def start(self: beside.Beside) -> None:
+        begun(self)
+        [pid] = until(lambda: [pid for pid in children(os.getpid()) if fetches(pid)])
+        os.kill(pid, signal.SIGKILL)
+
+    begun = beside.Beside._start
+    ground.patch.setattr(beside.Beside, "_start", start)
+    site = ground.site()
+    sync(site, Told())
+    assert bare(in_sql(site)) == expected(ground.chain)
+
+
+def test_when_the_command_is_killed_the_process_that_fetches_ends_and_the_next_command_goes_on_at_once(
+    ground: Ground,
+) -> None:
+    ground.node.faults.latency = 0.2
+    site = ground.site()
+    settings = "".join(f"beside.{name} = {value}; " for name, value in EAGER.items())
+    command = f"from projections.service import beside; {settings}beside.cores = lambda: 2; "
+    process = subprocess.Popen(
+        [sys.executable, "-c", command + "from projections.service.cli import main; main()", "sync"],
+        cwd=site.folder,
+    )
+    [held] = until(lambda: [pid for pid in children(process.pid) if fetches(pid)])
+    until(lambda: len(logs(site)) > 1_000)  # more than the first step brings
+    assert Path(f"/proc/{held}").exists()
+    process.kill()
+    process.wait()
+    until(lambda: not Path(f"/proc/{held}").exists())
+    ground.node.faults.latency = 0.0
+    sync(site, Told())
+    assert bare(in_sql(site)) == expected(ground.chain)
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
+
+
+def test_an_interrupt_ends_both_and_gives_all_leases_back(ground: Ground) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    told = Told(interrupt)
+    with planned(load(ground.site().folder / "chainfold.toml")) as plan:
+        with pytest.raises(KeyboardInterrupt):
+            turned(plan, told)
+        assert not Path(f"/proc/{told.beside[0]}").exists()
+        leases = [stage.lease.name for stage in plan.fold()]
+        assert not any(Lease(plan.store, name).is_held() for name in ["ingest:31337", *leases])
+
+
+def test_a_node_that_goes_down_is_told_in_the_same_words_and_what_was_fetched_is_folded(
+    ground: Ground,
+) -> None:
+    """The error, and what is said of each try before it gives up."""
+    raised, tries = [], []
+    for cores in (2, 1):
+        ground.cores(cores)
+        told = Told(lambda: setattr(ground.node.faults, "down", True), alone=cores == 1)
+        with pytest.raises(SourceUnavailable) as caught:
+            sync(ground.site(f"{cores}"), told, tries=2)
+        ground.node.faults.down = False
+        raised.append(str(caught.value))
+        tries.append(told.failures())
+        assert len(told.beside) == cores - 1
+        assert "p" in told.stages
+    assert raised[0] == raised[1]
+    assert tries[0] == tries[1] != []
+
+
+def test_a_fold_that_halts_while_all_is_fetched_leaves_nothing_unfetched(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so once, in the words of one process."""
+    chain = SimulatedChain(seed=5)
+    grow(chain, Random(5), 300, users=50)
+    chain.mine(logs=[Emission(CONTRACT, (TOPIC, b"\x01" * 32, bytes(32)), (7).to_bytes(32, "big"))])
+    grow(chain, Random(6), 900, users=50)
+    chain.finalize(1_000)
+    ground = Ground(chain, workshop, tmp_path, monkeypatch)
+    found = []
+    with ground.node:
+        for cores in (2, 1):
+            ground.cores(cores)
+            site, told = ground.site(f"{cores}"), Told()
+            summary = sync(site, told)
+            assert len(logs(site)) == ground.logs
+            assert summary.halted == ["referrals"]
+            assert len(told.beside) == cores - 1
+            found.append((summary.notes, summary.events))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(("name", "value"), [("FAR", 10_000), ("WORTH", 1e6), ("FETCHING", 2**40)])
+def test_no_process_is_started_for_little_or_without_memory_for_it(
+    ground: Ground, name: str, value: float
+) -> None:
+    ground.patch.setattr(beside, name, value)
+    told = Told()
+    sync(ground.site(), told)
+    assert not told.beside
+
+
+def test_without_memory_for_both_the_fold_waits_until_all_is_fetched(ground: Ground) -> None:
+    ground.patch.setattr(beside, "PAGE", 2**40)
+    site, told = ground.site(), Told()
+    sync(site, told)
+    assert told.beside
+    assert re.fullmatch(r"i+p+", told.stages)
+    assert bare(in_sql(site)) == expected(ground.chain)
