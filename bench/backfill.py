@@ -41,6 +41,7 @@ class Run(Struct, frozen=True):
     floor: Outcome
     ingest: Outcome
     fold: Outcome
+    both: Outcome
     replay: Outcome
     incremental: Outcome
     rebuild: Outcome
@@ -72,11 +73,14 @@ def run(scenario: Scenario, uri: str | None, url: str) -> Run:
         documents = stores.size(store)
         replay, incremental = _alone(floor.replay, store), _alone(floor.incremental, store)
         rebuild = _alone(ours.rebuild, url, store)
-    for outcome in (bare, fold, replay, incremental, rebuild):
+    with stores.empty(uri) as store:
+        both = _alone(ours.both, url, store)
+    both = replace(both, peak=both.peak + int(both.parts["peak beside"]))
+    for outcome in (bare, fold, both, replay, incremental, rebuild):
         if (outcome.events, outcome.digest) != (scenario.events, bare.digest):
             raise RuntimeError(f"The roads do not lead to the same graph: {outcome}, {bare}.")
     return Run(
-        served, bare, ingest, fold, replay, incremental, rebuild, journal - before, documents - journal
+        served, bare, ingest, fold, both, replay, incremental, rebuild, journal - before, documents - journal
     )
 
 
@@ -100,7 +104,7 @@ def table(report: Report) -> Table:
     row("floor of the backfill", bare)
     row("RPC to journal", [item.ingest for item in runs])
     row("journal to documents", [item.fold for item in runs])
-    row("RPC to documents", [_both(item.ingest, item.fold) for item in runs], bare)
+    row("RPC to documents", [item.both for item in runs], bare)
     shown.add_section()
     row("floor of the rebuild", replay)
     row("the same, right after each event", [item.incremental for item in runs], replay)
@@ -111,7 +115,9 @@ def table(report: Report) -> Table:
     )
     count = runs[0].fold.documents
     journal, documents = median(item.journal for item in runs), median(item.documents for item in runs)
+    here, beside = (median(item.both.parts[name] for item in runs) for name in ("cpu here", "cpu beside"))
     shown.caption = (
+        f"RPC to documents: CPU of the process that folds {here:.2f}, of the one that fetches {beside:.2f}\n"
         f"floor of the backfill: {parts}\n{journal / events:.0f} bytes a log in the journal, "
         f"{documents / count:.0f} a document ({count:,} documents)"
     )
@@ -141,16 +147,6 @@ def main() -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
     console.print(table(report))
-
-
-def _both(first: Outcome, second: Outcome) -> Outcome:
-    """One after the other, as `sync` does it."""
-    return Outcome(
-        first.seconds + second.seconds,
-        first.cpu + second.cpu,
-        first.events,
-        peak=max(first.peak, second.peak),
-    )
 
 
 def _alone(step: Callable[..., Outcome], *args: Any) -> Outcome:

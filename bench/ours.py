@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import text
 
+import eventstore.sources.rpc  # noqa: F401 - or it would be imported on the clock
 from bench.outcome import Outcome, Stopwatch, User, fingerprint
 from bench.scenario import CHAIN, CONTRACT, EVENT
 from eventstore.store import Store
 from projections.generation import Generations
+from projections.service.cli.pipeline import synchronise
 from projections.service.config import load
 from projections.service.loops import Failed, Stepped, held, to_end
 from projections.service.wiring import Plan
@@ -57,6 +63,39 @@ def fold(node: str, store: str) -> Outcome:
         with held([stage.lease]), Stopwatch() as watch:
             to_end(stage, _observe)
         return _served(plan.store, stage.projection.name, watch)
+
+
+def both(node: str, store: str) -> Outcome:
+    """From the node to documents that are served, as `chainfold sync` does it: in two processes if that pays.
+
+    `cpu` is that of both, and by process in `parts`; the peak of the second is a part too, in bytes.
+    """
+    peak = 0
+
+    def observe(event: Stepped | Failed) -> None:
+        nonlocal peak
+        peak = max(peak, _peak_beside())
+        _observe(event)
+
+    with _planned(node, store) as plan:
+        with Stopwatch() as watch:
+            synchronise(plan, publishing=False, shown=lambda _: nullcontext(observe))
+        outcome = _served(plan.store, next(iter(plan.projections)), watch)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    beside = used.ru_utime + used.ru_stime
+    parts = {"cpu here": watch.cpu, "cpu beside": beside, "peak beside": float(peak)}
+    return replace(outcome, cpu=watch.cpu + beside, parts=parts)
+
+
+def _peak_beside() -> int:
+    """The most memory that the processes which this one started have had, where Linux tells."""
+    started = [path.read_text().split() for path in Path("/proc/self/task").glob("*/children")]
+    peak = 0
+    for pid in chain.from_iterable(started):
+        with suppress(OSError):  # it has ended
+            found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+            peak += int(found.group(1)) * 1024 if found else 0
+    return peak
 
 
 def rebuild(node: str, store: str) -> Outcome:
