@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from importlib import import_module
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
@@ -338,3 +341,27 @@ def test_a_list_that_was_given_may_be_changed_afterwards(sink: SinkAtHand) -> No
     sink.write([user("a", 1, directReferrer=names)])
     names.append("c")
     assert sink.read(["a"]) == held(sink, [user("a", 1, directReferrer=["b"])])
+
+
+@pytest.mark.parametrize("kind", ["mongo", "redis"])
+def test_readers_of_many_threads_who_are_the_first_share_one_client(
+    kind: str, mongo: Mongo, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The HTTP API reads sinks that nobody opened; a second client would never be closed."""
+    module = import_module(f"projections.sinks.{kind}.sink")
+    sink: SinkAtHand = (
+        MongoSink(mongo.url, database=mongo.database, collection="users", fields=("address",))
+        if kind == "mongo"
+        else RedisSink(redis_url, fields=("address",), ttl=600, projection="referrals")
+    )
+    connect, made = module.connect, []
+
+    def slowly(*args: Any, **named: Any) -> Any:
+        time.sleep(0.05)
+        made.append(connect(*args, **named))
+        return made[-1]
+
+    monkeypatch.setattr(module, "connect", slowly)
+    with closing(sink), ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda _: sink.marker(), range(8))) == [None] * 8
+    assert len(made) == 1

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -95,6 +96,7 @@ class MongoSink:
         self._filling = True  # the first time: the indexes come after it
         self._new = 1.0  # the share of the last write that was new: a guess, and costly only if wrong
         self._client: MongoClient[Document] | None = None
+        self._connecting = Lock()
 
     def open(self) -> None:
         """Connects, makes the unique key and, but before a first fill, the indexes where they are missing,
@@ -313,9 +315,11 @@ class MongoSink:
         return self._of("chainfold_markers")
 
     def _of(self, collection: str) -> Collection[Document]:
-        if self._client is None:
-            self._client = connect(self._url, patience=self._patience)
-        return self._client[self._database].get_collection(
+        with self._connecting:  # readers of several threads may be the first
+            if self._client is None:
+                self._client = connect(self._url, patience=self._patience)
+            client = self._client
+        return client[self._database].get_collection(
             collection,
             codec_options=CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS),
             write_concern=WriteConcern("majority", wtimeout=60_000),

@@ -10,6 +10,7 @@ import contextlib
 import math
 import re
 from collections.abc import Iterator, Sequence
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -75,6 +76,7 @@ class RedisSink:
         self._grace = max(1, math.ceil(grace))
         self._projection = projection
         self._client: redis.Redis | RedisCluster | None = None
+        self._connecting = Lock()
         self._witnesses = Witnesses(self._marker_key) if is_cluster(url) else None
         self._lost: tuple[Marker, Marker] | None = None
         """What was shown as the marker, and what it is, where a part of the cluster was lost."""
@@ -222,15 +224,16 @@ class RedisSink:
         return f"chainfold:marker:{self._pattern}"
 
     def _connected(self) -> Any:
-        if self._client is None:
-            try:
-                self._client = connect(self._url, patience=self._patience)
-            except ValueError:  # it quotes the address
-                raise ConfigurationError(
-                    f"The address of Redis, {public(self._url)}, cannot be used.",
-                    hint="It has the form redis://user:password@host:port/0.",
-                ) from None
-        return self._client
+        with self._connecting:  # readers of several threads may be the first
+            if self._client is None:
+                try:
+                    self._client = connect(self._url, patience=self._patience)
+                except ValueError:  # it quotes the address
+                    raise ConfigurationError(
+                        f"The address of Redis, {public(self._url)}, cannot be used.",
+                        hint="It has the form redis://user:password@host:port/0.",
+                    ) from None
+            return self._client
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
