@@ -41,12 +41,24 @@ class Backlog:
     def __init__(self) -> None:
         self._after = self._to = self._left = 0
 
-    def left(self, journal: Journal, kinds: Iterable[int], *, after: int, to: int) -> int:
-        """How many events lie in the blocks `after` + 1 to `to`."""
+    def left(
+        self,
+        journal: Journal,
+        kinds: Iterable[int],
+        *,
+        after: int,
+        to: int,
+        read: tuple[int, int] | None = None,
+    ) -> int:
+        """How many events lie in the blocks `after` + 1 to `to`. `read` are a block and the number of events
+        that were read from above it up to `after`, where that is known: these need not be counted."""
         kinds = list(kinds)
         if self._after <= after <= self._to <= to:
             self._left += journal.count(kinds, after=self._to, to=to)
-            self._left -= journal.count(kinds, after=self._after, to=after)
+            if read is not None and read[0] == self._after:
+                self._left -= read[1]
+            else:
+                self._left -= journal.count(kinds, after=self._after, to=after)
         else:
             self._left = journal.count(kinds, after=after, to=to)
         self._after, self._to = after, to

@@ -285,7 +285,8 @@ class Runner:
             left = 0
             if batch.through < limit:
                 backlog = self._backlogs.setdefault(generation.id, Backlog())
-                left = backlog.left(journal, routes, after=batch.through, to=limit)
+                read = (generation.block, len(page.logs)) if page.through == batch.through else None
+                left = backlog.left(journal, routes, after=batch.through, to=limit, read=read)
             whole = not page.logs and self._is_whole(tx, generation, limit, finalized)
         news = batch.through > generation.block or entry > generation.entry
         if news or batch.error != generation.error or generation is not row:

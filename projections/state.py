@@ -310,11 +310,14 @@ class Changes:
             "  ON n.generation = :new AND n.key = o.key "
             "WHERE o.generation = :old AND n.key IS NULL"
         )
+        first = not _rows(self._tx, "SELECT 1 FROM changes WHERE projection = ? LIMIT 1", (self._projection,))
+        # A first promotion meets nothing: to be ready for it costs PostgreSQL twice the time.
+        conflict = "ON CONFLICT (projection, key) DO UPDATE SET revision = excluded.revision"
         result = self._tx.execute(
             text(
                 "INSERT INTO changes (projection, key, revision) "
                 f"SELECT :projection, key, :revision FROM ({differing}) differing WHERE true "
-                "ON CONFLICT (projection, key) DO UPDATE SET revision = excluded.revision"
+                f"{'' if first else conflict}"
             ),
             {
                 "projection": self._projection,
