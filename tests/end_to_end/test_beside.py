@@ -65,6 +65,7 @@ class Ground:
         self.patch.setattr(beside, "cores", lambda: count)
 
     def site(self, name: str = "site", *, path: str = "", **tables: Any) -> Site:
+        tables = {"fold": {"memory": "4GB"}, **tables}  # the test's own process is large after many others
         return Site(self._workshop, self._folder / name, rpc=self.node.url + path, **tables)
 
     @property

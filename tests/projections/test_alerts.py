@@ -97,7 +97,7 @@ def test_one_that_was_killed_while_it_told_leaves_it_to_another_after_a_while(
     looks(watchman(store), AWAY)
     now = time.time_ns() // 1000
     with store.write() as tx:
-        assert Incidents(tx).claim(1, over=False, now=now, until=now + 300_000)
+        assert Incidents(tx).claim(1, over=False, now=now, until=now + 2_000_000)
     made = watchman(store, receiver.url)
     looks(made)
     assert receiver.titles == []
