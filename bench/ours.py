@@ -6,7 +6,6 @@ import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -89,9 +88,12 @@ def both(node: str, store: str) -> Outcome:
 
 def _peak_beside() -> int:
     """The most memory that the processes which this one started have had, where Linux tells."""
-    started = [path.read_text().split() for path in Path("/proc/self/task").glob("*/children")]
+    started: list[str] = []
+    for path in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # that thread has ended
+            started += path.read_text().split()
     peak = 0
-    for pid in chain.from_iterable(started):
+    for pid in started:
         with suppress(OSError):  # it has ended
             found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
             peak += int(found.group(1)) * 1024 if found else 0

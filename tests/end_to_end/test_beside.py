@@ -118,11 +118,19 @@ class Told:
 
 def children(pid: int) -> list[int]:
     found = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for path in found for child in path.read_text().split()]
+    return [int(child) for path in found for child in said(path).split()]
 
 
 def fetches(pid: int) -> bool:
-    return "projections.service.fetching" in Path(f"/proc/{pid}/cmdline").read_text()
+    return "projections.service.fetching" in said(Path(f"/proc/{pid}/cmdline"))
+
+
+def said(path: Path) -> str:
+    """What the system tells of a thread or process; nothing of one that ended meanwhile."""
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def sync(site: Site, told: Told, **options: Any) -> Summary:
