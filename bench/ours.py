@@ -21,7 +21,9 @@ from eventstore.store import Store
 from projections.generation import Generations
 from projections.service.cli.pipeline import synchronise
 from projections.service.config import load
-from projections.service.loops import Failed, Stepped, held, to_end
+from projections.service.fetcher import at_hand
+from projections.service.fetching import Span, Task
+from projections.service.loops import TRIES, Failed, Stepped, held, to_end
 from projections.service.wiring import Plan
 from projections.state import GenerationState
 
@@ -77,8 +79,8 @@ def both(node: str, store: str) -> Outcome:
         _observe(event)
 
     with _planned(node, store) as plan:
-        with Stopwatch() as watch:
-            synchronise(plan, publishing=False, shown=lambda _: nullcontext(observe))
+        with Stopwatch() as watch, at_hand(Task(plan.config, Span(), TRIES)) as fetcher:
+            synchronise(plan, publishing=False, shown=lambda _: nullcontext(observe), fetcher=fetcher)
         outcome = _served(plan.store, next(iter(plan.projections)), watch)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     beside = used.ru_utime + used.ru_stime

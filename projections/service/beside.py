@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from multiprocessing import Pipe
 
 from sqlalchemy.exc import DBAPIError
 
@@ -22,7 +19,8 @@ from eventstore.branch import Ingested
 from eventstore.errors import ChainfoldError, StoreError
 from eventstore.fetch import Window
 from projections.runner import BATCH
-from projections.service.fetching import Begin, Ended, Held, Ready, Span, Task, Told, resident
+from projections.service.fetcher import FETCHING, Fetcher, Lost, cores
+from projections.service.fetching import Ended, Held, Task, Told, resident
 from projections.service.folding import LEAST
 from projections.service.loops import Failed, Observer, Stepped
 from projections.service.stages import FoldStage, IngestStage
@@ -32,19 +30,13 @@ FIRST = Window(size=250)
 """How wide a range is asked for first: narrow, so that the first step soon shows how far it is to the end."""
 
 FAR = 1_000
-"""Blocks from the end that are worth a process, which takes a second to start."""
+"""Blocks from the end that are worth to start a process for, which takes a second."""
 
 WORTH = 3.0
-"""Seconds that fetching must take still, at the rate so far, to be worth a process."""
+"""Seconds that fetching must take still, at the rate so far, to be worth that."""
 
 LATE = 0.5
 """Seconds of fetching that are left when the process is there, and too few to change hands for."""
-
-PATIENCE = 0.0
-"""Seconds that a step here waits for the process to be there: none, for meanwhile there is work to do."""
-
-FETCHING = 192 * 2**20
-"""Bytes of memory that the process which fetches takes, as measured."""
 
 PAGE = 24 * 2**20
 """Bytes of memory for a page of logs and its events, while they are folded."""
@@ -52,35 +44,37 @@ PAGE = 24 * 2**20
 LOG = 64 * 2**20
 """Bytes to which SQLite's write-ahead log may grow before it is begun anew."""
 
-WAITING = 2 * BATCH
-"""Logs that must wait for a fold before it goes on: with fewer it would be at the end of the journal, where a
-build commits, and write the same documents again and again."""
-
-
-class Lost(ChainfoldError):
-    """The process that fetched beside this one has ended before its work did."""
+WAITING = BATCH + BATCH // 4
+"""Logs that must wait for a fold before it goes on: with no more than a page of them it would be at the end
+of the journal, where a build commits, and write the same documents again and again."""
 
 
 class Beside:
     """Decides whether a process fetches beside this one, hands the ingesters over to it, and folds meanwhile.
 
+    A `fetcher` that is at hand fetches from the beginning; without it one is started when that pays.
     `observe` is told everything, in one thread; close it in any case.
     """
 
     def __init__(
-        self, plan: Plan, folds: Sequence[FoldStage], observe: Observer, *, span: Span, tries: int
+        self, plan: Plan, folds: Sequence[FoldStage], observe: Observer, task: Task, fetcher: Fetcher | None
     ) -> None:
         self._plan = plan
         self._observe = observe
-        self._task = Task(plan.config, span, tries)
-        self._last = span.last
+        self._task = task
+        self._last = task.span.last
         self._followers = [_Follower(fold) for fold in folds]
-        self._fetcher: _Fetcher | None = None
+        self._fetcher = fetcher if self._bears() else None
         self._alone = False
         self._began, self._blocks, self._left = 0.0, 0, 0
 
+    @property
+    def at_hand(self) -> bool:
+        """Is there a process for all that is to be fetched?"""
+        return self._fetcher is not None
+
     def begin(self) -> None:
-        """An ingester is about to be turned."""
+        """An ingester is about to be turned here."""
         self._began, self._blocks, self._left = 0.0, 0, 0
 
     def observe(self, event: Stepped | Failed) -> None:
@@ -105,7 +99,7 @@ class Beside:
         """Asked after a step of an ingester: is a process there that goes on? One is started if that pays."""
         seconds = self._left * (time.monotonic() - self._began) / max(1, self._blocks)
         if self._fetcher is None:
-            if self._blocks and self._left >= FAR and seconds >= WORTH and self._bears():
+            if self._blocks and self._left >= FAR and seconds >= WORTH and not self._alone and self._bears():
                 self._start()
             return False
         if not self._fetcher.is_ready():
@@ -116,7 +110,7 @@ class Beside:
     def fetch(self, stages: Sequence[IngestStage]) -> Iterator[tuple[str, ChainfoldError]]:
         """Hands these over and folds what comes until all of them have ended; which failed, and why."""
         fetcher = self._fetcher
-        assert fetcher is not None  # `ready` said so
+        assert fetcher is not None  # `at_hand` or `ready` said so
         for stage in stages:
             stage.close()
         waited = [stage.name for stage in stages]
@@ -147,7 +141,7 @@ class Beside:
         if self._fetcher is not None:
             self._fetcher.close()
 
-    def _follow(self, fetcher: _Fetcher) -> bool:
+    def _follow(self, fetcher: Fetcher) -> bool:
         """Folds a page of every projection for which enough is there, if memory allows: was there any?
 
         What both processes have must stay within `[fold] memory`; else the folds go on when all is fetched
@@ -175,22 +169,13 @@ class Beside:
 
     def _start(self) -> None:
         try:
-            self._fetcher = _Fetcher(self._task)
+            self._fetcher = Fetcher(self._task)
         except OSError:  # no process is to be had: all is done in this one, as on one core
             self._alone = True
 
     def _bears(self) -> bool:
         """Are there a second core, and memory for both?"""
-        if self._alone or cores() == 1:
-            return False
-        return resident() + FETCHING + LEAST <= self._plan.config.fold.memory
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return cores() > 1 and resident() + FETCHING + LEAST <= self._plan.config.fold.memory
 
 
 def _size(path: str) -> int:
@@ -229,65 +214,3 @@ class _Follower:
             observe(Stepped(self._stage.name, record))
         if record.events or not record.moved:
             self._waiting = record.left
-
-
-class _Fetcher:
-    """The process that fetches, as this one sees it."""
-
-    def __init__(self, task: Task) -> None:
-        self._pipe, theirs = Pipe()
-        self.resident = FETCHING
-        with theirs:
-            handle = theirs.fileno()
-            said = f"from projections.service.fetching import main; main({handle})"
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", said],  # -P: a folder `projections` where we are is not ours
-                stdin=subprocess.DEVNULL,
-                pass_fds=[handle],
-                start_new_session=True,  # an interrupt from the terminal is for us, who end it
-            )
-        self._is_ready = False
-        with suppress(OSError):  # one that has ended already will never be ready
-            self._pipe.send(task)
-
-    def is_ready(self) -> bool:
-        """Has it imported what it needs? One that has ended never will: then all is done here."""
-        try:
-            if not self._is_ready and self._pipe.poll(PATIENCE):
-                self._is_ready = isinstance(self._pipe.recv(), Ready)
-        except (EOFError, OSError):
-            return False
-        return self._is_ready
-
-    def begin(self, leases: dict[str, Held]) -> None:
-        """Has it fetch under these leases; `Lost` where it has ended."""
-        try:
-            self._pipe.send(Begin(leases))
-        except OSError as error:
-            raise self._lost() from error
-
-    def has_told(self) -> bool:
-        return self._pipe.poll()
-
-    def told(self) -> Told | Ended:
-        """The next message, waited for; `Lost` where the process has ended without one."""
-        try:
-            message: Told | Ended = self._pipe.recv()
-        except (EOFError, OSError) as error:
-            raise self._lost() from error
-        if isinstance(message, Told):
-            self.resident = message.resident
-        return message
-
-    def _lost(self) -> Lost:
-        code = self._process.wait()
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return Lost(
-            f"The process that fetches beside this one {how}.",
-            hint="Nothing is lost: run `chainfold sync` again. If memory is short, lower fold.memory.",
-        )
-
-    def close(self) -> None:
-        self._pipe.close()
-        self._process.kill()
-        self._process.wait()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,12 +25,21 @@ from projections.service import beside, views
 from projections.service.cli.pipeline import synchronise
 from projections.service.cli.progress import Summary
 from projections.service.config import load
+from projections.service.fetcher import Lost, at_hand
+from projections.service.fetching import Span, Task
 from projections.service.loops import Failed, Observer, Stepped
 from projections.service.wiring import Plan, planned
 from tests.end_to_end.site import CONTRACT, TOPIC, Emission, Site, Workshop, bare, expected, grow, in_sql
 
 PATIENCE = 60.0
-EAGER = {"FAR": 10, "WORTH": 0.0, "LATE": 0.0, "PATIENCE": PATIENCE, "WAITING": 500, "LOG": 0}
+EAGER = {
+    "fetcher.PATIENCE": PATIENCE,
+    "beside.FAR": 10,
+    "beside.WORTH": 0.0,
+    "beside.LATE": 0.0,
+    "beside.WAITING": 500,
+    "beside.LOG": 0,
+}
 """A process for whatever takes more than a step; folds go on with a few logs, and SQLite's log is cut."""
 
 
@@ -58,7 +67,7 @@ class Ground:
         self._workshop = workshop
         self._folder = folder
         for name, value in EAGER.items():
-            patch.setattr(beside, name, value)
+            patch.setattr(f"projections.service.{name}", value)
         self.cores(2)
 
     def cores(self, count: int) -> None:
@@ -125,6 +134,20 @@ def fetches(pid: int) -> bool:
     return "projections.service.fetching" in said(Path(f"/proc/{pid}/cmdline"))
 
 
+def leads(pid: int) -> bool:
+    """A session of its own, as no process has that a library of ours starts."""
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
+def alive(pid: int) -> bool:
+    """Neither gone nor waiting for somebody to take its exit code."""
+    state = said(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return bool(state) and state[0] != "Z"
+
+
 def said(path: Path) -> str:
     """What the system tells of a thread or process; nothing of one that ended meanwhile."""
     try:
@@ -151,7 +174,12 @@ def turned(plan: Plan, told: Told, **options: Any) -> Summary:
 
 
 def logs(site: Site) -> list[tuple[int, int]]:
-    with planned(load(site.folder / "chainfold.toml")) as plan, plan.store.read() as tx:
+    with planned(load(site.folder / "chainfold.toml")) as plan:
+        return told_in(plan)
+
+
+def told_in(plan: Plan) -> list[tuple[int, int]]:
+    with plan.store.read() as tx:
         return [(row[0], row[1]) for row in tx.execute(text(LOGS))]
 
 
@@ -192,7 +220,7 @@ def test_when_the_process_that_fetches_is_killed_the_command_says_so_and_the_nex
 ) -> None:
     ground.node.faults.latency = 0.05
     site, told = ground.site(store={"url": store_url}), Told(lambda: os.kill(told.beside[0], signal.SIGKILL))
-    with pytest.raises(beside.Lost, match=r"killed by signal 9.*run `chainfold sync` again"):
+    with pytest.raises(Lost, match=r"killed by signal 9.*run `chainfold sync` again"):
         sync(site, told)
     assert len(logs(site)) < ground.logs
     sync(site, Told())
@@ -212,26 +240,81 @@ def test_a_process_that_is_killed_before_it_is_there_is_not_missed(ground: Groun
     assert bare(in_sql(site)) == expected(ground.chain)
 
 
-def test_when_the_command_is_killed_the_process_that_fetches_ends_and_the_next_command_goes_on_at_once(
-    ground: Ground,
+@contextmanager
+def command(site: Site, *, forks: bool) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """`chainfold sync` of a slow node, when some of it is fetched, and the process that fetches for it:
+    forked by the command, or started."""
+    settings = "".join(f"{name} = {value}; " for name, value in EAGER.items())
+    if not forks:
+        settings += "fetcher._threads = lambda: 2; "
+    said = f"from projections.service import beside, fetcher; {settings}"
+    with (
+        planned(load(site.folder / "chainfold.toml")) as plan,
+        subprocess.Popen(
+            [sys.executable, "-c", f"{said}from projections.service.cli import main; main()", "sync"],
+            cwd=site.folder,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        try:
+            mine = leads if forks else fetches
+            [fetching] = until(lambda: [pid for pid in children(process.pid) if mine(pid)])
+            before = len(told_in(plan))  # by the command itself, which waits for a process that it started
+            until(lambda: len(told_in(plan)) > before)
+            assert alive(fetching)
+            yield process, fetching
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("forks", [True, False])
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
+def test_when_the_command_ends_the_process_that_fetches_does_and_the_next_command_goes_on_at_once(
+    ground: Ground, forks: bool, sign: signal.Signals
 ) -> None:
-    ground.node.faults.latency = 0.2
+    ground.node.faults.latency = 0.25
     site = ground.site()
-    settings = "".join(f"beside.{name} = {value}; " for name, value in EAGER.items())
-    command = f"from projections.service import beside; {settings}beside.cores = lambda: 2; "
-    process = subprocess.Popen(
-        [sys.executable, "-c", command + "from projections.service.cli import main; main()", "sync"],
-        cwd=site.folder,
-    )
-    [held] = until(lambda: [pid for pid in children(process.pid) if fetches(pid)])
-    until(lambda: len(logs(site)) > 1_000)  # more than the first step brings
-    assert Path(f"/proc/{held}").exists()
-    process.kill()
-    process.wait()
-    until(lambda: not Path(f"/proc/{held}").exists())
+    with command(site, forks=forks) as (process, fetching):
+        process.send_signal(sign)
+        process.wait()
+    until(lambda: not alive(fetching))
+    assert len(logs(site)) < ground.logs
     ground.node.faults.latency = 0.0
     sync(site, Told())
     assert bare(in_sql(site)) == expected(ground.chain)
+
+
+def test_a_forked_process_that_is_killed_is_told_of(ground: Ground) -> None:
+    ground.node.faults.latency = 0.25
+    site = ground.site()
+    with command(site, forks=True) as (process, fetching):
+        os.kill(fetching, signal.SIGKILL)
+        _, said = process.communicate()
+    assert process.returncode == 1
+    assert re.search(r"killed by signal 9.*run `chainfold sync` again", said)
+    sync(site, Told())
+    assert bare(in_sql(site)) == expected(ground.chain)
+
+
+def test_a_forked_process_comes_to_the_same_as_one(ground: Ground, store_url: str) -> None:
+    """It needs no thousand blocks, and nothing that this process has open."""
+    forked, alone = ground.site("forked", store={"url": store_url}), ground.site("alone")
+    ground.node.faults.latency = 0.25
+    with command(forked, forks=True) as (process, fetching):
+        ground.node.faults.latency = 0.0
+        assert process.wait() == 0
+    assert not alive(fetching)
+    ground.cores(1)
+    sync(alone, Told())
+    assert bare(in_sql(forked)) == expected(ground.chain)
+    assert digest(forked) == digest(alone)
+    assert logs(forked) == logs(alone)
+
+
+def test_no_process_is_forked_from_one_with_threads(ground: Ground) -> None:
+    with at_hand(Task(load(ground.site().folder / "chainfold.toml"), Span(), 1)) as found:
+        assert found is None
 
 
 def until(condition: Callable[[], Any]) -> Any:

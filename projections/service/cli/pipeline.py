@@ -21,7 +21,8 @@ from projections.service.beside import FIRST, Beside
 from projections.service.cli.app import Json, app, configuration, out, print_json
 from projections.service.cli.course import Whole
 from projections.service.cli.progress import Summary, following, showing
-from projections.service.fetching import Span
+from projections.service.fetcher import Fetcher, at_hand
+from projections.service.fetching import Span, Task
 from projections.service.recorded import recorded as recorded  # noqa: PLC0414 - other commands find it here
 from projections.service.stages import IngestStage
 from projections.service.wiring import Plan, planned
@@ -79,9 +80,15 @@ def sync(
     if estimated:
         show_estimate(span, as_json=as_json)
         return
-    with planned(configuration()) as plan, recorded(plan.store, "sync") as note:
+    with (
+        planned(configuration()) as plan,
+        at_hand(Task(plan.config, span, tries)) as fetcher,  # before there is a thread, or a connection
+        recorded(plan.store, "sync") as note,
+    ):
         found = resynchronise(plan, span) if force else {}
-        summary = synchronise(plan, span=span, take_over=take_over, tries=tries, alone=not force)
+        summary = synchronise(
+            plan, span=span, take_over=take_over, tries=tries, alone=not force, fetcher=fetcher
+        )
         gaps = failed_ranges(plan)
         said_ = [*(f"{chain}: {said}" for chain, said in found.items()), summary.line()]
         note("; ".join(said_), Outcome.FAILED if summary.halted or gaps else Outcome.DONE)
@@ -176,12 +183,13 @@ def synchronise(
     alone: bool = True,
     publishing: bool = True,
     shown: Callable[[Summary], AbstractContextManager[loops.Observer]] | None = None,
+    fetcher: Fetcher | None = None,
 ) -> Summary:
     """Turns every stage to its end, upstream first; where there is much to fetch, folds while it is fetched
-    by a process `Beside` this one. A node or a sink that is down does not stop the others: the first error is
-    raised when all else is done. Without the store nothing goes on. Where this process need not be `alone`,
-    it leaves to a running service what that does anyway. Without `publishing` no sink is touched. `shown`
-    makes the observer of the steps; else they are drawn."""
+    by a process `Beside` this one, `fetcher` where it is at hand. A node or a sink that is down does not stop
+    the others: the first error is raised when all else is done. Without the store nothing goes on. Where this
+    process need not be `alone`, it leaves to a running service what that does anyway. Without `publishing` no
+    sink is touched. `shown` makes the observer of the steps; else they are drawn."""
     summary = Summary()
     if shown is None:
         shown = partial(showing, whole=Whole(span.last, partial(views.waiting, plan.store)))
@@ -192,7 +200,7 @@ def synchronise(
     failed: list[ChainfoldError] = []
     try:
         with loops.held([stage.lease for stage in stages]), shown(summary) as observe:
-            beside = Beside(plan, fold, observe, span=span, tries=tries)
+            beside = Beside(plan, fold, observe, Task(plan.config, span, tries), fetcher)
             with closing(beside):
                 for name, error in _fetched(ingest, beside, tries=tries):
                     _note(failed, name, error, observe)
@@ -222,6 +230,9 @@ def _fetched(
     ingest: Sequence[IngestStage], beside: Beside, *, tries: int
 ) -> Iterator[tuple[str, ChainfoldError]]:
     """Turns the ingesters to their ends, here or beside: which failed, and why. A failing store ends it."""
+    if beside.at_hand:
+        yield from beside.fetch(ingest)
+        return
     for place, stage in enumerate(ingest):
         beside.begin()
         try:
