@@ -188,10 +188,10 @@ def digest(site: Site) -> str | None:
         return views.projection_status(plan.store, plan.named("referrals"), head=None).digest
 
 
-def test_two_processes_come_to_the_same_as_one(ground: Ground, store_url: str) -> None:
+def test_two_processes_come_to_the_same_as_one(ground: Ground) -> None:
     """Documents, history, and what the summary and its JSON say; only how often documents were written may
     differ. A projection folds before all is fetched, and all that was started has ended."""
-    site, told = ground.site("beside", store={"url": store_url}), Told()
+    site, told = ground.site("beside"), Told()
     summary = sync(site, told)
     ground.cores(1)
     alone, plain = ground.site("alone"), Told()
@@ -216,10 +216,10 @@ def test_no_key_of_a_node_stands_on_a_command_line(ground: Ground) -> None:
 
 
 def test_when_the_process_that_fetches_is_killed_the_command_says_so_and_the_next_one_goes_on(
-    ground: Ground, store_url: str
+    ground: Ground,
 ) -> None:
     ground.node.faults.latency = 0.05
-    site, told = ground.site(store={"url": store_url}), Told(lambda: os.kill(told.beside[0], signal.SIGKILL))
+    site, told = ground.site(), Told(lambda: os.kill(told.beside[0], signal.SIGKILL))
     with pytest.raises(Lost, match=r"killed by signal 9.*run `chainfold sync` again"):
         sync(site, told)
     assert len(logs(site)) < ground.logs
@@ -240,44 +240,52 @@ def test_a_process_that_is_killed_before_it_is_there_is_not_missed(ground: Groun
     assert bare(in_sql(site)) == expected(ground.chain)
 
 
+STARTED = "from projections.service import beside, fetcher; fetcher._threads = lambda: 2; {}"
+"""A command that may not fork, and is eager."""
+
+
 @contextmanager
-def command(site: Site, *, forks: bool) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """`chainfold sync` of a slow node, when some of it is fetched, and the process that fetches for it:
-    forked by the command, or started."""
-    settings = "".join(f"{name} = {value}; " for name, value in EAGER.items())
-    if not forks:
-        settings += "fetcher._threads = lambda: 2; "
-    said = f"from projections.service import beside, fetcher; {settings}"
-    with (
-        planned(load(site.folder / "chainfold.toml")) as plan,
-        subprocess.Popen(
-            [sys.executable, "-c", f"{said}from projections.service.cli import main; main()", "sync"],
-            cwd=site.folder,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process,
-    ):
-        try:
-            mine = leads if forks else fetches
-            [fetching] = until(lambda: [pid for pid in children(process.pid) if mine(pid)])
-            before = len(told_in(plan))  # by the command itself, which waits for a process that it started
-            until(lambda: len(told_in(plan)) > before)
-            assert alive(fetching)
-            yield process, fetching
-        finally:
-            process.kill()
+def partly(site: Site, pid: int, mine: Callable[[int], bool]) -> Iterator[int]:
+    """The process that fetches for this command, when it has fetched some of what there is."""
+    with planned(load(site.folder / "chainfold.toml")) as plan:
+        [fetching] = until(lambda: [child for child in children(pid) if mine(child)])
+        before = len(told_in(plan))  # by the command itself, which waits for a process that it started
+        until(lambda: len(told_in(plan)) > before)
+        assert alive(fetching)
+        yield fetching
 
 
-@pytest.mark.parametrize("forks", [True, False])
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
-def test_when_the_command_ends_the_process_that_fetches_does_and_the_next_command_goes_on_at_once(
-    ground: Ground, forks: bool, sign: signal.Signals
+def test_when_the_command_ends_the_process_that_it_forked_does_and_the_next_command_goes_on_at_once(
+    ground: Ground, sign: signal.Signals
 ) -> None:
     ground.node.faults.latency = 0.25
     site = ground.site()
-    with command(site, forks=forks) as (process, fetching):
-        process.send_signal(sign)
-        process.wait()
+    command = site.start("sync")
+    with partly(site, command.pid, leads) as fetching:
+        command.signal(sign)
+        assert command.end().code == (130 if sign == signal.SIGINT else -sign)
+    goes_on(ground, site, fetching)
+
+
+def test_when_the_command_is_killed_the_process_that_it_started_ends_and_the_next_command_goes_on_at_once(
+    ground: Ground,
+) -> None:
+    ground.node.faults.latency = 0.25
+    site = ground.site()
+    said = STARTED.format("".join(f"{name} = {value}; " for name, value in EAGER.items()))
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", f"{said}from projections.service.cli import main; main()", "sync"],
+            cwd=site.folder,
+        ) as process,
+        partly(site, process.pid, fetches) as fetching,
+    ):
+        process.kill()
+    goes_on(ground, site, fetching)
+
+
+def goes_on(ground: Ground, site: Site, fetching: int) -> None:
     until(lambda: not alive(fetching))
     assert len(logs(site)) < ground.logs
     ground.node.faults.latency = 0.0
@@ -285,25 +293,26 @@ def test_when_the_command_ends_the_process_that_fetches_does_and_the_next_comman
     assert bare(in_sql(site)) == expected(ground.chain)
 
 
-def test_a_forked_process_that_is_killed_is_told_of(ground: Ground) -> None:
+def test_a_forked_process_that_is_killed_is_told_of(ground: Ground, postgres_url: str) -> None:
     ground.node.faults.latency = 0.25
-    site = ground.site()
-    with command(site, forks=True) as (process, fetching):
+    site = ground.site(store={"url": postgres_url})
+    command = site.start("sync")
+    with partly(site, command.pid, leads) as fetching:
         os.kill(fetching, signal.SIGKILL)
-        _, said = process.communicate()
-    assert process.returncode == 1
-    assert re.search(r"killed by signal 9.*run `chainfold sync` again", said)
-    sync(site, Told())
-    assert bare(in_sql(site)) == expected(ground.chain)
+    done = command.end()
+    assert done.code == 1
+    assert re.search(r"killed by signal 9.*run `chainfold sync` again", done.complaint)
+    goes_on(ground, site, fetching)
 
 
 def test_a_forked_process_comes_to_the_same_as_one(ground: Ground, store_url: str) -> None:
-    """It needs no thousand blocks, and nothing that this process has open."""
+    """It fetches from the first block on."""
     forked, alone = ground.site("forked", store={"url": store_url}), ground.site("alone")
     ground.node.faults.latency = 0.25
-    with command(forked, forks=True) as (process, fetching):
+    command = forked.start("sync")
+    with partly(forked, command.pid, leads) as fetching:
         ground.node.faults.latency = 0.0
-        assert process.wait() == 0
+        assert command.end().code == 0
     assert not alive(fetching)
     ground.cores(1)
     sync(alone, Told())
