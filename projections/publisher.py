@@ -88,11 +88,12 @@ class Publisher:
         """
         marker = self._sink.marker()
         with self._store.read() as tx:
-            mine = _store_id(tx)
             served = Generations(tx, self._projection).served()
             if served is None:
                 return Published(self._projection, self._sink.name)
-            if marker is not None:
+            if marker is None:
+                mine = _store_id(tx)
+            else:
                 foreign = refusal(
                     tx, marker, self._sink.name, chain_id=self._chain, projection=self._projection
                 )
@@ -195,7 +196,7 @@ class Publisher:
 
     def _announced(self, tx: Connection, marker: Marker) -> Marker:
         """`marker` with the number and nonce of a new send, which this transaction writes down."""
-        sends, _ = _sent(tx, self._projection, self._sink.name)
+        sends = _sends(tx, self._projection, self._sink.name)
         new = replace(marker, sends=max(sends, marker.sends) + 1, nonce=secrets.token_hex(8))
         tx.execute(
             text(
@@ -221,8 +222,14 @@ def refusal(
 
     A marker of an earlier send is a sink that was put back, or a send that died: it is caught up.
     """
-    sends, nonce = _sent(tx, projection, sink)
-    if marker.store != _store_id(tx):
+    store, sends, nonce = tx.execute(
+        text(
+            "SELECT s.id, coalesce(p.sends, 0), coalesce(p.nonce, '') FROM store s LEFT JOIN publications p "
+            "ON p.projection = :projection AND p.sink = :sink"
+        ),
+        {"projection": projection, "sink": sink},
+    ).one()
+    if marker.store != store:
         whose = "another event store"
     elif (marker.projection, marker.chain_id) != (projection, chain_id):
         whose = f"the projection {marker.projection} of chain {marker.chain_id}"
@@ -239,13 +246,13 @@ def refusal(
     )
 
 
-def _sent(tx: Connection, projection: str, sink: str) -> tuple[int, str]:
-    """The number and nonce of the newest send to a sink; 0 before the first."""
-    row = tx.execute(
-        text("SELECT sends, nonce FROM publications WHERE projection = :projection AND sink = :sink"),
+def _sends(tx: Connection, projection: str, sink: str) -> int:
+    """The number of the newest send to a sink; 0 before the first."""
+    found = tx.execute(
+        text("SELECT sends FROM publications WHERE projection = :projection AND sink = :sink"),
         {"projection": projection, "sink": sink},
-    ).first()
-    return (0, "") if row is None else (int(row.sends), str(row.nonce))
+    ).scalar()
+    return 0 if found is None else int(found)
 
 
 def _store_id(tx: Connection) -> str:

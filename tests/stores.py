@@ -1,33 +1,70 @@
-"""An empty event store on each engine, for the suites that run over both."""
+"""An empty event store on each engine, for the suites that run over both: migrated once, then copied."""
 
 from __future__ import annotations
 
+import secrets
+import shutil
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url, text
 
 from eventstore.store import Store
 from projections.service.migrate import migrate
+from tests.servers.postgres import database
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that `migrate` made."""
+    path = tmp_path_factory.mktemp("template") / "store.db"
+    with closing(Store(f"sqlite:///{path}")) as made:
+        migrate(made)
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """The name of a database that `migrate` made."""
+    with database(postgres_server) as url:
+        with closing(Store(url)) as made:
+            migrate(made)
+        name = make_url(url).database
+        assert name is not None
+        yield name
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """A migrated store; the test runs once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'store.db'}"
-    else:
-        url = request.getfixturevalue("postgres_url")
-    made = Store(url)
-    migrate(made)
-    yield made
-    made.close()
+        with _copied(request.getfixturevalue("sqlite_template"), tmp_path) as made:
+            yield made
+        return
+    server, template = (request.getfixturevalue(name) for name in ("postgres_server", "postgres_template"))
+    with database(server, template=template) as url, closing(_own(Store(url))) as made:
+        yield made
 
 
 @pytest.fixture
-def sqlite_store(tmp_path: Path) -> Iterator[Store]:
+def sqlite_store(sqlite_template: Path, tmp_path: Path) -> Iterator[Store]:
     """A migrated store on SQLite, for what does not depend on the engine."""
-    made = Store(f"sqlite:///{tmp_path / 'store.db'}")
-    migrate(made)
-    yield made
-    made.close()
+    with _copied(sqlite_template, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def _copied(template: Path, folder: Path) -> Iterator[Store]:
+    path = folder / "store.db"
+    shutil.copyfile(template, path)
+    with closing(_own(Store(f"sqlite:///{path}"))) as made:
+        yield made
+
+
+def _own(store: Store) -> Store:
+    """The store with an identity that no copy shares."""
+    with store.write() as tx:
+        tx.execute(text("UPDATE store SET id = :id"), {"id": secrets.token_hex(16)})
+    return store

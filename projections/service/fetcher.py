@@ -7,6 +7,7 @@ waits, and is there at once. Where that cannot be, one is started when it is kno
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -138,6 +139,7 @@ def _started(_ours: Connection, theirs: Connection) -> Ending:
 
 
 def _forked(ours: Connection, theirs: Connection) -> Ending:
+    gc.freeze()  # what is imported stays: neither process looks through it, nor copies its pages for that
     process = get_context("fork").Process(target=_fetch, args=(ours, theirs), daemon=True)
     process.start()
 

@@ -30,12 +30,13 @@ PATIENCE = 60.0
 """Seconds after which a command that has neither ended nor said anything is a failure."""
 
 WORKSHOP = """
-import json, os, signal, sys
+import gc, json, os, signal, sys
 import alembic.command, psycopg, sqlalchemy.dialects.postgresql.psycopg, sqlalchemy.dialects.sqlite, web3
 import eventstore.sources.rpc, projections.service.migrate, projections.projectors.referrals
 import projections.sinks.mongo, projections.sinks.redis
 from projections.service.cli import main
 
+gc.freeze()
 for line in sys.stdin:
     order = json.loads(line)
     if "poll" in order:

@@ -41,11 +41,12 @@ def running() -> Iterator[str]:
 
 
 @contextmanager
-def database(server: str) -> Iterator[str]:
-    """A SQLAlchemy URL of a database that was never used before, and is dropped afterwards."""
+def database(server: str, *, template: str = "template1") -> Iterator[str]:
+    """A SQLAlchemy URL of a database that was never used before, a copy of `template`; it is dropped
+    afterwards."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     url = make_url(server).set(drivername="postgresql+psycopg", database=name)
     yield url.render_as_string(hide_password=False)
     with psycopg.connect(server, autocommit=True) as connection:
