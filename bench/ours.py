@@ -79,7 +79,7 @@ def both(node: str, store: str) -> Outcome:
         _observe(event)
 
     with _planned(node, store) as plan:
-        with Stopwatch() as watch, at_hand(Task(plan.config, Span(), TRIES)) as fetcher:
+        with Stopwatch() as watch, at_hand(Task(plan.config, Span(), TRIES), plan.store) as fetcher:
             synchronise(plan, publishing=False, shown=lambda _: nullcontext(observe), fetcher=fetcher)
         outcome = _served(plan.store, next(iter(plan.projections)), watch)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

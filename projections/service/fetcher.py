@@ -18,6 +18,7 @@ from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 
 from eventstore.errors import ChainfoldError
+from eventstore.store import Store
 from projections.service.fetching import Begin, Ended, Held, Ready, Task, Told, main
 
 PATIENCE = 0.0
@@ -37,7 +38,7 @@ class Fetcher:
     def __init__(self, task: Task, *, fork: bool = False) -> None:
         self.resident = FETCHING
         self._pipe, theirs = Pipe()
-        self._kill, self._wait = (_forked if fork else _started)(self._pipe, theirs)
+        self.pid, self._kill, self._wait = (_forked if fork else _started)(self._pipe, theirs)
         theirs.close()
         self._is_ready = False
         with suppress(OSError):  # one that has ended already will never be ready
@@ -91,13 +92,14 @@ class Fetcher:
 
 
 @contextmanager
-def at_hand(task: Task) -> Iterator[Fetcher | None]:
-    """A process that waits for its word, forked from this one, which must have opened no connection yet; None
-    where there is one core, or a thread besides this one, whose locks a fork would leave taken for ever."""
+def at_hand(task: Task, store: Store) -> Iterator[Fetcher | None]:
+    """A process that waits for its word, forked from this one, which has only this store open; None where
+    there is one core, or a thread besides this one, whose locks a fork would leave taken for ever."""
     fetcher = None
     if cores() > 1 and _threads() == 1:
         import eventstore.sources.rpc  # noqa: F401 - once for both: half a second
 
+        store.close()  # SQLite in a fork would count on locks that only the other process has; it opens anew
         with suppress(OSError):  # no process is to be had: all is done in this one
             fetcher = Fetcher(task, fork=True)
     try:
@@ -122,11 +124,11 @@ def _threads() -> int:
         return 0
 
 
-Ending = tuple[Callable[[], None], Callable[[], int]]
-"""How a process is killed, and how it is waited for: its exit code, or minus the signal that killed it."""
+Process = tuple[int, Callable[[], None], Callable[[], int]]
+"""Its pid, how it is killed, and how it is waited for: its exit code, or minus the signal that killed it."""
 
 
-def _started(_ours: Connection, theirs: Connection) -> Ending:
+def _started(_ours: Connection, theirs: Connection) -> Process:
     handle = theirs.fileno()
     said = f"from projections.service.fetching import main; main({handle})"
     process = subprocess.Popen(
@@ -135,10 +137,10 @@ def _started(_ours: Connection, theirs: Connection) -> Ending:
         pass_fds=[handle],
         start_new_session=True,  # an interrupt from the terminal is for us, who end it
     )
-    return process.kill, process.wait
+    return process.pid, process.kill, process.wait
 
 
-def _forked(ours: Connection, theirs: Connection) -> Ending:
+def _forked(ours: Connection, theirs: Connection) -> Process:
     gc.freeze()  # what is imported stays: neither process looks through it, nor copies its pages for that
     process = get_context("fork").Process(target=_fetch, args=(ours, theirs), daemon=True)
     process.start()
@@ -147,7 +149,8 @@ def _forked(ours: Connection, theirs: Connection) -> Ending:
         process.join()
         return process.exitcode or 0
 
-    return process.kill, wait
+    assert process.pid is not None  # it was started
+    return process.pid, process.kill, wait
 
 
 def _fetch(ours: Connection, theirs: Connection) -> None:

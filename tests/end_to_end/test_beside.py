@@ -321,8 +321,39 @@ def test_a_forked_process_comes_to_the_same_as_one(ground: Ground, store_url: st
     assert logs(forked) == logs(alone)
 
 
+FORKS = """
+import os
+from pathlib import Path
+from projections.service.config import load
+from projections.service.fetcher import at_hand
+from projections.service.fetching import Span, Task
+from projections.service.wiring import planned
+
+with planned(load(Path("chainfold.toml"))) as plan:
+    with at_hand(Task(plan.config, Span(), 1), plan.store) as found:
+        plan.store.identity()
+        assert found.is_ready()
+        for pid in os.getpid(), found.pid:
+            print(*(os.path.realpath(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")))
+"""
+
+
+def test_a_forked_process_has_nothing_open_that_its_command_has(ground: Ground) -> None:
+    """Of a database that both had open, SQLite would count on locks that only the other process has."""
+    said = f"from projections.service import fetcher; fetcher.PATIENCE = {PATIENCE}; {FORKS}"
+    done = subprocess.run(
+        [sys.executable, "-c", said], cwd=ground.site().folder, stdout=subprocess.PIPE, text=True, check=True
+    )
+    ours, theirs = done.stdout.splitlines()
+    assert "store.db" in ours
+    assert "store.db" not in theirs
+
+
 def test_no_process_is_forked_from_one_with_threads(ground: Ground) -> None:
-    with at_hand(Task(load(ground.site().folder / "chainfold.toml"), Span(), 1)) as found:
+    with (
+        planned(load(ground.site().folder / "chainfold.toml")) as plan,
+        at_hand(Task(plan.config, Span(), 1), plan.store) as found,
+    ):
         assert found is None
 
 

@@ -82,7 +82,7 @@ def sync(
         return
     with (
         planned(configuration()) as plan,
-        at_hand(Task(plan.config, span, tries)) as fetcher,  # before there is a thread, or a connection
+        at_hand(Task(plan.config, span, tries), plan.store) as fetcher,  # before there is a thread
         recorded(plan.store, "sync") as note,
     ):
         found = resynchronise(plan, span) if force else {}
