@@ -3,7 +3,7 @@
     python -m bench.backfill --events 100000 --users 50000 --store sqlite --runs 3 --seed 1
 
 Every step runs in a process of its own; what is shown are medians over the runs. All roads must come
-to the same graph, or nothing is shown.
+to the same graph, or nothing is shown. With `--short` only the whole way and its floor are measured.
 """
 
 from __future__ import annotations
@@ -34,19 +34,25 @@ from bench.scenario import Scenario
 RESULTS = Path(__file__).parent / "results"
 
 
-class Run(Struct, frozen=True):
-    """One run of all steps over one store; `journal` and `documents` are bytes on disk."""
+class Steps(Struct, frozen=True):
+    """The single steps over one store; `journal` and `documents` are bytes on disk."""
 
     node: Outcome
-    floor: Outcome
     ingest: Outcome
     fold: Outcome
-    both: Outcome
     replay: Outcome
     incremental: Outcome
     rebuild: Outcome
     journal: int
     documents: int
+
+
+class Run(Struct, frozen=True):
+    """One run: the whole way, its floor, and the steps unless it was a short one."""
+
+    floor: Outcome
+    both: Outcome
+    steps: Steps | None
 
 
 class Report(Struct, frozen=True):
@@ -60,11 +66,23 @@ class Report(Struct, frozen=True):
     runs: list[Run]
 
 
-def run(scenario: Scenario, uri: str | None, url: str) -> Run:
+def run(scenario: Scenario, uri: str | None, url: str, *, short: bool) -> Run:
     """One run. Raises `RuntimeError` where two roads disagree."""
-    served = _alone(floor.read_only, url)
     with stores.empty(uri) as store:
         bare = _alone(floor.backfill, url, store)
+    steps = None if short else _steps(uri, url)
+    with stores.empty(uri) as store:
+        both = _alone(ours.both, url, store)
+    both = replace(both, peak=both.peak + int(both.parts["peak beside"]))
+    same = [] if steps is None else [steps.fold, steps.replay, steps.incremental, steps.rebuild]
+    for outcome in (bare, both, *same):
+        if (outcome.events, outcome.digest) != (scenario.events, bare.digest):
+            raise RuntimeError(f"The roads do not lead to the same graph: {outcome}, {bare}.")
+    return Run(bare, both, steps)
+
+
+def _steps(uri: str | None, url: str) -> Steps:
+    served = _alone(floor.read_only, url)
     with stores.empty(uri) as store:
         before = stores.size(store)
         ingest = _alone(ours.ingest, url, store)
@@ -73,15 +91,7 @@ def run(scenario: Scenario, uri: str | None, url: str) -> Run:
         documents = stores.size(store)
         replay, incremental = _alone(floor.replay, store), _alone(floor.incremental, store)
         rebuild = _alone(ours.rebuild, url, store)
-    with stores.empty(uri) as store:
-        both = _alone(ours.both, url, store)
-    both = replace(both, peak=both.peak + int(both.parts["peak beside"]))
-    for outcome in (bare, fold, both, replay, incremental, rebuild):
-        if (outcome.events, outcome.digest) != (scenario.events, bare.digest):
-            raise RuntimeError(f"The roads do not lead to the same graph: {outcome}, {bare}.")
-    return Run(
-        served, bare, ingest, fold, both, replay, incremental, rebuild, journal - before, documents - journal
-    )
+    return Steps(served, ingest, fold, replay, incremental, rebuild, journal - before, documents - journal)
 
 
 def table(report: Report) -> Table:
@@ -98,29 +108,35 @@ def table(report: Report) -> Table:
         peak = median(item.peak for item in outcomes) / 2**20
         shown.add_row(name, f"{seconds:.2f}", f"{cpu:.2f}", f"{events / seconds:,.0f}", ratio, f"{peak:.0f}")
 
-    bare, replay = [item.floor for item in runs], [item.replay for item in runs]
-    row("node, read and thrown away", [item.node for item in runs])
-    shown.add_section()
+    bare, both = [item.floor for item in runs], [item.both for item in runs]
+    steps = [item.steps for item in runs if item.steps is not None]
     row("floor of the backfill", bare)
-    row("RPC to journal", [item.ingest for item in runs])
-    row("journal to documents", [item.fold for item in runs])
-    row("RPC to documents", [item.both for item in runs], bare)
-    shown.add_section()
-    row("floor of the rebuild", replay)
-    row("the same, right after each event", [item.incremental for item in runs], replay)
-    row("rebuild from the journal", [item.rebuild for item in runs], replay)
+    if steps:
+        row("node, read and thrown away", [item.node for item in steps])
+        row("RPC to journal", [item.ingest for item in steps])
+        row("journal to documents", [item.fold for item in steps])
+    row("RPC to documents", both, bare)
     parts = ", ".join(
         f"{name} {median(item.parts[name] for item in bare) / median(item.seconds for item in bare):.0%}"
         for name in bare[0].parts
     )
-    count = runs[0].fold.documents
-    journal, documents = median(item.journal for item in runs), median(item.documents for item in runs)
-    here, beside = (median(item.both.parts[name] for item in runs) for name in ("cpu here", "cpu beside"))
+    here, beside = (median(item.parts[name] for item in both) for name in ("cpu here", "cpu beside"))
     shown.caption = (
         f"RPC to documents: CPU of the process that folds {here:.2f}, of the one that fetches {beside:.2f}\n"
-        f"floor of the backfill: {parts}\n{journal / events:.0f} bytes a log in the journal, "
-        f"{documents / count:.0f} a document ({count:,} documents)"
+        f"floor of the backfill: {parts}"
     )
+    if steps:
+        shown.add_section()
+        replay = [item.replay for item in steps]
+        row("floor of the rebuild", replay)
+        row("the same, right after each event", [item.incremental for item in steps], replay)
+        row("rebuild from the journal", [item.rebuild for item in steps], replay)
+        count = steps[0].fold.documents
+        journal, documents = median(item.journal for item in steps), median(item.documents for item in steps)
+        shown.caption += (
+            f"\n{journal / events:.0f} bytes a log in the journal, "
+            f"{documents / count:.0f} a document ({count:,} documents)"
+        )
     return shown
 
 
@@ -130,16 +146,17 @@ def main() -> None:
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=int, default=field.default)
     parser.add_argument("--store", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--short", action="store_true", help="only the whole way and its floor")
     parser.add_argument("--json", type=Path, help="where to write what was measured (bench/results/)")
     chosen = vars(parser.parse_args())
-    store, count, path = chosen.pop("store"), chosen.pop("runs"), chosen.pop("json")
+    store, count, path, short = (chosen.pop(name) for name in ("store", "runs", "json", "short"))
     scenario = Scenario(**chosen)
     console = Console()
     runs = []
     with node.serving(scenario) as url, stores.server(store) as uri:
         for number in range(count):
             with console.status(f"run {number + 1} of {count}"):
-                runs.append(run(scenario, uri, url))
+                runs.append(run(scenario, uri, url, short=short))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
     at = datetime.now(UTC)
     report = Report(at, machine, platform.python_version(), store, scenario, runs)
