@@ -97,9 +97,12 @@ def main(handle: int) -> None:
     parent = Connection(handle)
     with suppress(EOFError, OSError):  # that process has ended, before there was anything to do
         task: Task = parent.recv()
-        plan = Plan(replace(task.config, projections={}))
         span = task.span
-        stages = plan.ingest(first=span.first, last=span.last, contract=span.contract, window=WINDOW)
+        try:
+            plan = Plan(replace(task.config, projections={}))
+            stages = plan.ingest(first=span.first, last=span.last, contract=span.contract, window=WINDOW)
+        except ChainfoldError:
+            return  # the command comes to the same, and says so
         parent.send(Ready(resident()))
         begin: Begin = parent.recv()
         threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
