@@ -16,7 +16,7 @@ from projections.fold import Batch
 from projections.generation import Generation
 from projections.state import DeadLetter
 
-COMMIT_EVERY = 30.0
+COMMIT_EVERY = 60.0
 """Seconds of folding that a kill may cost a build, where nobody says otherwise."""
 
 

@@ -153,7 +153,7 @@ class FoldTable(_Strict, frozen=True):
     """`[fold]`"""
 
     memory: str = "512MB"
-    commit_every: str = "30s"
+    commit_every: str = "1m"
 
 
 class File(Struct, frozen=True):
