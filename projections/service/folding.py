@@ -14,6 +14,9 @@ BASE = 112 * 2**20
 """Bytes that are no documents: the interpreter and its libraries, the page cache of SQLite, a page of logs
 with its events, the part of a commit that is being written, and the holes that documents leave."""
 
+HOLES = 24
+"""Beyond 256 MB one byte in so many is lost in more of those holes, as measured."""
+
 LEAST = 32 * 2**20
 """Bytes for documents in any case: with less, the fold would read the same ones again and again."""
 
@@ -28,7 +31,8 @@ class Folding(Struct, frozen=True):
 
     def room(self, folds: int) -> int:
         """Bytes for the documents of each of so many folds."""
-        return max(self.memory - BASE, LEAST) // max(1, folds)
+        holes = max(0, self.memory - 256 * 2**20) // HOLES
+        return max(self.memory - BASE - holes, LEAST) // max(1, folds)
 
 
 def folding(table: FoldTable, seconds: Callable[[str, str], float]) -> Folding:
