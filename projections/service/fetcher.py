@@ -160,4 +160,4 @@ def _fetch(ours: Connection, theirs: Connection) -> None:
         signal.signal(number, signal.SIG_DFL)
     ours.close()  # or it would never see that the other process is gone
     main(theirs.fileno())
-    os._exit(0)
+    os._exit(0)  # nothing that it copied is its own to close
