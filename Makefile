@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Where the environment forbids bytecode, each of the hundreds of processes of the tests compiles every module anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help install browser promtool demo test lint bench profile chaos storm clean
 
 help:

@@ -16,7 +16,6 @@ from projections.service.cli.pipeline import synchronise
 from projections.service.recorded import recorded
 from projections.service.stages import PublishStage
 from projections.service.wiring import Plan, planned
-from projections.sinks.mongo import MongoSink
 
 SHOWN = 5
 """Documents that are named for each cause, for people; --json has more."""
@@ -43,7 +42,7 @@ def adopt(
             (
                 found
                 for found in plan.publish()
-                if found.projection == projection and isinstance(found.sink, MongoSink)
+                if found.projection == projection and found.sink.name == "mongo"
             ),
             None,
         )
@@ -67,6 +66,8 @@ def adopt(
 
 def _adopted(plan: Plan, stage: PublishStage, *, dry_run: bool, normalise: bool) -> dict[str, Any]:
     """Folds, compares and, unless it is a dry run, takes over; all that there is to say of it."""
+    from projections.sinks.mongo import MongoSink  # its driver: no other command waits for it
+
     synchronise(plan, alone=False, publishing=False)
     assert isinstance(stage.sink, MongoSink)
     collection = stage.sink.foreign()
