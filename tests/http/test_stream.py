@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx
 import pytest
 
+from projections.service.pulse import Pulse
 from tests.http.site import Town, address
 
 Event = tuple[str, dict[str, Any], str]
@@ -135,6 +136,22 @@ def test_an_id_of_another_state_of_the_store_begins_anew_and_says_so(town: Town)
             tx.exec_driver_sql("UPDATE generations SET revision = revision - 1")
         with town.serving() as later, followed(later, last=last) as stream:
             assert next(stream)[0] == "reset"
+
+
+def test_an_id_of_what_another_process_saw_first_is_none_of_another_state(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a load balancer whoever comes back may meet a process whose last look is older than the id."""
+    with ExitStack() as open_, monkeypatch.context() as patch:
+        patch.setattr(Pulse, "run", Pulse.look)  # once, when it starts
+        behind = open_.enter_context(town.serving())
+        patch.undo()
+        town.mine((800, 1))
+        town.sync()
+        with town.serving() as api, followed(api) as stream:
+            last = next(stream)[2]
+        with followed(behind, last=last) as stream:
+            assert next(stream)[0] == "ready"
 
 
 @pytest.mark.parametrize(
