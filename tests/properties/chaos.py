@@ -157,8 +157,8 @@ CLAUSES = {
             (
                 Runner,
                 "_advance",
-                "journal.lowest_change(generation.entry, routes)",
-                "journal.lowest_change(generation.entry, range(1, 100))",
+                "journal.lowest_change(ahead.cursor.entry, routes)",
+                "journal.lowest_change(ahead.cursor.entry, range(1, 100))",
             )
         ],
     ),

@@ -31,6 +31,13 @@ def test_it_is_so_on_postgresql_too(postgres_server: str) -> None:
     _run(Databases(postgres_server), schedules=10)
 
 
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_the_words_of_each_law_are_where_they_can_be_left_out(clause: str) -> None:
+    """Or nobody would notice that `--mutate` tries what is not there any more."""
+    with without(CLAUSES[clause]):
+        pass
+
+
 @pytest.mark.parametrize("clause", ["subtract", "void", "promote", "fence", "marker"])
 def test_a_law_that_is_left_out_is_missed(files: Grounds, clause: str) -> None:
     """Those that show soon; `python -m tests.properties.chaos --mutate all` tries every one."""
