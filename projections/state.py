@@ -139,6 +139,8 @@ class GenerationState:
                 made.append((key, body))
             else:
                 kept.append((key, body))
+        if self._tx.dialect.name == "postgresql":
+            self._by_key()
         self._delete("documents", ("key",), gone)
         self._insert("documents", ("key", "body"), made)
         self._update_documents(kept)
@@ -207,6 +209,14 @@ class GenerationState:
                 text(f"DELETE FROM {table} WHERE generation = :generation"),
                 {"generation": self._generation},
             )
+
+    def _by_key(self) -> None:
+        """From here to the end of the transaction PostgreSQL finds each row that is changed by its key. Of a
+        table that it has not analysed it thinks that a generation has few rows, and reads them all for each
+        part of a commit: 5,000 of 140,000 took 210 ms, and 55 by key."""
+        self._tx.exec_driver_sql(
+            "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
+        )
 
     def _update_documents(self, rows: Sequence[tuple[str, bytes]]) -> None:
         if not rows:

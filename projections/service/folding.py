@@ -10,9 +10,12 @@ from msgspec import Struct
 from projections.errors import ConfigurationError
 from projections.service.tables import FoldTable
 
-BASE = 112 * 2**20
-"""Bytes that are no documents: the interpreter and its libraries, the page cache of SQLite, a page of logs
-with its events, the part of a commit that is being written, and the holes that documents leave."""
+BASE = 96 * 2**20
+"""Bytes that are no documents: the interpreter and its libraries, a page of logs with its events, the part
+of a commit that is being written, and the holes that documents leave."""
+
+PAGES = 16 * 2**20
+"""Bytes of SQLite's cache of pages; PostgreSQL has its own elsewhere."""
 
 HOLES = 24
 """Beyond 256 MB one byte in so many is left to more of those holes: five million events took 2 MiB more."""
@@ -29,10 +32,10 @@ class Folding(Struct, frozen=True):
     memory: int
     commit_every: float
 
-    def room(self, folds: int) -> int:
+    def room(self, folds: int, *, sqlite: bool) -> int:
         """Bytes for the documents of each of so many folds."""
         holes = max(0, self.memory - 256 * 2**20) // HOLES
-        return max(self.memory - BASE - holes, LEAST) // max(1, folds)
+        return max(self.memory - BASE - PAGES * sqlite - holes, LEAST) // max(1, folds)
 
 
 def folding(table: FoldTable, seconds: Callable[[str, str], float]) -> Folding:
@@ -43,9 +46,10 @@ def folding(table: FoldTable, seconds: Callable[[str, str], float]) -> Folding:
             f"fold.memory: {table.memory!r} is no amount of memory.", hint="Write 512MB or 2GB."
         )
     memory = int(found.group(1)) * _UNITS[found.group(2)]
-    if memory < BASE + LEAST:
+    least = BASE + PAGES + LEAST
+    if memory < least:
         raise ConfigurationError(
-            f"fold.memory: {table.memory} is too little: {(BASE + LEAST) // 2**20}MB are needed without any "
+            f"fold.memory: {table.memory} is too little: {least // 2**20}MB are needed without any "
             "documents to speak of."
         )
     return Folding(memory, seconds(table.commit_every, "fold.commit_every"))

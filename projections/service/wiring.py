@@ -197,7 +197,7 @@ class Plan:
         return FoldStage(
             self.store,
             self.named(projection),
-            room=chosen.room(len(self.projections)),
+            room=chosen.room(len(self.projections), sqlite=self.store.sqlite),
             commit_every=chosen.commit_every,
         )
 

@@ -50,4 +50,4 @@ def test_memory_that_is_no_amount_or_too_little_is_refused_by_its_key(text: str)
 
 def test_projections_share_the_memory() -> None:
     chosen = folding(FoldTable(), lambda said, where: 30.0)
-    assert chosen.room(2) == chosen.room(1) // 2
+    assert chosen.room(2, sqlite=True) == chosen.room(1, sqlite=True) // 2
