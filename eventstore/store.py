@@ -14,6 +14,9 @@ from eventstore import schema
 from eventstore.errors import ChainfoldError, SchemaOutdated, StoreError, StoreUnavailable
 from eventstore.secret import public
 
+PAGE_CACHE = 16 * 2**20
+"""Bytes that SQLite keeps of its file in our process; PostgreSQL keeps its own."""
+
 
 class Store:
     """One database, SQLite or PostgreSQL.
@@ -143,7 +146,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "recursive_triggers=ON",
-        "cache_size=-16384",
+        f"cache_size=-{PAGE_CACHE // 1024}",
         "temp_store=MEMORY",
     ):
         cursor.execute(f"PRAGMA {pragma}")

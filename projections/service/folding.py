@@ -7,15 +7,13 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from eventstore.store import PAGE_CACHE
 from projections.errors import ConfigurationError
 from projections.service.tables import FoldTable
 
 BASE = 96 * 2**20
 """Bytes that are no documents: the interpreter and its libraries, a page of logs with its events, the part
 of a commit that is being written, and the holes that documents leave."""
-
-PAGES = 16 * 2**20
-"""Bytes of SQLite's cache of pages; PostgreSQL has its own elsewhere."""
 
 HOLES = 24
 """Beyond 256 MB one byte in so many is left to more of those holes: five million events took 2 MiB more."""
@@ -35,7 +33,7 @@ class Folding(Struct, frozen=True):
     def room(self, folds: int, *, sqlite: bool) -> int:
         """Bytes for the documents of each of so many folds."""
         holes = max(0, self.memory - 256 * 2**20) // HOLES
-        return max(self.memory - BASE - PAGES * sqlite - holes, LEAST) // max(1, folds)
+        return max(self.memory - BASE - PAGE_CACHE * sqlite - holes, LEAST) // max(1, folds)
 
 
 def folding(table: FoldTable, seconds: Callable[[str, str], float]) -> Folding:
@@ -46,7 +44,7 @@ def folding(table: FoldTable, seconds: Callable[[str, str], float]) -> Folding:
             f"fold.memory: {table.memory!r} is no amount of memory.", hint="Write 512MB or 2GB."
         )
     memory = int(found.group(1)) * _UNITS[found.group(2)]
-    least = BASE + PAGES + LEAST
+    least = BASE + PAGE_CACHE + LEAST
     if memory < least:
         raise ConfigurationError(
             f"fold.memory: {table.memory} is too little: {least // 2**20}MB are needed without any "
