@@ -43,15 +43,20 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         with _copied(request.getfixturevalue("sqlite_template"), tmp_path) as made:
             yield made
         return
-    server, template = (request.getfixturevalue(name) for name in ("postgres_server", "postgres_template"))
-    with database(server, template=template) as url, closing(_own(Store(url))) as made:
-        yield made
+    yield request.getfixturevalue("postgres_store")
 
 
 @pytest.fixture
 def sqlite_store(sqlite_template: Path, tmp_path: Path) -> Iterator[Store]:
     """A migrated store on SQLite, for what does not depend on the engine."""
     with _copied(sqlite_template, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def postgres_store(postgres_server: str, postgres_template: str) -> Iterator[Store]:
+    """A migrated store on PostgreSQL, for what SQLite, with its one lock and its planner, does not know."""
+    with database(postgres_server, template=postgres_template) as url, closing(_own(Store(url))) as made:
         yield made
 
 

@@ -14,19 +14,15 @@ from sqlalchemy import Connection, text
 from eventstore.errors import Fenced, LeaseHeld
 from eventstore.lease import Lease
 from eventstore.store import Store
-from projections.service.migrate import migrate
 
 TTL = 1.0
 PATIENCE = 60.0
 
 
 @pytest.fixture
-def store(postgres_url: str) -> Iterator[Store]:
+def store(postgres_store: Store) -> Store:
     """On PostgreSQL: where SQLite's one lock is held by a process that stands still, all wait for it."""
-    made = Store(postgres_url)
-    migrate(made)
-    yield made
-    made.close()
+    return postgres_store
 
 
 @pytest.fixture

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from sqlalchemy import text
 
 from eventstore.store import Store
 from projections.documents import Delta
-from projections.service.migrate import migrate
 from projections.state import GenerationState
 
 ROWS, CHANGED = 40_000, 4_000
 
 
-@pytest.fixture
-def state_store(postgres_url: str) -> Iterator[Store]:
-    made = Store(postgres_url)
-    migrate(made)
-    yield made
-    made.close()
-
-
-def test_a_commit_reads_the_rows_that_it_changes_and_no_others(state_store: Store) -> None:
+def test_a_commit_reads_the_rows_that_it_changes_and_no_others(postgres_store: Store) -> None:
     """Nothing was analysed yet, as in a build: PostgreSQL would read all of a generation."""
     keys = [f"0x{number:040x}" for number in range(ROWS)]
     made = Delta(
@@ -43,11 +31,11 @@ def test_a_commit_reads_the_rows_that_it_changes_and_no_others(state_store: Stor
         0,
         0,
     )
-    with state_store.write() as tx:
+    with postgres_store.write() as tx:
         tx.execute(text("ALTER TABLE documents SET (autovacuum_enabled = off)"))
         tx.execute(text("ALTER TABLE document_index SET (autovacuum_enabled = off)"))
         GenerationState(tx, 1).apply(made)
-    with state_store.write() as tx:
+    with postgres_store.write() as tx:
         GenerationState(tx, 1).apply(changed)
         read = tx.execute(
             text(
