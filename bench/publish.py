@@ -50,11 +50,13 @@ class Report(Struct, frozen=True):
     lines: dict[str, dict[str, list[Took]]]
 
 
-def run(kinds: Sequence[sinks.Kind], store: Store) -> Iterator[tuple[str, str, Took]]:
+def run(
+    kinds: Sequence[sinks.Kind], store: Store, *, mongo: str | None = None
+) -> Iterator[tuple[str, str, Took]]:
     """One run: (sink, line, what it took), each sink alone, then, where there are several, all at once."""
     documents = filled.bodies(store)
     for kind in kinds:
-        with sinks.empty([kind], Referrals()) as [sink]:
+        with sinks.empty([kind], Referrals(), mongo=mongo) as [sink]:
             floors = raw.floors(kind, sink, documents)
             for line in floors.first:
                 yield kind, line.name, _took(line.run)
@@ -64,7 +66,7 @@ def run(kinds: Sequence[sinks.Kind], store: Store) -> Iterator[tuple[str, str, T
             filled.touch(store)
             yield kind, "everything changed", _took(lambda: send(store, [sink]), floors.again[-1].name)
     if len(kinds) > 1:
-        with sinks.empty(kinds, Referrals()) as several:
+        with sinks.empty(kinds, Referrals(), mongo=mongo) as several:
             yield "all at once", "first publish", _took(lambda: send(store, several))
 
 
@@ -128,6 +130,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=50_000)
     parser.add_argument("--store", choices=get_args(stores.Kind), default="sqlite")
     parser.add_argument("--sinks", choices=("mongo", "redis"), nargs="+", default=["mongo", "redis"])
+    parser.add_argument("--mongo", help="URL of the MongoDB to take for the embedded one")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="where to write what was measured (bench/results/)")
@@ -139,7 +142,7 @@ def main() -> None:
         filled.fill(store, chosen.documents, seed=chosen.seed)
         for number in range(chosen.runs):
             with console.status(f"run {number + 1} of {chosen.runs}"):
-                for sink, line, took in run(chosen.sinks, store):
+                for sink, line, took in run(chosen.sinks, store, mongo=chosen.mongo):
                     lines.setdefault(sink, {}).setdefault(line, []).append(took)
         store.close()
     report = Report(machine(), chosen.store, chosen.documents, chosen.seed, lines)

@@ -3,8 +3,9 @@
 python -m bench.reorg --documents 10000 1000000 --depths 1 10 64 --runs 5 --store sqlite
 
 Each size has a store and servers of its own. The first publish of a million documents into the embedded
-MongoDB-compatible server takes minutes; `--sinks memory` goes without. With `--floors` the documents that
-changed are also sent by each sink's own driver, ready made, to the same server: "raw".
+MongoDB-compatible server takes minutes: `--mongo URL` takes a server of yours instead, `--sinks memory` none.
+With `--floors` the documents that changed are also sent by each sink's own driver, ready made, to the same
+server: "raw".
 """
 
 from __future__ import annotations
@@ -216,6 +217,7 @@ def measure(
     store: stores.Kind,
     into: Sequence[sinks.Kind],
     floors: bool,
+    mongo: str | None = None,
 ) -> list[Measured]:
     """Reorgs of each depth on each state, the states in turn: a busy moment meets them all."""
     found = []
@@ -224,7 +226,7 @@ def measure(
         states: dict[int, State] = {}
         for count in documents:
             url = stack.enter_context(stores.empty(uri))
-            made = stack.enter_context(sinks.empty(into, Referrals()))
+            made = stack.enter_context(sinks.empty(into, Referrals(), mongo=mongo))
             states[count] = State(url, made, count, floors=floors)
             stack.callback(states[count].close)
             _say_first(count, states[count].first)
@@ -266,6 +268,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--store", choices=get_args(stores.Kind), default="sqlite")
     parser.add_argument("--sinks", choices=get_args(sinks.Kind), nargs="+", default=get_args(sinks.Kind))
+    parser.add_argument("--mongo", help="URL of the MongoDB to take for the embedded one")
     parser.add_argument("--floors", action="store_true")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
@@ -276,6 +279,7 @@ def main() -> None:
         store=chosen.store,
         into=chosen.sinks,
         floors=chosen.floors,
+        mongo=chosen.mongo,
     )
     Console(width=110).print(table(found))
     if chosen.json:

@@ -17,7 +17,7 @@ from pymongo.collection import Collection
 from projections.errors import ConfigurationError, KeyConflict, MarkerLost, SinkError, SinkUnavailable
 from projections.sinks import Change, Marker, Value
 from projections.sinks.mongo import MongoSink
-from projections.sinks.mongo.sink import Refused
+from projections.sinks.mongo.sending import SPLIT, Refused, Sending
 from tests.servers.mongo import Mongo
 
 FIELDS = ("address", "directReferrer", "level1Count", "updatedAt")
@@ -343,12 +343,47 @@ def test_stale_writes_beside_new_ones_leave_the_new_ones_done(make: Make) -> Non
     }
 
 
-def test_what_another_writer_of_an_older_revision_got_in_the_way_of_is_sent_again(make: Make) -> None:
+def test_many_upserts_go_over_two_connections_and_each_change_meets_its_own_answer(
+    commands: Commands, users: Users, make: Make
+) -> None:
+    keys = [f"0x{n:040x}" for n in range(2 * SPLIT)]
+    sink = make()
+    sink.write([user(key, 5) for key in keys[::2]])
+    commands.taken(users)
+    sink._expect(filling=False)
+    newer = {key: 4 + number % 3 for number, key in enumerate(keys)}  # of what is held a third is newer
+    assert sink.write([user(key, revision) for key, revision in newer.items()]) == sum(
+        number % 2 == 1 or revision > 5 for number, revision in enumerate(newer.values())
+    )
+    assert commands.taken(users)[:2] == ["update", "update"]
+    assert {key: change.revision for key, change in sink.read(keys).items()} == {
+        key: revision if number % 2 else max(5, revision)
+        for number, (key, revision) in enumerate(newer.items())
+    }
+
+
+def test_a_conflict_in_either_half_of_many_upserts_is_named_and_the_rest_is_written(
+    users: Users, make: Make
+) -> None:
+    keys = [f"0x{n:040x}" for n in range(2 * SPLIT)]
+    for taken in (keys[1], keys[-1]):
+        users.insert_one({"_id": taken, "email": "theirs"})
+        sink = make()
+        sink._expect(filling=False)
+        with pytest.raises(KeyConflict, match=taken):
+            sink.write([user(key, 1) for key in keys])
+        assert sink.read(keys).keys() == set(keys) - {taken}
+        users.delete_many({})
+
+
+def test_what_another_writer_of_an_older_revision_got_in_the_way_of_is_sent_again(
+    users: Users, make: Make
+) -> None:
     """Two upserts of a new key at once: one inserts, the other is refused, and may be the newer."""
     sink = make()
     sink.write([user(ALICE, 3), user(BOB, 9)])
     refused = [Refused(user(key, 5), "E11000") for key in (ALICE, BOB)]
-    assert sink._still_to_do(refused) == [user(ALICE, 5)]
+    assert Sending(users, sink._names).still_to_do(refused) == [user(ALICE, 5)]
 
 
 @pytest.mark.parametrize("make", ["first"], indirect=True)

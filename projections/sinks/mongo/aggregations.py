@@ -13,10 +13,8 @@ from pymongo.collection import Collection
 
 from eventstore.batches import batches
 from projections.projectors import Counts, Follows, Invariant
+from projections.sinks.mongo.driver import READ
 from projections.sinks.mongo.names import Document, Names
-
-_READ = 100
-"""Keys in one `$in`: the embedded server takes seven times as long for ten times as many."""
 
 Broken = tuple[str, str]
 
@@ -38,7 +36,7 @@ def _miscounted(
     field, of = names.theirs[item.field], names.theirs[item.of]
     grouped = _groups(documents, [{"$match": {**there, of: {"$ne": None}}}], {"_id": f"${of}"})
     counted: set[str] = set()
-    for some in batches(grouped, _READ):
+    for some in batches(grouped, READ):
         held = _read(documents, names.key, [group["_id"] for group in some], there, field)
         for group in some:
             key, right = group["_id"], group["n"]
@@ -57,7 +55,7 @@ def _unfollowed(
     field, link, takes = names.theirs[item.field], names.theirs[item.link], names.theirs[item.takes]
     pair = {"link": f"${link}", "field": f"${field}"}
     grouped = _groups(documents, [{"$match": there}], {"_id": pair, "one": {"$first": f"${names.key}"}})
-    for some in batches(grouped, _READ):
+    for some in batches(grouped, READ):
         links = [group["_id"].get("link") for group in some]
         held = _read(documents, names.key, [link for link in links if link is not None], there, takes)
         for group, linked in zip(some, links, strict=True):

@@ -14,10 +14,8 @@ from pymongo.collection import Collection
 
 from eventstore.batches import batches
 from projections.adopt import Held
-from projections.sinks.mongo.driver import translated
+from projections.sinks.mongo.driver import READ, translated
 from projections.sinks.mongo.names import Document, Names, plain
-
-_READ = 100
 
 
 class Normalised(Struct, frozen=True):
@@ -51,7 +49,7 @@ class ForeignCollection:
         """See `adopt.Filled`."""
         found: set[str] = set()
         with translated(self._url):
-            for some in batches(keys, _READ):
+            for some in batches(keys, READ):
                 there = self._documents.find({self._names.key: {"$in": some}}, {self._names.key: 1})
                 found.update(held[self._names.key] for held in there)
         return found

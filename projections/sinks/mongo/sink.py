@@ -21,10 +21,9 @@ from typing import Any
 
 import msgspec
 from bson.codec_options import CodecOptions, DatetimeConversion
-from msgspec import Struct
-from pymongo import InsertOne, MongoClient, UpdateOne, WriteConcern
+from pymongo import MongoClient, WriteConcern
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from eventstore.batches import batches
@@ -32,32 +31,17 @@ from projections.errors import KeyConflict, MarkerLost, SinkError, SinkUnavailab
 from projections.projectors import Invariant
 from projections.sinks import Change, Marker
 from projections.sinks.mongo.aggregations import violations
-from projections.sinks.mongo.driver import DUPLICATE_KEY, connect, ensure_index, translated
+from projections.sinks.mongo.driver import READ, connect, ensure_index, translated
 from projections.sinks.mongo.foreign import ForeignCollection
 from projections.sinks.mongo.names import Document, Names
 from projections.sinks.mongo.pages import Wanted, order, query
+from projections.sinks.mongo.sending import Refused, Sending
 
 _MARKED = {"chainfold.revision": {"$exists": True}}
 _THERE = {**_MARKED, "chainfold.removed": {"$ne": True}}
 _ROUNDS = 8
-_READ = 100
 _NEARLY_ALL = 0.9
 """Of a write, so many new documents promise that those of the next are new too."""
-
-
-class Refused(Struct, frozen=True):
-    """A change that a unique index of the collection refused, and the server's words for it."""
-
-    change: Change
-    why: str
-
-
-class Sent(Struct, frozen=True):
-    """What became of a batch: documents made, documents changed, and what was refused."""
-
-    made: int
-    changed: int
-    refused: list[Refused]
 
 
 class MongoSink:
@@ -155,11 +139,12 @@ class MongoSink:
         with translated(self._url):
             if time.monotonic() - self._swept >= self._grace:
                 self.sweep()
-            send = self._insert if self._new >= _NEARLY_ALL else self._upsert
+            sending = Sending(self._documents(), self._names)
+            send = sending.insert if self._new >= _NEARLY_ALL else sending.upsert
             for _ in range(_ROUNDS):
                 sent = send(pending)
                 made, changed, refused = made + sent.made, changed + sent.changed, sent.refused
-                pending, send = self._still_to_do(refused), self._upsert
+                pending, send = sending.still_to_do(refused), sending.upsert
                 if not pending:
                     self._new = made / len(newest)
                     return made + changed
@@ -173,7 +158,7 @@ class MongoSink:
     def read(self, keys: Sequence[str]) -> dict[str, Change]:
         found: dict[str, Change] = {}
         with translated(self._url):
-            for some in batches(keys, _READ):
+            for some in batches(keys, READ):
                 match = {self._names.key: {"$in": some}, **_MARKED}
                 for held in self._documents().find(match, self._names.wanted):
                     change = self._names.change(held)
@@ -261,52 +246,6 @@ class MongoSink:
     def _expect(self, *, filling: bool) -> None:
         """In a first fill all is new; what is sent after one is mostly there."""
         self._filling, self._new = filling, float(filling)
-
-    def _insert(self, changes: list[Change]) -> Sent:
-        """Sends plain inserts, which the unique key refuses where the collection holds any document."""
-        return self._send(changes, [InsertOne(self._names.document(change)) for change in changes])
-
-    def _upsert(self, changes: list[Change]) -> Sent:
-        """Sends guarded upserts."""
-        operations = [
-            UpdateOne(self._names.guard(change), self._names.update(change), upsert=True)
-            for change in changes
-        ]
-        return self._send(changes, operations)
-
-    def _send(self, changes: list[Change], operations: Sequence[InsertOne[Document] | UpdateOne]) -> Sent:
-        """Sends one operation per change."""
-        done: Mapping[str, Any]
-        refused = []
-        try:
-            done = self._documents().bulk_write(operations, ordered=False).bulk_api_result
-        except BulkWriteError as error:
-            done = error.details
-            for failure in done["writeErrors"]:
-                change = changes[failure["index"]]
-                if failure["code"] != DUPLICATE_KEY:
-                    raise SinkError(
-                        f"The collection {self._collection} does not take {self._names.key} "
-                        f"{change.key}: {failure['errmsg']}"
-                    ) from error
-                refused.append(Refused(change, failure["errmsg"]))
-            if done["writeConcernErrors"] or not refused:
-                raise
-        return Sent(done["nInserted"] + done["nUpserted"], done["nMatched"], refused)
-
-    def _still_to_do(self, refused: list[Refused]) -> list[Change]:
-        """Those of the refused that the collection does not hold as new: sent again, or in conflict."""
-        changes = [item.change for item in refused]
-        keys = [change.key for change in changes]
-        held = {
-            document[self._names.key]: document["chainfold"]["revision"]
-            for some in batches(keys, _READ)
-            for document in self._documents().find(
-                {self._names.key: {"$in": some}, **_MARKED},
-                {self._names.key: 1, "chainfold.revision": 1},
-            )
-        }
-        return [c for c in changes if c.key not in held or held[c.key] < c.revision]
 
     def _documents(self) -> Collection[Document]:
         return self._of(self._collection)
