@@ -9,7 +9,7 @@ commit it came from: after a failed commit everything is forgotten.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import attrgetter
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from msgspec.structs import force_setattr
 
 from eventstore.batches import batches
 from projections.errors import ValueRefused
-from projections.lookup import Known, Lookup
+from projections.lookup import KNOWN, Known, Lookup
 from projections.shape import Shape, weight
 
 ROOM = 256 * 2**20
@@ -92,6 +92,10 @@ class State(Protocol):
         """The keys whose indexed field has this value."""
         ...
 
+    def find_all(self, field: str, values: Sequence[str], *, limit: int) -> Mapping[str, list[str]]:
+        """The same for many values, `limit` keys at most; values that would take more are absent."""
+        ...
+
 
 class TrackedDocuments:
     """Implements `projectors.Documents` over a committed state, and tracks every change.
@@ -158,17 +162,35 @@ class TrackedDocuments:
         """Starts a page over this committed state; the cache of the last commit stays valid."""
         self._state = state
 
+    @property
+    def complete(self) -> bool:
+        """Is all there is in memory? Then nothing need be loaded."""
+        return self._complete
+
     def prefetch(self, keys: Iterable[str]) -> None:
         """Loads what is not cached, and what those link to, two links far, in a round trip each."""
         if self._complete:
             return
-        wanted, links = list(dict.fromkeys(keys)), self._shape.links
+        wanted, links = list(dict.fromkeys(key for key in keys if key.__class__ is str)), self._shape.links
         self._load(wanted)
         for _ in range(2 if links else 0):
             found = (self._cache[key] for key in wanted)
             named = (getattr(item, field) for item in found if item is not None for field in links)
             wanted = list(dict.fromkeys(key for key in named if key is not None))
             self._load(wanted)
+
+    def look_up(self, wanted: Iterable[tuple[str, str]]) -> None:
+        """Asks for these (field, value), which handlers will `find`, together, and loads what is found."""
+        if self._complete or self._state is None:
+            return
+        by_field: dict[str, set[str]] = {}
+        for field, value in wanted:
+            if field in self._shape.index and value.__class__ is str and not self._known.knows(field, value):
+                by_field.setdefault(field, set()).add(value)
+        for field, values in by_field.items():
+            answers = self._state.find_all(field, sorted(values), limit=KNOWN // 2)
+            self._known.learn(field, answers)
+            self._load(dict.fromkeys(key for keys in answers.values() for key in keys))
 
     def restore(self, bodies: Mapping[str, bytes | None]) -> None:
         """Puts documents back to what they were at an earlier block; None: there was none then. The next

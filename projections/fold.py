@@ -6,8 +6,8 @@ Law: pure. Same logs, same documents, whoever asks: the runner, a replay to some
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,10 +16,12 @@ from eventstore.errors import ChainfoldError
 from eventstore.journal import Kind, Page, StoredBlock, StoredLog
 from eventstore.records import Watch
 from projections.documents import TrackedDocuments
-from projections.errors import HistoryOutOfOrder, ValueRefused
+from projections.errors import HistoryOutOfOrder, ProjectorError, ValueRefused
 from projections.projectors import Projector
 from projections.routes import Route
 from projections.state import DeadLetter
+
+Hint = TypeVar("Hint")
 
 Skips = Mapping[tuple[bytes, int], str]
 """Events that somebody decided to pass over: (block hash, log index) to the reason."""
@@ -86,7 +88,8 @@ class Fold:
         was applied. Raises `HistoryOutOfOrder` where logs do not rise.
         """
         events = _decoded(routes, page)
-        documents.prefetch(self._wanted(events))
+        if not documents.complete:
+            self._fetch(documents, page.logs, events)
         handlers = {kind: route.handle for kind, route in routes.items()}
         at, last, entry = after, -1, -1
         block: StoredBlock | None = None
@@ -132,11 +135,32 @@ class Fold:
         documents.end_block(at, keep_undo=at > keep_undo_above)
         return Batch(page.through, timestamp, len(events), dead, None)
 
-    def _wanted(self, events: Iterable[Any]) -> Iterable[str]:
-        keys = self._projection.projector.keys
-        for event in events:
-            if not isinstance(event, Exception):
-                yield from keys(event)
+    def _fetch(self, documents: TrackedDocuments, logs: Sequence[StoredLog], events: Sequence[Any]) -> None:
+        """Brings what the projector says its events will want, of all of them in one go."""
+        projector, get = self._projection.projector, documents.get
+        documents.prefetch(_hints("keys", projector.keys, logs, events))
+        if type(projector).finds is not Projector.finds:
+            documents.look_up(_hints("finds", lambda event: projector.finds(event, get), logs, events))
+
+
+def _hints(
+    name: str, ask: Callable[[Any], Iterable[Hint]], logs: Sequence[StoredLog], events: Sequence[Any]
+) -> Iterator[Hint]:
+    """What the projector's method `name` says of each event that is one.
+
+    It must not fail: whether it is asked at all depends on what is in memory, and documents must not.
+    """
+    for log, event in zip(logs, events, strict=True):
+        if isinstance(event, Exception):
+            continue
+        try:
+            yield from ask(event)
+        except Exception as raised:
+            fault = _own_fault(raised)
+            raise ProjectorError(
+                f"The projector's {name} failed for {where(log)}: {type(fault).__name__}: {fault}.",
+                hint="It only says what an event will want: let it say nothing where it does not know.",
+            ) from raised
 
 
 def _decoded(routes: Mapping[int, Route], page: Page) -> list[Any]:

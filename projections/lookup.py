@@ -6,7 +6,7 @@ where the batch differs from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -119,6 +119,18 @@ class Known:
                 self._answers[field, value] = keys
                 self._size += 1 + len(keys)
         return keys
+
+    def learn(self, field: str, answers: Mapping[str, list[str]]) -> None:
+        """Answers that were asked for in one go, short and long: no more than are remembered."""
+        size = len(answers) + sum(map(len, answers.values()))
+        if self._size + size > KNOWN:
+            self.clear()
+        self._size += size
+        for value, keys in answers.items():
+            self._answers[field, value] = keys
+
+    def knows(self, field: str, value: str) -> bool:
+        return (field, value) in self._answers
 
     def commit(self, lookup: Lookup) -> None:
         """What this lookup told beside the answers is in the state now: there it is asked anew."""

@@ -5,7 +5,7 @@ Asks nothing of the committed documents: the answer is the fold of the canonical
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -107,6 +107,9 @@ class _Nothing:
 
     def find(self, field: str, value: str) -> list[str]:
         return []
+
+    def find_all(self, field: str, values: Sequence[str], *, limit: int) -> dict[str, list[str]]:
+        return {}
 
 
 def undone(store: Store, projection: Projection, key: str, block: int) -> tuple[bool, bytes | None]:

@@ -62,6 +62,28 @@ class GenerationState:
         sql = "SELECT key FROM document_index WHERE generation = ? AND name = ? AND value = ? ORDER BY key"
         return [key for (key,) in _rows(self._tx, sql, (self._generation, field, value))]
 
+    def find_all(self, field: str, values: Sequence[str], *, limit: int) -> dict[str, list[str]]:
+        """What `find` gives for each of these values, asked in one go. Those whose keys would be more than
+        `limit` in all are absent: nobody knows how many a value has."""
+        found: dict[str, list[str]] = {}
+        for some in batches(values, CHUNK):
+            sql = (
+                "SELECT value, key FROM document_index WHERE generation = ? AND name = ? AND value "
+                f"IN ({', '.join('?' * len(some))}) ORDER BY value, key LIMIT ?"
+            )
+            rows = _rows(self._tx, sql, (self._generation, field, *some, limit))
+            cut = len(rows) == limit
+            answered: dict[str, list[str]] = {} if cut else {value: [] for value in some}
+            for value, key in rows:
+                answered.setdefault(value, []).append(key)
+            if cut:
+                del answered[rows[-1][0]]  # it may have more; of values that show no key nothing is known
+            found |= answered
+            limit -= len(rows)
+            if not limit:
+                break
+        return found
+
     def page(self, where: tuple[str, str] | None, *, after: str = "", limit: int) -> list[tuple[str, bytes]]:
         """The next (key, body) above `after`, ascending: all, or those whose indexed field has a value."""
         values = {"generation": self._generation, "after": after, "size": limit}

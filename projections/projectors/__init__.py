@@ -102,6 +102,12 @@ class Projector:
         """The keys of the documents that `event` will want, so that a batch loads them in one go."""
         return ()
 
+    def finds(self, event: Any, get: Callable[[str], Any]) -> Iterable[tuple[str, str]]:
+        """The (field, value) that `event` will look for with `find`, so that a batch asks for them in one go.
+        `get` gives documents as they are before the batch: where they say that nothing will be found, or
+        looked for, leave it out."""
+        return ()
+
     @classmethod
     def handlers(cls) -> dict[str, str]:
         """Method name to event signature, in the order of definition."""

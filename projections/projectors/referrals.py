@@ -6,7 +6,7 @@ Always `indirectReferrer(u) = directReferrer(directReferrer(u))`, and both count
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -53,6 +53,10 @@ class Referrals(Projector):
     def keys(self, event: Any) -> Iterable[str]:
         named = (event.user, getattr(event, "referrer", None))
         return [key for key in named if key is not None and key != NOBODY]
+
+    def finds(self, event: Any, get: Callable[[str], User | None]) -> Iterable[tuple[str, str]]:
+        user = get(event.user)
+        return [("directReferrer", user.address)] if user is not None and user.level1Count else []
 
     @handles("ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)")
     def registered(self, event: Any, users: Users) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -51,8 +51,12 @@ class Committed:
     def find(self, field: str, value: str) -> list[str]:
         return found_in(self.people, field, value)
 
+    def find_all(self, field: str, values: Sequence[str], *, limit: int) -> dict[str, list[str]]:
+        return {value: found_in(self.people, field, value) for value in values[:2]}
+
 
 names = st.sampled_from(NAMES)
+fields, values = st.sampled_from(("boss", "at")), st.sampled_from((*NAMES, "0", "1", "2", "3"))
 people = st.builds(Person, names, st.none() | names, st.integers(0, 2))
 wrong: Any = 7
 unfit = st.sampled_from(
@@ -70,9 +74,8 @@ steps = st.one_of(
     st.tuples(st.just("odd key"), st.sampled_from([7, None, ("ann",)])),
     st.tuples(st.just("delete"), names),
     st.tuples(st.just("get"), names),
-    st.tuples(
-        st.just("find"), st.sampled_from(("boss", "at")), st.sampled_from((*NAMES, "0", "1", "2", "3"))
-    ),
+    st.tuples(st.just("find"), fields, values),
+    st.tuples(st.just("hint"), st.lists(names | st.just(7)), st.lists(st.tuples(fields, values | st.none()))),
 )
 events = st.lists(st.tuples(st.lists(steps, max_size=6), st.booleans()), max_size=8)
 
@@ -104,6 +107,9 @@ def play(documents: TrackedDocuments, model: dict[str, Person], event: list[Any]
             case "find", field, value:
                 found = documents.find(field, value)
                 assert found == found_in(model, field, value)
+            case "hint", keys, wanted:  # whatever it says
+                documents.prefetch(keys)
+                documents.look_up(wanted)
 
 
 def settled(before: dict[str, Person], after: dict[str, Person], timestamp: int) -> dict[str, Person]:
