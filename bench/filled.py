@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from bench.scenario import CHAIN
 from eventstore.store import Store
+from projections.changes import Changes
 from projections.documents import Delta
 from projections.generation import Generation, Generations
 from projections.projectors.referrals import User
-from projections.state import Changes, GenerationState
+from projections.state import GenerationState
 
 PROJECTION = "referrals"
 BLOCK = 1_000_000

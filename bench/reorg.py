@@ -32,6 +32,7 @@ from eventstore.lease import Lease
 from eventstore.records import BlockRange, Filter, Header, Log, Watch
 from eventstore.store import Store
 from eventstore.tail import Tail
+from projections.changes import Changes
 from projections.event import parse
 from projections.fold import Projection
 from projections.generation import Generations
@@ -41,7 +42,6 @@ from projections.routes import bind
 from projections.runner import Runner
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
-from projections.state import Changes
 
 CHAIN = 1
 CONTRACT = b"\x5e" * 20

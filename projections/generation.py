@@ -15,8 +15,9 @@ from sqlalchemy import Connection, Row, text
 
 from eventstore.errors import Fenced
 from eventstore.journal import Journal
+from projections.changes import Changes
 from projections.errors import GenerationRefused
-from projections.state import Changes, GenerationState
+from projections.state import GenerationState
 
 Standing = Literal["building", "live", "stale", "retired"]
 

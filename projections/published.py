@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, text
 
+from projections.changes import Changed
 from projections.generation import Generation
 from projections.sinks import Change
-from projections.state import Changed
 
 
 class Current(Struct, frozen=True, gc=False):

@@ -21,11 +21,12 @@ from sqlalchemy import Connection, select, text
 from eventstore import schema
 from eventstore.lease import Lease
 from eventstore.store import Store
+from projections.changes import Changes
 from projections.errors import ForeignMarker
 from projections.generation import Generation, Generations
 from projections.published import as_change
 from projections.sinks import Change, Marker, Sink
-from projections.state import Changes, GenerationState
+from projections.state import GenerationState
 
 BATCH = 5_000
 """Documents in one write to a sink: each costs two commits and two markers more."""

@@ -22,12 +22,13 @@ from eventstore.store import Store
 from eventstore.tail import Tail
 from projections.ahead import COMMIT_EVERY, Ahead
 from projections.backlog import Backlog, reach
+from projections.changes import Changes
 from projections.documents import ROOM, Delta, TrackedDocuments, Whole
 from projections.errors import GenerationRefused, ProjectorError
 from projections.fold import Batch, Fold, Projection
 from projections.generation import Generation, Generations, Promoted
 from projections.shape import Shape
-from projections.state import Changes, GenerationState, skips_of
+from projections.state import GenerationState, skips_of
 
 BATCH = 10_000
 """Logs in one batch of what is served: a commit that readers wait for."""

@@ -1,9 +1,8 @@
-"""The fold's committed state in SQL: documents, their index, before-images, and what is to be published."""
+"""The fold's committed state in SQL: documents, their index, before-images, dead letters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Connection, text
@@ -14,14 +13,6 @@ from projections.documents import Delta, Whole
 
 CHUNK = 500
 """Keys in one IN list: below the limits of both engines."""
-
-
-class Changed(Struct, frozen=True, gc=False):
-    """A key that is to be published: its newest revision and its body, None where it was removed."""
-
-    key: str
-    revision: int
-    body: bytes | None
 
 
 class DeadLetter(Struct, frozen=True, gc=False):
@@ -48,19 +39,19 @@ class GenerationState:
         wanted = sorted(keys)  # neighbours in the tree one after the other
         if self._tx.dialect.name == "postgresql":
             sql = "SELECT key, body FROM documents WHERE generation = ? AND key = ANY(?::text[])"
-            return dict(_rows(self._tx, sql, (self._generation, wanted)))
+            return dict(bulk.rows(self._tx, sql, (self._generation, wanted)))
         found: dict[str, bytes] = {}
         for chunk in batches(wanted, CHUNK):
             marks = ", ".join("?" * len(chunk))
             sql = f"SELECT key, body FROM documents WHERE generation = ? AND key IN ({marks})"
-            found.update(_rows(self._tx, sql, (self._generation, *chunk)))
+            found.update(bulk.rows(self._tx, sql, (self._generation, *chunk)))
         return found
 
     def find(self, field: str, value: str) -> list[str]:
         """The keys whose indexed field has this value, ascending. A fold asks it for single events, so it
         goes to the driver as it is: SQLAlchemy's share would be three times what the query takes."""
         sql = "SELECT key FROM document_index WHERE generation = ? AND name = ? AND value = ? ORDER BY key"
-        return [key for (key,) in _rows(self._tx, sql, (self._generation, field, value))]
+        return [key for (key,) in bulk.rows(self._tx, sql, (self._generation, field, value))]
 
     def find_all(self, field: str, values: Sequence[str], *, limit: int) -> dict[str, list[str]]:
         """What `find` gives for each of these values, asked in one go. Those whose keys would be more than
@@ -71,7 +62,7 @@ class GenerationState:
                 "SELECT value, key FROM document_index WHERE generation = ? AND name = ? AND value "
                 f"IN ({', '.join('?' * len(some))}) ORDER BY value, key LIMIT ?"
             )
-            rows = _rows(self._tx, sql, (self._generation, field, *some, limit))
+            rows = bulk.rows(self._tx, sql, (self._generation, field, *some, limit))
             cut = len(rows) == limit
             answered: dict[str, list[str]] = {} if cut else {value: [] for value in some}
             for value, key in rows:
@@ -119,7 +110,7 @@ class GenerationState:
         """The bodies after block `above`, which must not be below the floor, of the keys that changed since:
         for each its earliest before-image above. None: there was no document."""
         before: dict[str, bytes | None] = {}
-        for key, body in _rows(
+        for key, body in bulk.rows(
             self._tx,
             "SELECT key, before FROM undo WHERE generation = ? AND block > ? ORDER BY block",
             (self._generation, above),
@@ -294,100 +285,3 @@ def skips_of(tx: Connection, projection: str) -> dict[tuple[bytes, int], str]:
         {"projection": projection},
     )
     return {(block_hash, index): reason for block_hash, index, reason in rows}
-
-
-class Changes:
-    """What of a projection is to be published: one row per key, at its newest revision."""
-
-    def __init__(self, tx: Connection, projection: str) -> None:
-        self._tx = tx
-        self._projection = projection
-
-    def mark(self, keys: Sequence[str], revision: int) -> None:
-        """Gives these keys a new revision."""
-        if not keys:
-            return
-        if self._tx.dialect.name == "postgresql":
-            self._tx.exec_driver_sql(
-                "INSERT INTO changes (projection, key, revision) "
-                "SELECT %s, unnest(%b::text[]), %s "
-                "ON CONFLICT (projection, key) DO UPDATE SET revision = excluded.revision",
-                (self._projection, list(keys), revision),
-            )
-            return
-        self._tx.exec_driver_sql(
-            "INSERT INTO changes (projection, key, revision) VALUES (?, ?, ?) "
-            "ON CONFLICT (projection, key) DO UPDATE SET revision = excluded.revision",
-            [(self._projection, key, revision) for key in keys],
-        )
-
-    def mark_differing(self, old: int, new: int, revision: int, *, since: int = 0) -> int:
-        """Gives a new revision to each key whose body differs between two generations; returns how many.
-
-        `since` is the revision at which `new` was served last, 0 where it never was. Then only those keys
-        are looked at that were published since or that it changed itself, which before-images name.
-        """
-        differing = (
-            "SELECT c.key FROM (SELECT key FROM changes WHERE projection = :projection AND revision > :since "
-            "  UNION SELECT key FROM undo WHERE generation = :new) c "
-            "LEFT JOIN documents o ON o.generation = :old AND o.key = c.key "
-            "LEFT JOIN documents n ON n.generation = :new AND n.key = c.key "
-            "WHERE (o.key IS NULL) <> (n.key IS NULL) OR o.body <> n.body"
-            if since
-            else "SELECT n.key FROM documents n LEFT JOIN documents o "
-            "  ON o.generation = :old AND o.key = n.key "
-            "WHERE n.generation = :new AND (o.key IS NULL OR o.body <> n.body) "
-            "UNION ALL "
-            "SELECT o.key FROM documents o LEFT JOIN documents n "
-            "  ON n.generation = :new AND n.key = o.key "
-            "WHERE o.generation = :old AND n.key IS NULL"
-        )
-        first = not _rows(self._tx, "SELECT 1 FROM changes WHERE projection = ? LIMIT 1", (self._projection,))
-        # A first promotion meets nothing: to be ready for it costs PostgreSQL twice the time.
-        conflict = "ON CONFLICT (projection, key) DO UPDATE SET revision = excluded.revision"
-        result = self._tx.execute(
-            text(
-                "INSERT INTO changes (projection, key, revision) "
-                f"SELECT :projection, key, :revision FROM ({differing}) differing WHERE true "
-                f"{'' if first else conflict}"
-            ),
-            {
-                "projection": self._projection,
-                "revision": revision,
-                "old": old,
-                "new": new,
-                "since": since,
-            },
-        )
-        return int(result.rowcount)
-
-    def mark_all(self, revision: int) -> None:
-        """Gives every key that was ever published a new revision: all of it is sent again."""
-        self._tx.execute(
-            text("UPDATE changes SET revision = :revision WHERE projection = :projection"),
-            {"projection": self._projection, "revision": revision},
-        )
-
-    def after(self, revision: int, key: str, *, generation: int, limit: int) -> list[Changed]:
-        """The next changes above (revision, key), in that order, with the bodies of this generation."""
-        if self._tx.dialect.name == "postgresql":
-            # Right after a build PostgreSQL knows nothing of these tables, and would sort all that is left.
-            self._tx.execute(text("SET LOCAL enable_bitmapscan = off"))
-        rows = _rows(
-            self._tx,
-            "SELECT c.key, c.revision, d.body FROM (SELECT key, revision FROM changes "
-            "  WHERE projection = ? AND (revision, key) > (?, ?) ORDER BY revision, key LIMIT ?) c "
-            "LEFT JOIN documents d ON d.generation = ? AND d.key = c.key ORDER BY c.revision, c.key",
-            (self._projection, revision, key, limit, generation),
-        )
-        return [Changed(key, of, body) for key, of, body in rows]
-
-
-def _rows(tx: Connection, sql: str, values: tuple[object, ...]) -> Sequence[Any]:
-    """The driver's own rows, bytes as bytes: making SQLAlchemy's of them costs more than reading them."""
-    if tx.dialect.name == "sqlite":
-        return tx.exec_driver_sql(sql, values).cursor.fetchall()
-    driver: Any = tx.connection.driver_connection
-    with driver.cursor(binary=True) as cursor:
-        rows: Sequence[Any] = cursor.execute(sql.replace("?", "%s"), values).fetchall()
-        return rows

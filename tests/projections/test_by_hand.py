@@ -16,12 +16,13 @@ from eventstore.errors import StoreError
 from eventstore.lease import Lease
 from eventstore.request import Request, Requests
 from eventstore.store import Store
+from projections.changes import Changes
 from projections.errors import GenerationRefused, ProjectorError
 from projections.generation import Generation, Generations
 from projections.replay import Replay, undone
 from projections.runner import Folded, Runner
 from projections.service import loops
-from projections.state import Changes, GenerationState
+from projections.state import GenerationState
 from tests.folding import Bench, address, registration
 from tests.oracle import plain
 from tests.properties.test_fold import fresh

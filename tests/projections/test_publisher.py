@@ -10,12 +10,13 @@ from sqlalchemy import text
 
 from eventstore.lease import Lease
 from eventstore.store import Store
+from projections.changes import Changed, Changes
 from projections.errors import ForeignMarker, MarkerLost
 from projections.generation import Generations
 from projections.publisher import Published, Publisher
 from projections.sinks import Change, Marker
 from projections.sinks.memory import MemorySink
-from projections.state import Changed, Changes, GenerationState
+from projections.state import GenerationState
 from tests.folding import CHAIN, Bench, address, registration
 
 

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, text
 from eventstore.errors import StoreUnavailable
 from eventstore.lease import Lease
 from eventstore.store import Store
+from projections.changes import Changed, Changes
 from projections.runner import Runner
-from projections.state import Changed, Changes
 from tests.folding import Bench, address, registration
 from tests.oracle import plain
 from tests.projections.test_by_hand import CHAIN, documents, expected, served

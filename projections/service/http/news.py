@@ -15,13 +15,13 @@ from sqlalchemy import Connection
 
 from eventstore.journal import Journal
 from eventstore.orphaned import reorgs_after
+from projections.changes import Changes
 from projections.generation import Generations
 from projections.service.declared import Declared
 from projections.service.http import asked
 from projections.service.http.audit import reorg_row
 from projections.service.http.desk import Desk, Shelf
 from projections.service.pulse import Beat
-from projections.state import Changes
 
 MANY = 200
 """Of each projection's documents and of each chain's reorgs that are read at a time."""
