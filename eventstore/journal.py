@@ -572,9 +572,9 @@ class Journal:
         return min(ends, default=last)
 
     def _rows(self, sql: str, values: Sequence[int], *, by_index: bool = False) -> Sequence[Any]:
-        """`by_index`: in the order of an index, so that nothing is to be sorted. PostgreSQL must be told: of a
-        table that it has not analysed yet it sorts the rest for each page (290 ms for 10,000 of 100,000 logs,
-        and 8 ms in order)."""
+        """`by_index`: in the order of an index, so that nothing is to be sorted. PostgreSQL must be told: of
+        a table that it has not analysed yet it sorts the rest for each page (290 ms for 10,000 of 100,000
+        logs, and 8 ms in order)."""
         if self._sqlite or not by_index:
             return bulk.rows(self._tx, sql, values)
         self._tx.exec_driver_sql("SET LOCAL enable_sort = off")
