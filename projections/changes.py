@@ -43,27 +43,34 @@ class Changes:
             [(self._projection, key, revision) for key in keys],
         )
 
-    def mark_differing(self, old: int, new: int, revision: int, *, since: int = 0) -> int:
-        """Gives a new revision to each key whose body differs between two generations; returns how many.
+    def mark_differing(self, old: int | None, new: int, revision: int, *, since: int = 0) -> int:
+        """Gives a new revision to each key whose body differs between two generations, or, where nothing
+        was served before, to each of the new one; returns how many.
 
         `since` is the revision at which `new` was served last, 0 where it never was. Then only those keys
         are looked at that were published since or that it changed itself, which before-images name.
         """
-        differing = (
-            "SELECT c.key FROM (SELECT key FROM changes WHERE projection = :projection AND revision > :since "
-            "  UNION SELECT key FROM undo WHERE generation = :new) c "
-            "LEFT JOIN documents o ON o.generation = :old AND o.key = c.key "
-            "LEFT JOIN documents n ON n.generation = :new AND n.key = c.key "
-            "WHERE (o.key IS NULL) <> (n.key IS NULL) OR o.body <> n.body"
-            if since
-            else "SELECT n.key FROM documents n LEFT JOIN documents o "
-            "  ON o.generation = :old AND o.key = n.key "
-            "WHERE n.generation = :new AND (o.key IS NULL OR o.body <> n.body) "
-            "UNION ALL "
-            "SELECT o.key FROM documents o LEFT JOIN documents n "
-            "  ON n.generation = :new AND n.key = o.key "
-            "WHERE o.generation = :old AND n.key IS NULL"
-        )
+        if old is None:
+            differing = "SELECT key FROM documents WHERE generation = :new"
+        elif since:
+            differing = (
+                "SELECT c.key FROM ("
+                "  SELECT key FROM changes WHERE projection = :projection AND revision > :since "
+                "  UNION SELECT key FROM undo WHERE generation = :new) c "
+                "LEFT JOIN documents o ON o.generation = :old AND o.key = c.key "
+                "LEFT JOIN documents n ON n.generation = :new AND n.key = c.key "
+                "WHERE (o.key IS NULL) <> (n.key IS NULL) OR o.body <> n.body"
+            )
+        else:
+            differing = (
+                "SELECT n.key FROM documents n LEFT JOIN documents o "
+                "  ON o.generation = :old AND o.key = n.key "
+                "WHERE n.generation = :new AND (o.key IS NULL OR o.body <> n.body) "
+                "UNION ALL "
+                "SELECT o.key FROM documents o LEFT JOIN documents n "
+                "  ON n.generation = :new AND n.key = o.key "
+                "WHERE o.generation = :old AND n.key IS NULL"
+            )
         first = not bulk.rows(
             self._tx, "SELECT 1 FROM changes WHERE projection = ? LIMIT 1", (self._projection,)
         )

@@ -196,7 +196,7 @@ class Generations:
             )
             revision = int(retired.scalar_one()) + 1
         differing = Changes(self._tx, self._projection).mark_differing(
-            served.id if served else -1, build.id, revision, since=build.revision
+            served.id if served else None, build.id, revision, since=build.revision
         )
         self._tx.execute(
             text(
