@@ -69,7 +69,7 @@ demo: .venv/.embedded node_modules/.anvil
 # The tests wait for servers more than they compute: one process more than there are cores.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 test: install browser promtool
-	CI=true $(BIN)/pytest -n $(WORKERS) --dist worksteal
+	CI=true $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 lint: install
 	$(BIN)/ruff check .

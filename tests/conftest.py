@@ -1,5 +1,7 @@
 """What every test can ask for: the real parts, each from its own file under servers/, and stores."""
 
+import pytest
+
 pytest_plugins = [
     "tests.servers.anvil",
     "tests.servers.ganache",
@@ -12,3 +14,8 @@ pytest_plugins = [
     "tests.servers.redis_cluster",
     "tests.stores",
 ]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The suites of long tests first: at the end no process of the tests waits for another's."""
+    items.sort(key=lambda item: not {"properties", "end_to_end"} & set(item.path.parts))
