@@ -66,10 +66,11 @@ promtool: .venv/.promtool
 demo: .venv/.embedded node_modules/.anvil
 	@$(BIN)/chainfold demo
 
-# The tests wait for servers more than they compute: one process more than there are cores.
+# The tests wait for servers more than they compute: one process more than there are cores. Those of one file go
+# to one process, for they share what took long to make.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 test: install browser promtool
-	CI=true $(BIN)/pytest -n $(WORKERS) --dist loadgroup
+	CI=true $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff check .

@@ -35,8 +35,6 @@ from tests.servers.mongo import Mongo
 
 KILLS = 5
 
-pytestmark = pytest.mark.xdist_group("rebuild")  # one story for all of them, half a minute long
-
 
 @pytest.fixture(scope="module")
 def history() -> History:

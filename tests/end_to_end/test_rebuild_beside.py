@@ -28,8 +28,6 @@ from tests.end_to_end.site import Done, Site, Workshop
 from tests.servers.mongo import Mongo
 from tests.servers.postgres import database
 
-pytestmark = pytest.mark.xdist_group("rebuild beside")  # one story for all of them, half a minute long
-
 
 class Beside(Struct, frozen=True):
     """What was seen of a rebuild whose own node is unreachable, beside a service of the old code."""
