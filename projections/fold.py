@@ -140,7 +140,11 @@ class Fold:
         projector, get = self._projection.projector, documents.get
         documents.prefetch(_hints("keys", projector.keys, logs, events))
         if type(projector).finds is not Projector.finds:
-            documents.look_up(_hints("finds", lambda event: projector.finds(event, get), logs, events))
+
+            def pairs(event: Any) -> list[tuple[str, str]]:
+                return [(field, value) for field, value in projector.finds(event, get)]
+
+            documents.look_up(_hints("finds", pairs, logs, events))
 
 
 def _hints(

@@ -106,6 +106,14 @@ def test_wrong_hints_cost_time_and_change_nothing(store: Store) -> None:
     assert documents(store) == graph(pairs)
 
 
+def test_a_hint_of_the_wrong_shape_is_the_projectors_fault(store: Store) -> None:
+    bench = restarted(store, moves(4), folded=12)
+    broken = type("Broken", (Referrals,), {"finds": lambda *_: ["directReferrer"]})
+    bench.runner = Runner(store, bench.lease, replace(bench.projection, projector=broken()))
+    with pytest.raises(ProjectorError, match=r"finds failed for block 13, log 0, .* too many values"):
+        bench.fold()
+
+
 @pytest.mark.parametrize("method", ["keys", "finds"])
 def test_a_hint_that_fails_is_a_sentence_that_names_the_event_and_loses_nothing(
     store: Store, method: str
