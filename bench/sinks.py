@@ -65,6 +65,8 @@ def _over(kind: Kind, folder: Path, projector: Projector, mongo: str | None, sta
 def _database(url: str) -> Iterator[str]:
     """The name of one that is not there yet, and is dropped afterwards."""
     name = f"chainfold_bench_{secrets.token_hex(4)}"
-    yield name
-    with connect(url) as client:
-        client.drop_database(name)
+    try:
+        yield name
+    finally:
+        with connect(url) as client:
+            client.drop_database(name)
