@@ -15,6 +15,9 @@ from projections.sinks import Change, Value
 
 Document = dict[str, Any]
 
+MARKED = {"chainfold.revision": {"$exists": True}}
+"""Matches the documents that carry our mark."""
+
 
 class Names:
     """Says what is written for a change, and reads a change out of a document."""

@@ -33,12 +33,11 @@ from projections.sinks import Change, Marker
 from projections.sinks.mongo.aggregations import violations
 from projections.sinks.mongo.driver import READ, connect, ensure_index, translated
 from projections.sinks.mongo.foreign import ForeignCollection
-from projections.sinks.mongo.names import Document, Names
+from projections.sinks.mongo.names import MARKED, Document, Names
 from projections.sinks.mongo.pages import Wanted, order, query
 from projections.sinks.mongo.sending import Refused, Sending
 
-_MARKED = {"chainfold.revision": {"$exists": True}}
-_THERE = {**_MARKED, "chainfold.removed": {"$ne": True}}
+_THERE = {**MARKED, "chainfold.removed": {"$ne": True}}
 _ROUNDS = 8
 _NEARLY_ALL = 0.9
 """Of a write, so many new documents promise that those of the next are new too."""
@@ -159,14 +158,14 @@ class MongoSink:
         found: dict[str, Change] = {}
         with translated(self._url):
             for some in batches(keys, READ):
-                match = {self._names.key: {"$in": some}, **_MARKED}
+                match = {self._names.key: {"$in": some}, **MARKED}
                 for held in self._documents().find(match, self._names.wanted):
                     change = self._names.change(held)
                     found[change.key] = change
         return found
 
     def scan(self) -> Iterator[Change]:
-        keyed = {**_MARKED, self._names.key: {"$type": "string"}}
+        keyed = {**MARKED, self._names.key: {"$type": "string"}}
         with translated(self._url), self._documents().find(keyed, self._names.wanted) as cursor:
             for held in cursor:
                 yield self._names.change(held)
