@@ -162,11 +162,6 @@ class TrackedDocuments:
         """Starts a page over this committed state; the cache of the last commit stays valid."""
         self._state = state
 
-    @property
-    def complete(self) -> bool:
-        """Is all there is in memory? Then nothing need be loaded."""
-        return self._complete
-
     def prefetch(self, keys: Iterable[str]) -> None:
         """Loads what is not cached, and what those link to, two links far, in a round trip each."""
         if self._complete:

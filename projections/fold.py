@@ -88,8 +88,7 @@ class Fold:
         was applied. Raises `HistoryOutOfOrder` where logs do not rise.
         """
         events = _decoded(routes, page)
-        if not documents.complete:
-            self._fetch(documents, page.logs, events)
+        self._fetch(documents, page.logs, events)
         handlers = {kind: route.handle for kind, route in routes.items()}
         at, last, entry = after, -1, -1
         block: StoredBlock | None = None
@@ -136,7 +135,8 @@ class Fold:
         return Batch(page.through, timestamp, len(events), dead, None)
 
     def _fetch(self, documents: TrackedDocuments, logs: Sequence[StoredLog], events: Sequence[Any]) -> None:
-        """Brings what the projector says its events will want, of all of them in one go."""
+        """Brings what the projector says its events will want, of all of them in one go; it is not asked where
+        all is in memory."""
         projector, get = self._projection.projector, documents.get
         documents.prefetch(_hints("keys", projector.keys, logs, events))
         if type(projector).finds is not Projector.finds:
