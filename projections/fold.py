@@ -135,8 +135,8 @@ class Fold:
         return Batch(page.through, timestamp, len(events), dead, None)
 
     def _fetch(self, documents: TrackedDocuments, logs: Sequence[StoredLog], events: Sequence[Any]) -> None:
-        """Brings what the projector says its events will want, of all of them in one go; it is not asked where
-        all is in memory."""
+        """Brings what the projector says its events will want, of all of them in one go: it is not asked
+        where all is in memory."""
         projector, get = self._projection.projector, documents.get
         documents.prefetch(_hints("keys", projector.keys, logs, events))
         if type(projector).finds is not Projector.finds:
