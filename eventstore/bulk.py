@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from eventstore.batches import batches
+from eventstore.unfit import values_of_python
 
 LOG_COLUMNS = (
     "chain_id",
@@ -74,10 +75,11 @@ def insert(
     """
     if isinstance(rows, Sequence) and not rows:
         return
-    if tx.dialect.name == "postgresql":
-        _copy(tx, table, columns, rows)
-    else:
-        _insert_many(tx, table, columns, rows, over)
+    with values_of_python():
+        if tx.dialect.name == "postgresql":
+            _copy(tx, table, columns, rows)
+        else:
+            _insert_many(tx, table, columns, rows, over)
 
 
 def rows(tx: Connection, sql: str, values: Sequence[object]) -> Sequence[Any]:

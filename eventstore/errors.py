@@ -11,6 +11,7 @@ ChainfoldError
 ├── StoreError                the event store
 │   ├── StoreUnavailable      unreachable, disk full, locked                    (retry)
 │   ├── SchemaOutdated        run `chainfold migrate`
+│   ├── DataRefused           a value that the database cannot hold
 │   ├── HistoryConflict       another payload under a key that lives            (retry)
 │   ├── LeaseHeld             another process works on this                     (retry)
 │   └── Fenced                this process lost its lease; its work was refused (retry)
@@ -111,6 +112,13 @@ class StoreUnavailable(StoreError):
 
 class SchemaOutdated(StoreError):
     """The database's tables are older (or newer) than this code."""
+
+
+class DataRefused(StoreError):
+    """A value that the database cannot hold: too wide, too long, or text that is none.
+
+    The fault lies with that value, not with the store: the same write fails again, whenever it is tried.
+    """
 
 
 class HistoryConflict(StoreError):

@@ -11,8 +11,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from eventstore import schema
-from eventstore.errors import ChainfoldError, SchemaOutdated, StoreError, StoreUnavailable
+from eventstore.errors import ChainfoldError, DataRefused, SchemaOutdated, StoreError, StoreUnavailable
 from eventstore.secret import public
+from eventstore.unfit import refuses_data, unfit, within_sqlalchemy
 
 PAGE_CACHE = 16 * 2**20
 """Bytes that SQLite keeps of its file in our process; PostgreSQL keeps its own."""
@@ -29,6 +30,7 @@ class Store:
         self.url = url
         self.engine = _engine(url, read_only=read_only)
         self.sqlite = self.engine.dialect.name == "sqlite"
+        event.listen(self.engine, "handle_error", within_sqlalchemy)
 
     def __repr__(self) -> str:
         return f"Store({public(self.url)})"
@@ -69,17 +71,19 @@ class Store:
         except ChainfoldError:
             raise
         except DBAPIError as error:
-            raise self._ours(error, str(error.orig)) from error
+            raise self._ours(error.orig or error) from error
         except self.engine.dialect.loaded_dbapi.Error as error:  # COPY goes below SQLAlchemy
-            raise self._ours(error, str(error)) from error
+            raise self._ours(error) from error
         except SQLAlchemyError as error:
             raise StoreError(f"The event store {public(self.url)} failed: {error}.") from error
 
-    def _ours(self, error: Exception, reason: str) -> StoreError:
+    def _ours(self, error: BaseException) -> StoreError:
         """A driver's error as ours: no table is an old schema, a refusal is final, the rest may heal."""
-        lines = reason.strip().splitlines()
+        lines = str(error).strip().splitlines()
         text = lines[0].rstrip(".") if lines else "no reason given"
         where = f"The event store {public(self.url)}"
+        if refuses_data(error):
+            return unfit(text, where=where)
         if "database" in text and "does not exist" in text:
             return StoreError(f"{where} does not exist.", hint="Create it, or mend store.url.")
         if "unable to open database" in text or "not a database" in text:
@@ -92,7 +96,8 @@ class Store:
             return SchemaOutdated(
                 f"{where} has an old or empty schema ({text}).", hint="Run `chainfold migrate`."
             )
-        if type(error).__name__ in ("IntegrityError", "ProgrammingError", "DataError"):
+        dbapi: Any = self.engine.dialect.loaded_dbapi
+        if isinstance(error, dbapi.IntegrityError | dbapi.ProgrammingError):
             return StoreError(f"{where} refused a statement: {text}.")
         return StoreUnavailable(
             f"{where} is not available: {text}.",
