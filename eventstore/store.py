@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from eventstore import schema
-from eventstore.errors import ChainfoldError, DataRefused, SchemaOutdated, StoreError, StoreUnavailable
+from eventstore.errors import ChainfoldError, SchemaOutdated, StoreError, StoreUnavailable
 from eventstore.secret import public
 from eventstore.unfit import refuses_data, unfit, within_sqlalchemy
 

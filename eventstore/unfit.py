@@ -69,7 +69,7 @@ def within_sqlalchemy(context: ExceptionContext) -> None:
 
 @contextmanager
 def values_of_python() -> Iterator[None]:
-    """What a driver raises below SQLAlchemy about a value without a form in its protocol, as `DataRefused`."""
+    """What a driver raises below SQLAlchemy of a value without a form in its protocol, as `DataRefused`."""
     try:
         yield
     except _OF_PYTHON as error:
