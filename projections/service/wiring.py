@@ -306,7 +306,9 @@ class Plan:
         target = self.config.projections[projection].mongo
         if target is None:
             raise ConfigurationError(f"projections.{projection} has no mongo sink.")
-        client: MongoClient[dict[str, Any]] = self._open.enter_context(MongoClient(self._mongo()))
+        client: MongoClient[dict[str, Any]] = self._open.enter_context(
+            MongoClient(self._mongo(), datetime_conversion="DATETIME_AUTO")  # theirs may lie after year 9999
+        )
         return client[self.config.mongo.database][target.collection]
 
     def _mongo(self) -> str:

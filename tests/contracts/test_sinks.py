@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from projections.errors import MarkerLost
 from projections.sinks import Change, Marker, Sink, Value
@@ -206,6 +208,35 @@ def test_keys_of_every_script_survive(sink: SinkAtHand) -> None:
 def test_integers_within_63_bits_are_exact(sink: SinkAtHand, number: int) -> None:
     sink.write([user("a", 1, level1Count=number)])
     assert sink.read(["a"]) == held(sink, [user("a", 1, level1Count=number)])
+
+
+NEVER = (2**48 - 1, 2**62, 2**63 - 1, -(2**63), -1, -62_135_596_800, -62_135_596_801, 253_402_300_800, 2**53)
+TIMES = st.one_of(st.none(), st.sampled_from(NEVER), st.integers(-(2**63), 2**63 - 1))
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(st.lists(TIMES, min_size=1, max_size=8))
+def test_every_time_that_a_document_can_have_is_written_and_read_back_as_it_is(
+    sink: SinkAtHand, times: list[int | None]
+) -> None:
+    """A field in `dates` has 63 bits, which no calendar has: no time keeps its document or another out."""
+    revision = max((change.revision for change in sink.scan()), default=0) + 1
+    changes = [user(f"k{n}", revision, updatedAt=at) for n, at in enumerate([*times, *NEVER])]
+    assert sink.write(changes) == len(changes)
+    found = sink.read([change.key for change in changes])
+    assert found == held(sink, changes)
+    shown = [(found[change.key].fields or {})["updatedAt"] for change in changes]
+    assert list(map(text, shown)) == [text(at) for at in [*times, *NEVER]]
+
+
+def text(value: Value) -> str:
+    """A time as every sink shows it, in Redis as text."""
+    return "" if value is None else str(value)
 
 
 def test_revisions_beyond_32_bits_are_compared_as_numbers(sink: SinkAtHand) -> None:

@@ -17,6 +17,7 @@ from pymongo.collection import Collection
 from projections.errors import ConfigurationError, KeyConflict, MarkerLost, SinkError, SinkUnavailable
 from projections.sinks import Change, Marker, Value
 from projections.sinks.mongo import MongoSink
+from projections.sinks.mongo.pages import Wanted
 from projections.sinks.mongo.sending import SPLIT, Refused, Sending
 from tests.servers.mongo import Mongo
 
@@ -130,9 +131,48 @@ def test_integers_are_stored_as_int64_whatever_their_size(users: Users, make: Ma
 
 
 def test_a_date_beyond_the_calendar_is_kept_to_the_second(make: Make) -> None:
-    """The embedded server takes no date after the year 9999, MongoDB does."""
+    """Readers know the years 1 to 9999 only: the exact seconds stand beside the Date."""
     far = user(ALICE, 1, updatedAt=2**48)
     assert make().as_held(far) == far
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (2**48 - 1, datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)),
+        (2**62, datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)),
+        (253_402_300_799, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        (-1, datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        (-(2**63), datetime(1, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_time_beyond_the_dates_is_the_nearest_date_with_its_exact_seconds_beside(
+    users: Users, make: Make, seconds: int, shown: datetime
+) -> None:
+    """The application reads it with a driver that knows the years 1 to 9999 only."""
+    sink = make()
+    sink.write([user(ALICE, 3, updatedAt=seconds), user(BOB, 3)])
+    assert only(users, address=ALICE)["updatedAt"] == shown
+    exact = {"beyond": {"updatedAt": seconds}} if abs(seconds) >= 2**47 else {}
+    assert only(users, address=ALICE)["chainfold"] == {"revision": 3, "block": 30} | exact
+    sink.write([user(ALICE, 4)])
+    assert only(users, address=ALICE)["chainfold"] == {"revision": 4, "block": 40}
+
+
+def test_documents_are_found_by_a_time_beyond_the_dates(make: Make) -> None:
+    times = [2**48 - 1, 2**62, -(2**63), -62_135_596_800, 253_402_300_799]
+    sink = make()
+    sink.write([user(str(at), 1, updatedAt=at) for at in times])
+    for at in times:
+        found = sink.page(Wanted(where={"updatedAt": at}, limit=9))
+        assert [change.key for change in found] == [str(at)]
+
+
+def test_a_time_beyond_the_dates_that_somebody_changed_shows_as_what_it_is(users: Users, make: Make) -> None:
+    sink = make()
+    sink.write([user(ALICE, 3, updatedAt=2**62)])
+    users.update_one({"address": ALICE}, {"$set": {"updatedAt": datetime(2030, 1, 1, tzinfo=UTC)}})
+    assert (sink.read([ALICE])[ALICE].fields or {})["updatedAt"] == 1_893_456_000
 
 
 def test_a_date_of_null_is_null(users: Users, make: Make) -> None:

@@ -15,7 +15,8 @@ from pymongo.collection import Collection
 from eventstore.batches import batches
 from projections.adopt import Held
 from projections.sinks.mongo.driver import READ, translated
-from projections.sinks.mongo.names import Document, Names, plain
+from projections.sinks.mongo.names import Document, Names
+from projections.sinks.mongo.types import plain
 
 
 class Normalised(Struct, frozen=True):

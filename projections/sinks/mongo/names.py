@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 from bson import Int64
-from bson.datetime_ms import DatetimeMS
 
 from projections.errors import ConfigurationError, SinkError
 from projections.sinks import Change, Value
+from projections.sinks.mongo.types import FIRST, beyond, date, plain, typed
 
 Document = dict[str, Any]
 
@@ -47,7 +47,7 @@ class Names:
         given = self._given(change)
         to_unset = {name: "" for name in self._ours if name != self.key and name not in given}
         return {
-            "$set": {**given, "chainfold": _mark(change)},
+            "$set": {**given, "chainfold": self._mark(change)},
             "$setOnInsert": {"_id": change.key},
             **({"$unset": to_unset} if to_unset else {}),
         }
@@ -58,7 +58,7 @@ class Names:
             "_id": change.key,
             self.key: change.key,
             **self._given(change),
-            "chainfold": _mark(change),
+            "chainfold": self._mark(change),
         }
 
     def change(self, held: Document) -> Change:
@@ -66,6 +66,9 @@ class Names:
         fields = None
         if not mark.get("removed"):
             fields = {name: plain(held[theirs]) for name, theirs in self.theirs.items() if theirs in held}
+            for theirs, exact in mark.get("beyond", {}).items():
+                if theirs in self._ours and held.get(theirs) == date(exact):  # else somebody changed it
+                    fields[self._ours[theirs]] = plain(exact)
         try:
             return Change(held[self.key], int(mark["revision"]), int(mark.get("block", 0)), fields)
         except (TypeError, ValueError) as error:
@@ -78,7 +81,7 @@ class Names:
         if change.fields is None:
             return change
         given = {self._ours[self.key]: change.key, **change.fields}
-        fields = {name: plain(self.stored(name, given[name])) for name in self.theirs if name in given}
+        fields = {name: self._held(name, given[name]) for name in self.theirs if name in given}
         return msgspec.structs.replace(change, fields=fields)
 
     def _given(self, change: Change) -> Document:
@@ -93,45 +96,33 @@ class Names:
     def stored(self, name: str, value: Value) -> Any:
         """A field's value as MongoDB holds it."""
         if name in self._dates and isinstance(value, int | float):
-            return DatetimeMS(round(value * 1000))
-        return _typed(value)
+            return date(value)
+        return typed(value)
 
+    def match(self, name: str, value: Value) -> Document:
+        """Matches documents whose field has this value: times beyond the Dates by their exact seconds."""
+        theirs, held = self.theirs[name], self.stored(name, value)
+        if name not in self._dates or not isinstance(value, int | float):
+            return {theirs: held}
+        if beyond(value):
+            return {theirs: held, f"chainfold.beyond.{theirs}": typed(value)}
+        if int(held) == FIRST:  # what lies before it is written as this Date too
+            return {theirs: held, f"chainfold.beyond.{theirs}": None}
+        return {theirs: held}
 
-def _mark(change: Change) -> Document:
-    mark: Document = {"revision": Int64(change.revision), "block": Int64(change.block)}
-    if change.fields is None:
-        mark |= {"removed": True, "removedAt": datetime.now(UTC)}
-    return mark
+    def _held(self, name: str, value: Value) -> Value:
+        return plain(typed(value) if self._beyond(name, value) else self.stored(name, value))
 
+    def _beyond(self, name: str, value: Value) -> bool:
+        return name in self._dates and isinstance(value, int | float) and beyond(value)
 
-def _typed(value: Value) -> Any:
-    """Integers as int64 whatever their size, bytes as hexadecimal; the table of types of all sinks."""
-    match value:
-        case bool():
-            return value
-        case int():
-            return Int64(value)
-        case bytes():
-            return f"0x{value.hex()}"
-        case list():
-            return [_typed(item) for item in value]
-        case dict():
-            return {name: _typed(item) for name, item in value.items()}
-        case _:
-            return value
-
-
-def plain(value: Any) -> Value:
-    """A value of MongoDB's as ours: times in seconds, integers of any width as they are."""
-    match value:
-        case DatetimeMS():
-            seconds, rest = divmod(int(value), 1000)
-            return seconds + rest / 1000 if rest else seconds
-        case Int64():
-            return int(value)
-        case list():
-            return [plain(item) for item in value]
-        case dict():
-            return {name: plain(item) for name, item in value.items()}
-        case _:
-            return value  # type: ignore[no-any-return]  # a foreign type in our field is shown as it is
+    def _mark(self, change: Change) -> Document:
+        mark: Document = {"revision": Int64(change.revision), "block": Int64(change.block)}
+        if change.fields is None:
+            return mark | {"removed": True, "removedAt": datetime.now(UTC)}
+        exact = {
+            self.theirs[name]: typed(value)
+            for name in self._dates
+            if self._beyond(name, value := change.fields.get(name))
+        }
+        return mark | {"beyond": exact} if exact else mark

@@ -27,7 +27,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 def query(names: Names, wanted: Wanted) -> Document:
     """The filter: our documents that are not removed, of these values, after the last page."""
     match: list[Document] = [{"chainfold.revision": {"$exists": True}, "chainfold.removed": {"$ne": True}}]
-    match += [{names.theirs[name]: names.stored(name, value)} for name, value in wanted.where.items()]
+    match += [names.match(name, value) for name, value in wanted.where.items()]
     if wanted.after is not None:
         match.append(_beyond(names, wanted, *wanted.after))
     return {"$and": match}
