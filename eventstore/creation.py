@@ -18,11 +18,7 @@ def created(has_code: HasCode, address: bytes, *, head: int) -> int:
     """
     try:
         if not has_code(address, head):
-            raise SourceError(
-                f"There is no contract at 0x{address.hex()} as of block {head}, so its first block cannot be "
-                "looked for.",
-                hint="Mend the address or the chain, or name start_block.",
-            )
+            raise absent(address, head=head)
         low, high = 0, head  # none below low, one at high
         while low < high:
             middle = (low + high) // 2
@@ -36,3 +32,12 @@ def created(has_code: HasCode, address: bytes, *, head: int) -> int:
             hint=f"Name the block that created 0x{address.hex()} instead.",
         ) from error
     return high
+
+
+def absent(address: bytes, *, head: int) -> SourceError:
+    """What a first block is refused with that must be looked for and cannot."""
+    return SourceError(
+        f"There is no contract at 0x{address.hex()} as of block {head}, so its first block cannot be "
+        "looked for.",
+        hint="Mend the address or the chain, or name start_block.",
+    )

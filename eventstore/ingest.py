@@ -23,12 +23,12 @@ from eventstore.errors import (
     SourceError,
     SourceUnavailable,
     Throttled,
-    WrongChain,
 )
 from eventstore.failures import FailedRange, Failures, due
 from eventstore.fetch import Window
 from eventstore.journal import Journal
 from eventstore.lease import Lease
+from eventstore.network import refusal
 from eventstore.ranges import Fetched, Narrowed, Ranges, Unobtainable, query_of, read
 from eventstore.records import BlockRange, Filter, Header, Watch, clipped
 from eventstore.reorg import Extend, decide
@@ -89,23 +89,15 @@ class Ingestor:
         self._view = None
         self._ranges.forget()
         identity = self._source.identity()
-        if identity.chain_id != self._chain:
-            raise WrongChain(
-                f"The node serves chain {identity.chain_id}, the configuration says {self._chain}.",
-                hint="Mend chain_id or rpc; nothing was read.",
-            )
         with self._lease.commit() as tx:
             known = genesis_of(tx, self._chain)
+            wrong = refusal(identity, chain_id=self._chain, genesis=known)
+            if wrong is not None:
+                raise wrong
             if known is None:
                 tx.execute(
                     text("INSERT INTO chains VALUES (:chain, :genesis)"),
                     {"chain": self._chain, "genesis": identity.genesis},
-                )
-            elif known != identity.genesis:
-                raise WrongChain(
-                    f"The node's chain {self._chain} begins with block 0x{identity.genesis.hex()}, the "
-                    f"store holds one that begins with 0x{known.hex()}.",
-                    hint="It is another network of the same id; use another store for it.",
                 )
 
     def begin(self, wanted: Filter, has_code: HasCode) -> int | None:

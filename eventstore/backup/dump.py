@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -95,6 +96,17 @@ def dump(
         bytes=sum(file.bytes for file in whole.files),
         seconds=time.monotonic() - began,
     )
+
+
+def refuse(store: Store, directory: Path) -> None:
+    """Raises what `dump` would refuse this directory for, and writes nothing."""
+    with _written(directory):
+        place = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if place == directory:
+            with store.read() as tx:
+                _base(tx, directory, store.identity(), _chains(tx))
 
 
 def _chains(tx: Connection) -> list[Chain]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import uniform
 from threading import Event, Lock, Thread
+from time import monotonic
 
 import msgspec
 from msgspec import Struct
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
+from eventstore.errors import SourceUnavailable
 from eventstore.secret import public
 
 LONGEST_PAUSE = 60.0
@@ -25,6 +27,7 @@ class _Message(Struct):
     method: str | None = None
     id: int | None = None
     error: object = None
+    result: object = None
 
 
 class _SubscriptionRefusedError(Exception):
@@ -36,7 +39,33 @@ _FAILURES = (OSError, ValueError, WebSocketException, msgspec.DecodeError, _Subs
 _subscribe = msgspec.json.encode(
     {"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}
 ).decode()
+_ask_chain = msgspec.json.encode({"jsonrpc": "2.0", "id": 2, "method": "eth_chainId", "params": []}).decode()
 _message = msgspec.json.Decoder(_Message)
+
+
+def announcing(url: str, *, patience: float = 10.0) -> int:
+    """The chain id that the node at `url` says over its websocket, once it took our subscription to heads.
+
+    Raises `SourceUnavailable` where it does not within `patience` seconds; it never shows keys in `url`.
+    """
+    deadline = monotonic() + patience
+    try:
+        with connect(url, open_timeout=patience, close_timeout=1) as connection:
+            connection.send(_subscribe)
+            connection.send(_ask_chain)
+            answers: dict[int, _Message] = {}
+            while not {1, 2} <= answers.keys():
+                said = _message.decode(connection.recv(timeout=max(0.0, deadline - monotonic())))
+                if said.error is not None:
+                    raise _SubscriptionRefusedError
+                if said.id is not None:
+                    answers[said.id] = said
+            return int(str(answers[2].result), 16)
+    except _FAILURES as error:
+        raise SourceUnavailable(
+            f"{public(url)} gives no heads ({type(error).__name__}).",
+            hint="Mend websocket, or leave it out: the service polls.",
+        ) from error
 
 
 class Heads:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eventstore.backup import state
 from eventstore.backup.dump import Dumped, dump
+from eventstore.backup.dump import refuse as refuse  # noqa: PLC0414 - `check` finds it here
 from eventstore.backup.restoration import Restored
 from eventstore.backup.restoration import restore as put_back
 from eventstore.store import Store

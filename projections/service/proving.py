@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from eventstore.errors import BlockUnknown, StoreError, WrongChain
+from eventstore.errors import BlockUnknown, StoreError
 from eventstore.lease import Lease
+from eventstore.network import refusal
 from eventstore.proof.ledger import Ledger
 from eventstore.proof.prover import Proved, Prover
 from eventstore.records import BlockRange, Watch
@@ -57,9 +58,9 @@ class ProveStage:
         """Refuses (`WrongChain`) a node of another chain than the journal's."""
         with self.lease.store.read() as tx:
             known = genesis_of(tx, self._chain_id)
-        found = self._source.identity()
-        if found.chain_id != self._chain_id or known not in (None, found.genesis):
-            raise WrongChain(f"The node of {self.chain} is not of the chain that the journal holds.")
+        wrong = refusal(self._source.identity(), chain_id=self._chain_id, genesis=known)
+        if wrong is not None:
+            raise wrong
 
     def step(self) -> Proved:
         return self._prover.step()

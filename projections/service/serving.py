@@ -42,13 +42,21 @@ def serving(plan: Plan, log: Any, *, documents: bool) -> Serving | None:
     settings = plan.config.http
     if settings is None:
         return None
+    libraries()
+    from projections.service.http.server import Server
+    from projections.service.meters import Meters
+
+    meters = Meters(version("chainfold"))
+    return Serving(Server(plan, settings, meters, documents=documents), [meters.observe], log)
+
+
+def libraries() -> None:
+    """Raises `ConfigurationError` where what the server is made of is not installed."""
     try:
-        from projections.service.http.server import Server
-        from projections.service.meters import Meters
+        import projections.service.http.server
+        import projections.service.meters  # noqa: F401 - both are tried
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"[http] is configured, and {error.name} is not installed.",
             hint='Run `pip install "chainfold[http]"`.',
         ) from error
-    meters = Meters(version("chainfold"))
-    return Serving(Server(plan, settings, meters, documents=documents), [meters.observe], log)

@@ -244,8 +244,15 @@ class Plan:
         hints = get_type_hints(projector.document)
         return [field for field, hint in hints.items() if hint is int and field not in projector.dates]
 
-    def sinks(self, name: str, *, patience: float | None = None) -> list[Sink]:
-        """The sinks of a projection; embedded servers are started the first time they are wanted.
+    def sink_kinds(self, name: str) -> list[str]:
+        """The kinds of a projection's sinks, in the order of `sinks`. Nothing is opened for it."""
+        chosen = self.config.projections[name]
+        there = {"mongo": chosen.mongo, "redis": chosen.redis}
+        return [kind for kind, target in there.items() if target is not None]
+
+    def sinks(self, name: str, *, patience: float | None = None, only: str | None = None) -> list[Sink]:
+        """The sinks of a projection, or the one of the kind `only`; embedded servers are started the first
+        time they are wanted.
 
         `patience` is how many seconds an answer is waited for; by default as long as a big write takes.
         """
@@ -254,7 +261,7 @@ class Plan:
         projector = self.projections[name].projector
         fields = projector.document.__struct_fields__
         made: list[Sink] = []
-        if chosen.mongo is not None:
+        if chosen.mongo is not None and only in (None, "mongo"):
             from projections.sinks.mongo import MongoSink
 
             made.append(
@@ -270,7 +277,7 @@ class Plan:
                     **waits,
                 )
             )
-        if chosen.redis is not None:
+        if chosen.redis is not None and only in (None, "redis"):
             url = self._redis()
             if url is None:
                 made.append(MemorySink(name="redis"))

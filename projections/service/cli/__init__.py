@@ -16,6 +16,7 @@ from projections.service.cli import (  # noqa: F401 - each adds to `app`
     alerts,
     backup,
     change,
+    check,
     demo,
     events,
     export,

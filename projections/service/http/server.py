@@ -32,7 +32,7 @@ class Server:
     """Serves from `start` to `stop`; `url` says where, also where the port was left to the system."""
 
     def __init__(self, plan: Plan, settings: Http, meters: Meters, *, documents: bool = True) -> None:
-        self._socket = _bound(settings)
+        self._socket = bound(settings)
         host, port = self._socket.getsockname()[:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         try:
@@ -82,7 +82,7 @@ class Server:
             runner.run(self._server.serve(sockets=[self._socket]))
 
 
-def _bound(settings: Http) -> socket.socket:
+def bound(settings: Http) -> socket.socket:
     """Taken before anything is opened: a port in use is told at once."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)

@@ -1,0 +1,125 @@
+"""Does every endpoint serve the chain that is meant, and give what is asked of it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from eventstore.creation import absent
+from eventstore.errors import BlockUnknown, SourceError, StoreError
+from eventstore.network import refusal
+from eventstore.proof.profile import profile_of
+from eventstore.records import BlockRange, Header, Query
+from eventstore.secret import public
+from eventstore.sources.heads import announcing
+from eventstore.sources.rpc import RpcSource
+from eventstore.tail import genesis_of
+from projections.service.checkup import Trial
+from projections.service.config import Chain
+from projections.service.wiring import Plan
+
+
+def trials(plan: Plan) -> Iterator[Trial]:
+    """Every endpoint and websocket of every chain, each by itself."""
+    for name, chain in plan.config.chains.items():
+        for url in chain.rpc:
+            yield Trial(f"chain {name} {public(url)}", partial(_endpoint, plan, name, url))
+        if chain.websocket is not None:
+            yield Trial(f"chain {name} {public(chain.websocket)}", partial(_websocket, chain))
+
+
+def _endpoint(plan: Plan, name: str, url: str) -> list[str]:
+    chain = plan.config.chains[name]
+    source = RpcSource(url, finality=chain.finality, max_requests_per_second=chain.rate)
+    try:
+        wrong = refusal(source.identity(), chain_id=chain.chain_id, genesis=_genesis(plan, chain.chain_id))
+        if wrong is not None:
+            raise wrong
+        head, final = source.head(), source.finalized()
+        notes = [] if final is not None else ["it calls no block final yet"]
+        notes += _contracts(plan, name, source, head)
+        _logs(plan, name, source, final or head)
+        if chain.prove:
+            notes += _receipts(chain, source, final or head)
+        return notes
+    finally:
+        source.close()
+
+
+def _genesis(plan: Plan, chain_id: int) -> bytes | None:
+    """What the store knows; a store that is away or not set up has a trial of its own."""
+    try:
+        with plan.store.read() as tx:
+            return genesis_of(tx, chain_id)
+    except StoreError:
+        return None
+
+
+def _contracts(plan: Plan, name: str, source: RpcSource, head: Header) -> list[str]:
+    """Addresses that have no code, and first blocks above the head. Where the first block must be looked for,
+    the start is refused without code."""
+    notes = []
+    for title, contract in plan.config.contracts.items():
+        if contract.chain != name:
+            continue
+        if contract.start_block is not None and contract.start_block > head.number:
+            notes.append(
+                f"contracts.{title}.start_block {contract.start_block:,} is above the head, {head.number:,}"
+            )
+        for address in contract.addresses:
+            try:
+                there = source.has_code(address, head.number)
+            except SourceError as error:
+                if contract.start_block is None:
+                    raise
+                notes.append(f"whether contracts.{title} is there cannot be seen: {error.message}")
+                break
+            if there:
+                continue
+            if contract.start_block is None:
+                raise absent(address, head=head.number)
+            notes.append(
+                f"contracts.{title}: there is no contract at 0x{address.hex()} as of block {head.number:,}: "
+                "mend the address or the chain, if it is not to be created yet"
+            )
+    return notes
+
+
+def _logs(plan: Plan, name: str, source: RpcSource, last: Header) -> None:
+    """The logs of one block, as a sync asks for them; and of the first that is wanted, which it may have
+    pruned."""
+    watches = plan.watches(name)
+    if not watches:
+        return
+    query = Query(tuple(sorted({watch.filter.address for watch in watches}))[:1])
+    first = min(watch.first_block for watch in watches)
+    for number in dict.fromkeys((last.number, min(first, last.number))):
+        try:
+            source.logs(query, BlockRange(number, number))
+        except BlockUnknown:
+            if number != last.number:
+                raise  # of the newest block a balancer may know elsewhere only
+
+
+def _receipts(chain: Chain, source: RpcSource, block: Header) -> list[str]:
+    """Why nothing would be proved, where `prove` is set."""
+    reason = profile_of(chain.chain_id).reason
+    if reason is not None:
+        return [f"prove = true, and nothing can be proved on this chain: {reason}"]
+    try:
+        [sealed] = source.linked(BlockRange(block.number, block.number), block.hash)
+        source.rooted(sealed)
+    except SourceError as error:
+        return [f"prove = true, and it cannot prove block {block.number:,}: {error}"]
+    return []
+
+
+def _websocket(chain: Chain) -> list[str]:
+    assert chain.websocket is not None
+    served = announcing(chain.websocket)
+    if served != chain.chain_id:
+        raise SourceError(
+            f"The websocket announces heads of chain {served}, the configuration says {chain.chain_id}.",
+            hint="Mend websocket or chain_id; without it the service polls.",
+        )
+    return []

@@ -1,0 +1,52 @@
+"""Would every projection go on from where its documents stand?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+
+from projections.errors import ProjectorError
+from projections.service import views
+from projections.service.checkup import Trial
+from projections.service.wiring import Plan
+
+
+def trials(plan: Plan) -> Iterator[Trial]:
+    """The memory that the folds may take, then each projection."""
+    yield Trial("fold.memory", partial(_memory, plan.config.fold.memory))
+    for name in plan.projections:
+        yield Trial(f"projection {name}", partial(_projection, plan, name))
+
+
+def _memory(wanted: int) -> list[str]:
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if wanted <= there:
+        return []
+    return [f"{wanted // 2**20:,} MB are more than this machine has, {there // 2**20:,} MB"]
+
+
+def _projection(plan: Plan, name: str) -> list[str]:
+    own = plan.projections[name]
+    found = views.projection_status(plan.store, own, head=None)
+    if found.error is not None:
+        raise ProjectorError(
+            f"{name} is halted: {found.error}",
+            hint="`chainfold failures list` shows the event; mend the projector or pass it over.",
+        )
+    match found.state:
+        case "outdated" if own.rebuild == "auto":
+            return [
+                "what is served was built by other code or configuration: it is built anew, then replaced"
+            ]
+        case "outdated":
+            return [
+                "what is served was built by other code or configuration and stands still: run "
+                f"`chainfold rebuild {name}`"
+            ]
+        case "stale":
+            return ["what is served cannot be rewound as far as it must: it is built anew"]
+        case "held":
+            return [f"it waits where a rollback put it: `chainfold resume {name}` lets it go on"]
+        case _:
+            return []

@@ -1,0 +1,45 @@
+"""May each sink be written into, and are its documents ours?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from projections.publisher import refusal
+from projections.service.checkup import Trial
+from projections.service.wiring import Plan
+from projections.sinks import Sink
+from projections.sinks.memory import MemorySink
+
+
+def trials(plan: Plan) -> Iterator[Trial]:
+    """Every sink of every projection, each by itself, and every webhook's cursor."""
+    for name in plan.projections:
+        for kind in plan.sink_kinds(name):
+            yield Trial(f"sink {name}.{kind}", partial(_made, plan, name, kind))
+        for hook in plan.webhooks(name):
+            yield Trial(f"sink {name}.{hook.name}", partial(_tried, plan, name, hook))
+
+
+def _made(plan: Plan, projection: str, kind: str) -> list[str]:
+    [sink] = plan.sinks(projection, only=kind)
+    return _tried(plan, projection, sink)
+
+
+def _tried(plan: Plan, projection: str, sink: Sink) -> list[str]:
+    """Opens the sink as the publisher does, and compares its marker with the store."""
+    notes = []
+    if isinstance(sink, MemorySink):
+        notes.append("in memory: no redis-server is at hand, and what it holds ends with the process")
+    try:
+        sink.open()
+        marker = sink.marker()
+        if marker is not None:
+            chain_id = plan.projections[projection].chain_id
+            with plan.store.read() as tx:
+                foreign = refusal(tx, marker, sink.name, chain_id=chain_id, projection=projection)
+            if foreign is not None:
+                raise foreign
+        return notes
+    finally:
+        sink.close()
