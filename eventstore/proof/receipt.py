@@ -75,7 +75,10 @@ def bloom_of(receipts: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _number(text: str) -> bytes:
-    return rlp.number(int(text, 16))
+    value = int(text, 16)
+    if value < 0:
+        raise ValueError(f"{value} is below zero")
+    return rlp.number(value)
 
 
 def _bytes(text: str) -> bytes:
