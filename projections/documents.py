@@ -19,6 +19,7 @@ from msgspec.structs import force_setattr
 
 from eventstore.batches import batches
 from projections.errors import ValueRefused
+from projections.kinds import is_key, shown
 from projections.lookup import KNOWN, Known, Lookup
 from projections.shape import Shape, weight
 
@@ -105,7 +106,10 @@ class TrackedDocuments:
     """
 
     get: Callable[[str], Any]
-    """The document under a key, or None."""
+    """The document under a key, or None; a copy, where something within it could be changed in place."""
+
+    _held: Callable[[str], Any]
+    """The document itself."""
 
     def __init__(self, shape: Shape, *, complete: bool = False, room: int = ROOM) -> None:
         self._shape = shape
@@ -129,12 +133,13 @@ class TrackedDocuments:
         """Whether it is one is asked when the event ends, or an index is: once, however often it is put."""
         event = self._event
         if key not in event:
-            event[key] = self.get(key)
+            event[key] = self._held(key)
         self._cache[key] = document
 
     def delete(self, key: str) -> None:
-        before = self.get(key)
+        before = self._held(key)
         if before is not None:
+            key = str.__str__(key)  # of a subclass, for no such thing becomes a key
             self._event.setdefault(key, before)
             self._cache[key] = None
 
@@ -144,8 +149,15 @@ class TrackedDocuments:
                 f"{field} is not indexed.",
                 hint=f'Declare it: index = ("{field}",) in the projector.',
             )
+        if value is not None and not isinstance(value, str):
+            raise ValueRefused(
+                f"find was asked for {field} = {shown(value)}; it takes text.", hint="Ask for str(...) of it."
+            )
         if self._event:
             self._place()
+        if value is None or not is_key(value):
+            return []  # null is in no index, and what no document may hold stands nowhere
+        value = str.__str__(value)
         if self._complete or self._state is None:
             return self._lookup.over(field, value, ())
         keys = self._lookup.over(field, value, self._known.find(field, value, self._state.find))
@@ -166,7 +178,7 @@ class TrackedDocuments:
         """Loads what is not cached, and what those link to, two links far, in a round trip each."""
         if self._complete:
             return
-        wanted, links = list(dict.fromkeys(key for key in keys if key.__class__ is str)), self._shape.links
+        wanted, links = list(dict.fromkeys(filter(is_key, keys))), self._shape.links
         self._load(wanted)
         for _ in range(2 if links else 0):
             found = (self._cache[key] for key in wanted)
@@ -180,7 +192,7 @@ class TrackedDocuments:
             return
         by_field: dict[str, set[str]] = {}
         for field, value in wanted:
-            if field in self._shape.index and value.__class__ is str and not self._known.knows(field, value):
+            if field in self._shape.index and is_key(value) and not self._known.knows(field, value):
                 by_field.setdefault(field, set()).add(value)
         for field, values in by_field.items():
             answers = self._state.find_all(field, sorted(values), limit=KNOWN // 2)
@@ -229,9 +241,9 @@ class TrackedDocuments:
     def end_block(self, number: int, *, keep_undo: bool) -> None:
         """Closes a block; with `keep_undo` its before-images become undo rows."""
         if keep_undo:
-            encode = self._shape.encode
+            encode, same = self._shape.encode, self._shape.same
             for key, before in self._block.items():
-                if self._cache[key] != before:
+                if not same(self._cache[key], before):
                     self._undo.append((number, key, None if before is None else encode(before)))
         if not self._fresh:
             batch = self._batch
@@ -285,15 +297,21 @@ class TrackedDocuments:
 
     def _become(self, *, complete: bool) -> None:
         self._complete = complete
-        self.get = self._cache.get if complete else self._got
+        self._held = self._cache.get if complete else self._loaded
+        self.get = self._copied if self._shape.changeable else self._held
 
-    def _got(self, key: str) -> Any:
+    def _copied(self, key: str) -> Any:
+        """A copy: what a handler changes in place is in no document before it is put."""
+        held = self._held(key)
+        return None if held is None else self._shape.own(held)
+
+    def _loaded(self, key: str) -> Any:
         try:
             return self._cache[key]
         except KeyError:
-            if key.__class__ is not str:
+            if not is_key(key):
                 return None  # no document stands there, and no database is asked
-            self.prefetch((key,))
+            self.prefetch((str.__str__(key),))
             return self._cache[key]
 
     def _place(self) -> None:
@@ -308,7 +326,7 @@ class TrackedDocuments:
 
     def _restore(self, scope: dict[str, Any]) -> None:
         for key, before in scope.items():
-            if key.__class__ is str:
+            if before is not None or key.__class__ is str:
                 self._cache[key] = before
             else:
                 del self._cache[key]  # what was put under it was refused for that
@@ -329,7 +347,8 @@ class TrackedDocuments:
             force_setattr(document, shape.key, key)  # one string under both names
 
     def _differing(self, keys: Iterable[str]) -> Delta:
-        encode, indexed = self._shape.encode, self._shape.indexed
+        encode, indexed, same = self._shape.encode, self._shape.indexed, self._shape.same
+        exact = self._shape.exact
         value_of = attrgetter(*self._shape.index) if self._shape.index else _no_value
         changed: list[tuple[str, bytes | None, bytes | None]] = []
         gone: list[tuple[str, str, str]] = []
@@ -337,7 +356,7 @@ class TrackedDocuments:
         total = count = 0
         for key in keys:
             before, after = self._batch[key], self._cache[key]
-            if before == after:
+            if same(before, after):
                 continue
             old = None if before is None else encode(before)
             body = None if after is None else encode(after)
@@ -348,7 +367,7 @@ class TrackedDocuments:
                 total += weight(key, body)
                 count += 1
             changed.append((key, old, body))
-            if before is not None and after is not None and value_of(before) == value_of(after):
+            if exact and before is not None and after is not None and value_of(before) == value_of(after):
                 continue  # most changes are in no indexed field
             was, now = indexed(before), indexed(after)
             if was != now:

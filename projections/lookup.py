@@ -38,7 +38,7 @@ class Lookup:
         for value_of, found in self._fields:
             was = None if before is None else value_of(before)
             now = None if after is None else value_of(after)
-            if was is now or was == now:
+            if was is now or (was == now and str(was) == str(now)):  # 1 and True are equal, and not the same
                 continue
             if was is not None:
                 self._leave(found, str(was), key)
@@ -48,7 +48,7 @@ class Lookup:
     def over(self, field: str, value: str, committed: Iterable[str]) -> list[str]:
         """The keys that have this value, ascending, where the committed state has it under `committed`."""
         here = self._found[field].get(value)
-        if not here:
+        if here is None:  # a key may be empty text
             return sorted(committed)
         if isinstance(here, str):
             return [here]

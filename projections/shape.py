@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from math import inf
+from operator import eq
+from typing import Any, get_type_hints
 
 import msgspec
 
+from projections import kinds
 from projections.errors import ValueRefused
+from projections.kinds import HIGHEST, LOWEST
 from projections.projectors import Projector
-from projections.settle import HIGHEST, LOWEST, written
+from projections.settle import tried, written
+
+_UNTOLD = (ValueError, TypeError, OverflowError, RecursionError)
+"""What encoding or decoding raises for what it cannot tell."""
 
 
 class Shape:
     """A document type: key, indexes, stamp, canonical bytes, field types.
 
-    The canonical body is JSON with the fields in order of declaration: bytes that are equal exactly
-    where the documents are.
+    The canonical body is JSON with the fields in order of declaration, sets sorted: bytes that are equal
+    exactly where the documents are. `same` tells whether two documents have the same body, `own` makes a
+    copy that shares nothing that could be changed in place; where nothing can, it gives the document itself.
     """
 
     def __init__(self, projector: type[Projector]) -> None:
@@ -27,42 +34,72 @@ class Shape:
         self.index = projector.index
         self.links = projector.links
         self.touched = projector.touched
-        self.encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+        fields = kinds.fields_of(self.type)
+        self.sets = any(map(kinds.unordered, fields.values()))
+        self.encode: Callable[[Any], bytes] = msgspec.json.Encoder(
+            order="deterministic" if self.sets else None
+        ).encode
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(self.type).decode
-        self._hints = get_type_hints(self.type)
-        self._plain = {name: _plain_types(self._hints[name]) for name in self.type.__struct_fields__}
-        self.settle = written(self.type, self._plain, key=self.key, index=self.index, touched=self.touched)
+        self._plain = {name: kinds.plain(kind) for name, kind in fields.items()}
+        self._loose = {name for name, types in self._plain.items() if types is None or _is_loose(types)}
+        self._deep = None in self._plain.values() or hasattr(self.type, "__post_init__")
+        self.changeable = any(map(kinds.changeable, fields.values()))
+        self.exact = not self._loose and self.type.__struct_config__.eq
+        self.same: Callable[[Any, Any], bool] = eq if self.exact else self._same
+        if self._deep:
+            self.settle = tried(self)
+        else:
+            types = {name: kind for name, kind in self._plain.items() if kind is not None}
+            self.settle = written(
+                self.type, types, key=self.key, index=self.index, touched=self.touched, loose=self._loose
+            )
 
     def look(self, key: str, document: Any) -> None:
-        """Raises `ValueRefused` where `document` is not one, or a value does not fit its field."""
+        """Raises `ValueRefused` where `document` is not one, or is not what its bytes would say."""
         if type(document) is not self.type:
             raise ValueRefused(
-                f"{type(document).__name__} was put under {key}; documents are {self.type.__name__}."
+                f"{type(document).__name__} was put under {kinds.shown(key)}; documents are "
+                f"{self.type.__name__}."
             )
+        if (refused := kinds.key_refused(key, "The key")) is not None:
+            raise refused
         for name, types in self._plain.items():
             value = getattr(document, name)
             if types is None:
-                self._check_deep(name, value)
-            elif type(value) not in types:
-                raise ValueRefused(
-                    f"{name} = {value!r} does not fit its field: it is declared "
-                    f"{' or '.join(item.__name__ for item in types)}."
-                )
-            elif type(value) is int and not LOWEST <= value <= HIGHEST:
-                raise ValueRefused(
-                    f"{name} = {value} does not fit its field: integers of a document have 63 bits.",
-                    hint="Declare the field as str, and put decimal strings for wider ones.",
-                )
+                if (said := kinds.unfit(value)) is not None:
+                    raise ValueRefused(f"{name} does not fit its field: {said}.", hint=_wide(said))
+                continue
+            self._check_plain(name, value, types)
         if getattr(document, self.key) != key:
             raise ValueRefused(
-                f"The document put under {key} has {self.key} = {getattr(document, self.key)!r}."
+                f"The document put under {kinds.shown(key)} has {self.key} = "
+                f"{kinds.shown(getattr(document, self.key))}."
             )
+        for name, value in self.indexed(document):
+            if (refused := kinds.key_refused(value, f"The indexed {name}")) is not None:
+                raise refused
+        self.trial(document)
 
-    def _check_deep(self, name: str, value: object) -> None:
+    def trial(self, document: Any) -> Any:
+        """The document as its bytes tell it; raises `ValueRefused` where that is another one, or none."""
         try:
-            msgspec.convert(msgspec.to_builtins(value), self._hints[name])
-        except (msgspec.ValidationError, TypeError) as error:
-            raise ValueRefused(f"{name} does not fit its field: {error}.") from error
+            body = self.encode(document)
+            again = self.decode(body)
+        except _UNTOLD as error:
+            raise self._untold(document, str(error)) from error
+        if len(body) > kinds.BODY_BYTES:
+            raise ValueRefused(
+                f"The document {kinds.shown(getattr(document, self.key))} has {len(body):,} bytes; "
+                f"it may have {kinds.BODY_BYTES:,}.",
+                hint="Keep less of it, or spread it over several documents.",
+            )
+        if not kinds.same(document, again) or self.encode(again) != body:
+            raise self._untold(document, "")
+        return again
+
+    def own(self, document: Any) -> Any:
+        """A copy that shares nothing with `document` that could be changed in place."""
+        return self.decode(self.encode(document)) if self.changeable else document
 
     def indexed(self, document: Any | None) -> list[tuple[str, str]]:
         """(field, value) for each declared index; null is in no index."""
@@ -72,13 +109,51 @@ class Shape:
             (field, str(value)) for field in self.index if (value := getattr(document, field)) is not None
         ]
 
+    def _same(self, one: Any, other: Any) -> bool:
+        if one is None or other is None:
+            return one is other
+        return self.encode(one) == self.encode(other)
 
-def _plain_types(hint: Any) -> tuple[type, ...] | None:
-    """The exact types a value may have; None where only a deep look can tell."""
-    members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    if all(item in (int, str, bool, float, bytes, NoneType) for item in members):
-        return tuple(members)
-    return None
+    def _check_plain(self, name: str, value: Any, types: tuple[type, ...]) -> None:
+        kind = type(value)
+        if kind not in types:
+            raise ValueRefused(
+                f"{name} = {kinds.shown(value)} does not fit its field: it is declared "
+                f"{' or '.join(item.__name__ for item in types)}."
+            )
+        if kind is int and not LOWEST <= value <= HIGHEST:
+            said = f"{name} = {value} does not fit its field: integers of a document have 63 bits"
+            raise ValueRefused(f"{said}.", hint=_wide(said))
+        if kind is float and not -inf < value < inf:
+            raise ValueRefused(
+                f"{name} = {value} does not fit its field: JSON has no such number.",
+                hint="Declare the field float | None, and put None.",
+            )
+
+    def _untold(self, document: Any, said: str) -> ValueRefused:
+        """Names the field whose value is not what its bytes would say."""
+        for name, hint in get_type_hints(self.type, include_extras=True).items():
+            value = getattr(document, name)
+            try:
+                again = msgspec.json.decode(self.encode(value), type=hint)
+            except _UNTOLD as error:
+                return ValueRefused(f"{name} = {kinds.shown(value)} does not fit its field: {error}.")
+            if not kinds.same(value, again):
+                return ValueRefused(
+                    f"{name} = {kinds.shown(value)} does not fit its field: read back it would be "
+                    f"{kinds.shown(again)}.",
+                    hint="Put exactly what the field is declared to hold: a list where it says list.",
+                )
+        return ValueRefused(f"{self.type.__name__} does not fit: {said or 'read back it is another'}.")
+
+
+def _is_loose(types: tuple[type, ...]) -> bool:
+    """Can two values of these be equal for Python, and have other bytes? 0.0 and -0.0; 1, 1.0 and True."""
+    return float in types or {int, bool} <= set(types)
+
+
+def _wide(said: str) -> str:
+    return "Declare the field as str, and put decimal strings for wider ones." if "63 bits" in said else ""
 
 
 def weight(key: str, body: bytes) -> int:

@@ -155,8 +155,7 @@ class Kit:
     def check(self) -> None:
         """Every check below over the chain as it stands; fails with the first document that differs.
 
-        A projector that keeps something on itself, reads a clock or a random number, or changes a
-        list within a document in place is found here.
+        A projector that keeps something on itself, or reads a clock or a random number, is found here.
         """
         self.check_twice()
         self.check_rebuilt()
@@ -597,10 +596,7 @@ def _same_bodies(found: Mapping[str, bytes], wanted: Mapping[str, bytes], when: 
         )
 
 
-_CAUSES = (
-    "does the projector keep something on itself or in its module, read a clock or a random number, "
-    "or change a list or dict within a document in place?"
-)
+_CAUSES = "does the projector keep something on itself or in its module, or read a clock or a random number?"
 
 
 # --- encoding ---

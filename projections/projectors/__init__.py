@@ -5,14 +5,18 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 
 from projections.errors import ProjectorError
+from projections.kinds import fields_of, members, plain
 
 Document = TypeVar("Document", bound=msgspec.Struct)
 Handler = TypeVar("Handler", bound=Callable[..., None])
+
+INDEX_NAME = 200
+"""Letters of an indexed field's name: it stands beside value and key in each entry of the index."""
 
 
 class Documents(Protocol[Document]):
@@ -148,14 +152,30 @@ class Projector:
                 raise ProjectorError(
                     f"{name} names the field {field}, which {document.__name__} does not have."
                 )
-        for field, hint in get_type_hints(document).items():
-            if hint is bytes or bytes in get_args(hint):
-                raise ProjectorError(
-                    f"{document.__name__}.{field} is bytes; documents carry them as text.",
-                    hint='Declare it str, and put "0x" + value.hex().',
-                )
+        kinds = fields_of(document)
         if getattr(cls, "key", None) is None:
             raise ProjectorError(f"{name}.key must name the field that holds the document's key.")
+        roles: tuple[tuple[str, type, tuple[str | None, ...]], ...] = (
+            ("key", str, (cls.key,)),
+            ("links", str, cls.links),
+            ("touched", int, (cls.touched,)),
+            ("dates", int, cls.dates),
+            ("addresses", str, cls.addresses),
+        )
+        for what, wanted, fields_named in roles:
+            for field in fields_named:
+                if field is not None and wanted not in members(kinds[field]):
+                    raise ProjectorError(
+                        f"{name}.{what} names {field}, which must be {wanted.__name__}.",
+                        hint=f"Declare {document.__name__}.{field}: {wanted.__name__}.",
+                    )
+        for field in cls.index:
+            if plain(kinds[field]) is None or len(field) > INDEX_NAME:
+                raise ProjectorError(
+                    f"{name}.index names {field}, which is no plain text, number or bool, or whose name has "
+                    f"more than {INDEX_NAME} letters.",
+                    hint="Keep what is looked for in a field of its own.",
+                )
         if not cls.handlers():
             raise ProjectorError(f"{name} handles no event.", hint="Decorate a method with @handles.")
 

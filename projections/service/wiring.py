@@ -33,6 +33,7 @@ from projections.routes import Route, bind
 from projections.service import config as settings
 from projections.service.proving import ProveStage
 from projections.service.stages import DeliverStage, FoldStage, IngestStage, PublishStage
+from projections.shape import Shape
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
 from projections.sinks.webhook import WebhookSink, fitted
@@ -425,6 +426,7 @@ def _fingerprint(
         str(msgspec.json.schema(projector.document)),
         repr(contracts),
         chosen.poison,
+        *(["sets are sorted"] if Shape(projector).sets else []),  # they once stood in any order
     )
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
