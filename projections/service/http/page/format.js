@@ -45,9 +45,12 @@ const stamp = (at) =>
     .replace("T", " ")
     .replace(/\.\d+Z$/, " UTC");
 
-/** A moment, in seconds since 1970: its age, and in its title the time itself. */
+const CALENDAR = 8_640_000_000_000; // seconds before and after 1970 that a Date can say
+
+/** A moment, in seconds since 1970: its age, with the time itself as its title; outside the calendar the seconds. */
 export function when(at) {
   if (at === null || at === undefined) return "–";
+  if (!(Math.abs(at) <= CALENDAR)) return h("span", { title: "seconds since 1970" }, `${number(at)} s`);
   return h("time", { datetime: new Date(at * 1000).toISOString(), title: stamp(at), "data-at": at }, age(at));
 }
 
