@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 import msgspec
 import requests
 from msgspec import Raw, Struct
-from web3.exceptions import Web3Exception
 
 from eventstore import jsonrpc
 from eventstore.errors import (
@@ -34,6 +33,7 @@ from eventstore.jsonrpc import Failure
 from eventstore.pace import Pace
 from eventstore.provider import Provider, Said
 from eventstore.secret import public
+from eventstore.web3_parts import Web3Exception
 
 AT_ONCE = 8
 """How many requests may be under way for calls that do not depend on each other."""

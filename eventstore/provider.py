@@ -5,7 +5,8 @@ from __future__ import annotations
 import requests
 from eth_typing import URI
 from msgspec import Struct
-from web3 import HTTPProvider
+
+from eventstore.web3_parts import HTTPProvider
 
 _LONGEST_PAGE = 500
 

@@ -79,3 +79,15 @@ def test_the_unit_names_roles_that_exist_and_is_hardened() -> None:
     assert set(re.findall(r"chainfold@(\w+)", unit)) == ROLES
     for line in ("DynamicUser=yes", "NoNewPrivileges=yes", "ProtectSystem=strict", "CapabilityBoundingSet="):
         assert line in unit.splitlines()
+
+
+def test_the_proxy_of_the_docs_hides_what_is_for_those_inside() -> None:
+    """Every path that tells of the service itself, and none that tells of documents."""
+    page = Path("docs/deployment.md").read_text()
+    [hidden] = re.findall(r"location ~ (\S+) \{ return 404; \}", page)
+    inside = {"/metrics", "/status", "/v1/status", "/readyz", "/healthz"}
+    outside = {"/", "/v1/projections", "/v1/stream", "/v1/events", "/v1/retry", "/v1/referrals/0x01"}
+    assert {path for path in inside | outside if re.search(hidden, path)} == inside
+    [table] = re.findall(r"```toml\n(\[http\]\n.*?)```", page, re.DOTALL)
+    [name] = re.findall(r"server_name (\S+);", page)
+    assert tomllib.loads(table)["http"]["hosts"] == [name]

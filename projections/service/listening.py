@@ -21,7 +21,8 @@ SHORTEST = 16
 class Http(Struct, frozen=True):
     """Where the service listens, and what it lets anybody ask of it.
 
-    `max_body` bytes of a request, `max_page` rows of an answer, `max_replay` events folded again for one
+    `hosts` are the names under which it is asked to change something, beside its own address. `max_body`
+    bytes of a request, `max_page` rows of an answer, `max_replay` events folded again for one
     answer, `max_streams` streams at a time, `max_wait` seconds for freshness, `max_lag` seconds behind the
     chain at which it is no longer ready (None: never), `requests_per_second` of one client (None: any).
     """
@@ -30,6 +31,7 @@ class Http(Struct, frozen=True):
     port: int
     tokens: tuple[str, ...]
     cors: tuple[str, ...]
+    hosts: tuple[str, ...]
     max_body: int
     max_page: int
     max_replay: int
@@ -53,6 +55,11 @@ def http(table: HttpTable, seconds: Seconds) -> Http:
             raise ConfigurationError(
                 f"http.cors[{place}]: {origin!r} is no origin.", hint="Write https://app.example, or *."
             )
+    for place, name in enumerate(table.hosts):
+        if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:\d{1,5})?", name):
+            raise ConfigurationError(
+                f"http.hosts[{place}]: {name!r} is no host.", hint="Write api.example.com, or with its port."
+            )
     for name, least in (("max_body", 1), ("max_page", 1), ("max_replay", 0), ("max_streams", 0)):
         number = getattr(table, name)
         if not least <= number < 2**31:
@@ -65,6 +72,7 @@ def http(table: HttpTable, seconds: Seconds) -> Http:
         port,
         tuple(table.tokens),
         tuple(table.cors),
+        tuple(name.lower() for name in table.hosts),
         table.max_body,
         table.max_page,
         table.max_replay,

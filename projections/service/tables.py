@@ -140,6 +140,7 @@ class HttpTable(_Strict, frozen=True):
     listen: str = "127.0.0.1:8080"
     tokens: list[str] = []
     cors: list[str] = []
+    hosts: list[str] = []
     max_body: int = 65_536
     max_page: int = 500
     max_replay: int = 200_000

@@ -22,6 +22,7 @@ from eventstore.fetch import Window
 from eventstore.journal import Journal, Kind
 from eventstore.lease import Lease
 from eventstore.records import BlockRange, Filter, Log, Query, Watch
+from eventstore.recursion import limit_kept
 from eventstore.secret import public
 from eventstore.store import Store
 from eventstore.tail import genesis_of
@@ -451,7 +452,8 @@ def _projector(named: str, where: str) -> type[Projector]:
 
 def _import(name: str, where: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with limit_kept():
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and name.startswith(error.name):
             known = sorted(

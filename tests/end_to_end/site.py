@@ -31,7 +31,7 @@ PATIENCE = 60.0
 
 WORKSHOP = """
 import gc, json, os, signal, sys
-import alembic.command, psycopg, sqlalchemy.dialects.postgresql.psycopg, sqlalchemy.dialects.sqlite, web3
+import alembic.command, psycopg, sqlalchemy.dialects.postgresql.psycopg, sqlalchemy.dialects.sqlite
 import eventstore.sources.rpc, projections.service.migrate, projections.projectors.referrals
 import projections.sinks.mongo, projections.sinks.redis
 from projections.service.cli import main

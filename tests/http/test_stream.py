@@ -172,7 +172,7 @@ def test_what_cannot_be_meant_is_refused_with_a_sentence(
 
 def test_an_id_of_nobody_is_refused(api: httpx.Client) -> None:
     answer = api.get("/v1/stream", headers={"Last-Event-ID": "bm9uc2Vuc2U"})
-    assert answer.status_code == 422
+    assert answer.status_code == 400
     assert answer.json()["error"] == "after: 'bm9uc2Vuc2U' is none of ours."
 
 

@@ -1,7 +1,12 @@
-"""Who may ask, how much and how often: tokens, bodies and rates, before anything else is done."""
+"""Who may ask, how much and how often: rates, strangers, tokens and bodies, before anything else is done.
+
+Law: what can be refused by the head of a request is refused before its body is read, and a body is bounded in
+bytes and in depth before anything decodes it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import time
@@ -13,7 +18,10 @@ from typing import Any
 import msgspec
 from litestar.types import ASGIApp, Message, Receive, Send
 
+from eventstore.nesting import DEEPEST, too_deep
 from projections.service.http import page
+from projections.service.http.head import LONGEST_HEAD
+from projections.service.http.origin import foreign
 from projections.service.http.problems import Problem
 from projections.service.listening import Http
 from projections.service.meters import Meters
@@ -23,6 +31,26 @@ OPEN = frozenset({"/healthz", "/readyz", *page.FILES})
 
 CLIENTS = 10_000
 """Clients whose rate is remembered."""
+
+LONGEST_QUERY = 32_768
+"""Bytes of a query string: an id of the stream may have 20,000 characters."""
+
+CHANGING = ("POST", "/v1/retry")
+"""The one request that changes anything."""
+
+BODY_WITHIN = 10.0
+"""Seconds in which a body must have arrived."""
+
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing, whoever has a browser send them."""
+
+NO_TOKENS = Problem(
+    "This changes what is done, and this service asks nobody for a token.",
+    "Give [http] tokens, or run `chainfold failures retry` on the server.",
+)
+
+Refusal = tuple[int, Problem, dict[str, str]]
+"""A status, what is wrong, and the headers beside it."""
 
 
 class Tokens:
@@ -88,6 +116,8 @@ class Gate:
 
         try:
             refused = self._refused(scope)
+            if refused is None and scope["method"] not in READING:
+                refused, receive = await self._read(receive)
             if refused is None:
                 await self._app(scope, receive, sending)
             else:
@@ -95,31 +125,81 @@ class Gate:
         finally:
             handler: Any = scope.get("route_handler")
             paths = sorted(getattr(handler, "paths", ())) or ["other"]
-            method = scope["method"] if scope["method"] in ("GET", "HEAD", "OPTIONS", "POST") else "other"
+            method = scope["method"] if scope["method"] in (*READING, "POST") else "other"
             self._meters.answered(method, paths[0], status, time.monotonic() - began)
 
-    def _refused(self, scope: Any) -> tuple[int, Problem, dict[str, str]] | None:
+    async def _read(self, receive: Receive) -> tuple[Refusal | None, Receive]:
+        """Reads a body, which is given to whoever receives next; or what it is refused for."""
+        try:
+            async with asyncio.timeout(BODY_WITHIN):
+                body = await _body(receive, self._settings.max_body)
+        except TimeoutError:
+            said = f"The body did not arrive within {BODY_WITHIN:g} s."
+            return (408, Problem(said, retry=True), {"Connection": "close"}), receive
+        if too_deep(body):
+            said = f"A request may nest {DEEPEST} arrays and objects, not more."
+            return (400, Problem(said), {}), receive
+        return None, _replayed(body, receive)
+
+    def _refused(self, scope: Any) -> Refusal | None:
+        """What the head of a request is refused for; None where it is not."""
         headers = dict(scope["headers"])
-        if scope["path"] not in OPEN and self._rates is not None:
+        is_open = scope["path"] in OPEN
+        if not is_open and self._rates is not None:
             client = scope.get("client")
             wait = self._rates.take(client[0] if client else "")
             if wait is not None:
                 said = f"{self._settings.requests_per_second:g} a second are allowed"
                 problem = Problem(f"Too many requests from one client: {said}.", retry=True)
                 return 429, problem, {"Retry-After": str(max(1, round(wait + 0.5)))}
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEAD:
+            return 431, Problem(f"The head of a request may have {LONGEST_HEAD:,} bytes."), {}
+        if len(scope["query_string"]) > LONGEST_QUERY:
+            return 414, Problem(f"A query string may have {LONGEST_QUERY:,} bytes."), {}
+        if scope["method"] not in READING:
+            settings = self._settings
+            said_by = foreign(scope["headers"], listen=settings.host, hosts=settings.hosts)
+            if said_by is not None:
+                hint = "If it is, name its host in hosts of [http]."
+                return 403, Problem(said_by, hint), {}
         preflight = scope["method"] == "OPTIONS" and b"access-control-request-method" in headers
-        if (
-            scope["path"] not in OPEN
-            and not preflight
-            and not self._tokens.accept(headers.get(b"authorization"))
-        ):
+        if not is_open and not preflight and not self._tokens.accept(headers.get(b"authorization")):
             problem = Problem("This needs a token.", "Send Authorization: Bearer <token>.")
             return 401, problem, {"WWW-Authenticate": "Bearer"}
+        if (scope["method"], scope["path"]) == CHANGING and not self._settings.tokens:
+            return 403, NO_TOKENS, {}
         length = headers.get(b"content-length", b"0")
         most = self._settings.max_body
-        if not length.isdigit() or int(length) > most or b"transfer-encoding" in headers:
+        if not length.isdigit() or len(length) > 19 or int(length) > most or b"transfer-encoding" in headers:
             return 413, Problem(f"A request may carry {most:,} bytes, of a length that it tells."), {}
         return None
+
+
+async def _body(receive: Receive, most: int) -> bytes:
+    """The whole body: no longer than its head told, which was looked at, so no longer than `most`."""
+    body = bytearray()
+    more = True
+    while more and len(body) <= most:
+        message: Any = await receive()
+        if message["type"] != "http.request":
+            break
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return bytes(body)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Gives `body` once, then whatever comes."""
+    given = False
+
+    async def again() -> Any:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
 
 
 async def _answer(send: Send, status: int, problem: Problem, headers: dict[str, str]) -> None:

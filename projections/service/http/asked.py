@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 import msgspec
 from litestar import Request
 
+from eventstore.nesting import too_deep
 from projections.errors import ConfigurationError
+from projections.fields import is_text
 from projections.fold import Projection
 from projections.service.config import address
 from projections.service.http.problems import Refused
@@ -24,8 +26,11 @@ HASH = "^0[xX][0-9a-fA-F]{64}$"
 FROM_ZERO = {"minimum": 0}
 """What Litestar leaves out of the description of a number that is at least 0."""
 
-LONGEST = 1_000
-"""Characters of a key or of a value."""
+LONGEST = 4_000
+"""Bytes of a key or of a value."""
+
+LONGEST_CURSOR = 24_000
+"""Characters of a cursor: it carries a key and the value of a field."""
 
 HIGHEST = 2**63 - 1
 
@@ -49,8 +54,11 @@ def key(projection: Projection, text: str) -> str:
 
 def value(projection: Projection, field: str, text: str) -> str:
     """A field's value: an address in lower case where the field holds addresses, else the text."""
-    if not text or len(text) > LONGEST or not _plain(text):
-        raise Refused(400, f"{field} is empty, longer than {LONGEST:,} characters, or no plain text.")
+    if len(text) > LONGEST or not is_text(text):
+        raise Refused(
+            400,
+            f"{field} is longer than {LONGEST:,} characters, or holds what is no text: NUL, half characters.",
+        )
     if field in projection.projector.addresses:
         return "0x" + account(field, text).hex()
     return text
@@ -86,19 +94,21 @@ def opened(text: str, kind: type[Cursor], name: str = "cursor") -> Cursor:
     """What was sealed; what nobody sealed is refused."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(raw, type=kind)
+        if not too_deep(raw):
+            return msgspec.json.decode(raw, type=kind)
     except (ValueError, msgspec.MsgspecError):
-        raise Refused(
-            422,
-            f"{name}: {text[:80]!r} is none of ours.",
-            hint="Send it as an answer gave it, or leave it out.",
-        ) from None
+        pass
+    raise made_up(text, name)
 
 
-def _plain(text: str) -> bool:
-    """No control character, and nothing that no database takes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return all(character >= " " and character != "\x7f" for character in text)
+def made_up(text: str, name: str = "cursor") -> Refused:
+    """The refusal of a cursor that no answer gave."""
+    return Refused(
+        400, f"{name}: {text[:80]!r} is none of ours.", hint="Send it as an answer gave it, or leave it out."
+    )
+
+
+def placed(text: str, *numbers: int, name: str = "cursor") -> None:
+    """Refuses a cursor with a number that no block, log, entry or revision has."""
+    if not all(0 <= number <= HIGHEST for number in numbers):
+        raise made_up(text, name)

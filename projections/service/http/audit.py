@@ -24,11 +24,21 @@ Whole = Annotated[int | None, QueryParameter(ge=0, schema_extra=asked.FROM_ZERO,
 
 
 class Position(Struct, frozen=True, array_like=True):
-    """The log that a page ended with, and the order it was of."""
+    """The log that a page ended with, and the chain and the order it was of."""
 
+    list: Literal["events"]
+    chain: str
     order: Literal["asc", "desc"]
     block: int
     log_index: int
+    entry: int
+
+
+class Before(Struct, frozen=True, array_like=True):
+    """The entry of the reorg that a page ended with, and the chain it was of."""
+
+    list: Literal["reorgs"]
+    chain: str
     entry: int
 
 
@@ -175,16 +185,15 @@ def _events(desk: Desk) -> HTTPRouteHandler:
         order: Annotated[Literal["asc", "desc"], QueryParameter(description="By block and index.")] = "asc",
         limit: Annotated[int, QueryParameter(ge=1, le=most)] = min(50, most),
         cursor: Annotated[
-            str | None, QueryParameter(max_length=asked.LONGEST, description="`next` of the page before.")
+            str | None,
+            QueryParameter(max_length=asked.LONGEST_CURSOR, description="`next` of the page before."),
         ] = None,
     ) -> Response[Any]:
         """Logs as they were learned, decoded where declared. Nothing is ever removed from the history."""
         name = _chain(desk, chain, contract)
         if from_block is not None and to_block is not None and to_block < from_block:
             raise Refused(422, f"from_block {from_block:,} is above to_block {to_block:,}.")
-        after = None if cursor is None else asked.opened(cursor, Position)
-        if after is not None and after.order != order:
-            raise Refused(422, f"cursor: it is of a list in order {after.order}, not {order}.")
+        after = None if cursor is None else _after(cursor, name, order)
         emitter = None if address is None else asked.account("address", address)
         filters = narrowed(desk.plan.config, [name], contract=contract, address=emitter, event=event)[name]
         question = Question(
@@ -203,11 +212,24 @@ def _events(desk: Desk) -> HTTPRouteHandler:
         kept = found[:limit]
         last = kept[-1] if len(found) > limit else None
         following = (
-            None if last is None else asked.sealed(Position(order, last.block, last.log_index, last.entry))
+            None
+            if last is None
+            else asked.sealed(Position("events", name, order, last.block, last.log_index, last.entry))
         )
         return Response(msgspec.json.encode(Events(kept, following)), media_type=JSON)
 
     return events
+
+
+def _after(cursor: str, chain: str, order: str) -> Position:
+    """Where a page of this list ended."""
+    after = asked.opened(cursor, Position)
+    asked.placed(cursor, after.block, after.log_index, after.entry)
+    if after.chain != chain:
+        raise asked.made_up(cursor)
+    if after.order != order:
+        raise Refused(422, f"cursor: it is of a list in order {after.order}, not {order}.")
+    return after
 
 
 def _found(desk: Desk, chain: str, question: Question, limit: int) -> list[EventRow]:
@@ -253,22 +275,31 @@ def _reorgs(desk: Desk) -> HTTPRouteHandler:
         ],
         limit: Annotated[int, QueryParameter(ge=1, le=most)] = min(50, most),
         cursor: Annotated[
-            str | None, QueryParameter(max_length=asked.LONGEST, description="`next` of the page before.")
+            str | None,
+            QueryParameter(max_length=asked.LONGEST_CURSOR, description="`next` of the page before."),
         ] = None,
     ) -> Response[Any]:
         """Reorgs, newest first: which blocks left the chain, and how many logs with them. The logs themselves
         are at `/v1/events?orphaned_by=`."""
         _chain(desk, chain, None, missing=404)
-        before = None if cursor is None else asked.opened(cursor, int)
-        asked.whole("cursor", before)
+        before = None if cursor is None else _before(cursor, chain)
         declared = Declared(desk.plan.config, chain)
         with desk.store.read() as tx:
             found = reorgs_before(tx, desk.plan.config.chains[chain].chain_id, before, limit=limit + 1)
         kept = [reorg_row(row, declared) for row in found[:limit]]
-        following = asked.sealed(kept[-1].entry) if len(found) > limit else None
+        following = asked.sealed(Before("reorgs", chain, kept[-1].entry)) if len(found) > limit else None
         return Response(msgspec.json.encode(Reorgs(kept, following)), media_type=JSON)
 
     return reorgs
+
+
+def _before(cursor: str, chain: str) -> int:
+    """Where a page of this chain's reorgs ended."""
+    before = asked.opened(cursor, Before)
+    asked.placed(cursor, before.entry)
+    if before.chain != chain:
+        raise asked.made_up(cursor)
+    return before.entry
 
 
 def _chain(desk: Desk, named: str | None, contract: str | None, *, missing: int = 400) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from threading import BoundedSemaphore
-from typing import Any, get_type_hints
+from typing import Any
 
 from msgspec import Struct
 
 from eventstore.store import Store
+from projections.fields import Field, fields
 from projections.fold import Projection
 from projections.generation import Generation, Generations
 from projections.service.http.breaker import Breaker
-from projections.service.http.cache import PATIENCE, Cache, Types, is_simple
+from projections.service.http.cache import PATIENCE, Cache, Types
 from projections.service.http.flight import Flight
 from projections.service.http.problems import Refused
 from projections.service.listening import Http
@@ -54,6 +55,7 @@ class Shelf(Struct, frozen=True):
 
     own: Projection
     chain: str
+    fields: dict[str, Field]
     types: Types
     cache: Cache | None
     mongo: MongoSink | None
@@ -68,11 +70,10 @@ class Shelf(Struct, frozen=True):
         """The fields by whose value documents can be found: those of the indexes that there are."""
         projector = self.own.projector
         there = (*projector.index, *(projector.mongo_indexes if self.mongo is not None else ()))
-        hints = get_type_hints(projector.document)
         return tuple(
             name
             for name in dict.fromkeys(there)
-            if name != projector.key and name not in RESERVED and is_simple(hints[name])
+            if name != projector.key and self.fields[name].simple is not None
         )
 
     @property
@@ -80,8 +81,11 @@ class Shelf(Struct, frozen=True):
         """The fields that a list can be ordered by."""
         projector = self.own.projector
         there = projector.mongo_indexes if self.mongo is not None else ()
-        hints = get_type_hints(projector.document)
-        return tuple(name for name in dict.fromkeys((projector.key, *there)) if is_simple(hints[name]))
+        return tuple(
+            name
+            for name in dict.fromkeys((projector.key, *there))
+            if name == projector.key or self.fields[name].simple is not None
+        )
 
 
 class Desk:
@@ -189,7 +193,15 @@ class Desk:
             else:
                 sink.close()
         mongo = next((item for item in self.sinks[name] if isinstance(item, MongoSink)), None)
-        return Shelf(own, self.plan.chain_of(name), Types(own), cache, mongo, Breaker())
+        return Shelf(
+            own,
+            self.plan.chain_of(name),
+            fields(own.projector.document),
+            Types(own),
+            cache,
+            mongo,
+            Breaker(),
+        )
 
 
 def unbuilt(name: str) -> Refused:

@@ -10,7 +10,7 @@ changed it.
 from collections import OrderedDict
 from itertools import islice
 from threading import Lock
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Response, get
@@ -35,8 +35,11 @@ KEPT = 64
 
 
 class Position(Struct, frozen=True, array_like=True):
-    """The log that a page ended with."""
+    """The log that a page ended with, and the projection and the key it was of."""
 
+    list: Literal["history"]
+    projection: str
+    key: str
     block: int
     log_index: int
     entry: int
@@ -97,7 +100,11 @@ class Book:
             raise Refused(404, f"No event made a document {key} of {own.name}.")
         kept = found[:limit]
         last = kept[-1] if len(found) > limit else None
-        following = None if last is None else asked.sealed(Position(last.block, last.log_index, last.entry))
+        following = (
+            None
+            if last is None
+            else asked.sealed(Position("history", own.name, key, last.block, last.log_index, last.entry))
+        )
         return Story(kept, following, complete)
 
     def _folded(self, served: Generation, key: str, limit: int, after: Position | None) -> list[Made]:
@@ -166,6 +173,15 @@ class Book:
         )
 
 
+def _after(cursor: str, projection: str, key: str) -> Position:
+    """Where a page of this document's history ended."""
+    after = asked.opened(cursor, Position)
+    asked.placed(cursor, after.block, after.log_index, after.entry)
+    if (after.projection, after.key) != (projection, key):
+        raise asked.made_up(cursor)
+    return after
+
+
 def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
     """For each projection one, so that each is described by its own document."""
     return [_history(desk, shelf) for shelf in desk.shelves.values()]
@@ -189,11 +205,11 @@ def _history(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
         ),
         cursor: Annotated[
             str | None,
-            QueryParameter(max_length=2 * asked.LONGEST, description="`next` of the page before."),
+            QueryParameter(max_length=asked.LONGEST_CURSOR, description="`next` of the page before."),
         ] = None,
     ) -> Response[Any]:
         wanted = asked.key(shelf.own, key)
-        after = None if cursor is None else asked.opened(cursor, Position)
+        after = None if cursor is None else _after(cursor, shelf.name, wanted)
         story = book.story(wanted, limit, after)
         return Response(msgspec.json.encode(story), media_type=JSON, headers={"Cache-Control": "no-cache"})
 

@@ -34,8 +34,10 @@ LOOKS = 0.05
 
 
 class Position(Struct, frozen=True, array_like=True):
-    """Where a page ended: the order it was of, and the value and key of its last document."""
+    """Where a page ended: the list and the order it was of, and the value and key of its last document."""
 
+    list: Literal["documents"]
+    projection: str
     sort: str
     value: str | int | float | bool | None
     key: str
@@ -152,7 +154,7 @@ def _parameters(desk: Desk, shelf: Shelf) -> dict[str, Any]:
     found["cursor"] = Annotated[
         str | None,
         QueryParameter(
-            max_length=2 * asked.LONGEST, description="`next` of the page before, asked in the same way."
+            max_length=asked.LONGEST_CURSOR, description="`next` of the page before, asked in the same way."
         ),
     ]
     found["min_block"] = MinBlock
@@ -169,12 +171,24 @@ def _asked(shelf: Shelf, given: dict[str, Any]) -> Ask:
             asked.whole(name, value, least=-asked.HIGHEST)
         if value is not None:
             where[name] = value
-    after = None
-    if given["cursor"] is not None:
-        after = asked.opened(given["cursor"], Position)
-        if after.sort != given["sort"]:
-            raise Refused(422, f"cursor: it is of a list sorted by {after.sort!r}, not by {given['sort']!r}.")
+    after = None if given["cursor"] is None else _after(shelf, given["cursor"], given["sort"])
     return Ask(where, given["sort"], given["limit"], after)
+
+
+def _after(shelf: Shelf, cursor: str, sort: str) -> Position:
+    """Where a page of this list ended: a value that the field may have, and a key."""
+    after = asked.opened(cursor, Position)
+    field, key = after.sort.removeprefix("-"), shelf.own.projector.key
+    if not (
+        after.projection == shelf.name
+        and field in shelf.sorts
+        and shelf.fields[field].takes(after.value)
+        and shelf.fields[key].takes(after.key)
+    ):
+        raise asked.made_up(cursor)
+    if after.sort != sort:
+        raise Refused(422, f"cursor: it is of a list sorted by {after.sort!r}, not by {sort!r}.")
+    return after
 
 
 def _page(desk: Desk, shelf: Shelf, ask: Ask, *, fresh: bool) -> Page:
@@ -273,5 +287,7 @@ def _made(
     if len(found) > ask.limit:
         last = kept[-1]
         value = last.get(ask.field)
-        following = asked.sealed(Position(ask.sort, value, last[shelf.own.projector.key]))
+        following = asked.sealed(
+            Position("documents", shelf.name, ask.sort, value, last[shelf.own.projector.key])
+        )
     return Page(kept, following, block, revision, source)

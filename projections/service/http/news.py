@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from eventstore.journal import Journal
 from eventstore.orphaned import reorgs_after
 from projections.changes import Changes
+from projections.fields import is_text
 from projections.generation import Generations
 from projections.service.declared import Declared
 from projections.service.http import asked
@@ -36,6 +37,13 @@ class Position(Struct, frozen=True):
 
     def sealed(self) -> str:
         return asked.sealed(self)
+
+    @property
+    def possible(self) -> bool:
+        """Whether any store could stand there."""
+        numbers = [*self.chains.values(), *(revision for revision, _ in self.projections.values())]
+        keys = (key for _, key in self.projections.values())
+        return all(0 <= number <= asked.HIGHEST for number in numbers) and all(map(is_text, keys))
 
 
 class Told(Struct, frozen=True):

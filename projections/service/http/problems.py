@@ -44,6 +44,7 @@ _SAID = {
     401: Problem("This needs a token.", "Send Authorization: Bearer <token>."),
     403: Problem("This changes what is done, and this service asks nobody for a token."),
     404: Problem("referrals has no document 0x00000000000000000000000000000000000000ff."),
+    408: Problem("The body did not arrive within 10 s.", retry=True),
     409: Problem("referrals is at block 120, not yet at 500.", retry=True),
     413: Problem("A request may carry 65,536 bytes, of a length that it tells."),
     422: Problem("What referrals held at block 3 is not kept: before-images reach down to block 90."),

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from eventstore.request import Requests
 from projections.generation import lease_of
+from projections.service.http.access import NO_TOKENS
 from projections.service.http.desk import Desk
 from projections.service.http.problems import JSON, Refused, refusals
 from projections.service.http.schema import typed
@@ -47,18 +48,14 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
         tags=["service"],
         responses={
             200: typed(Asked, "What came of it.", Asked("done", "2 ranges are asked for again")),
-            **refusals(400, 401, 403, 404, 413, 429, 503),
+            **refusals(400, 401, 403, 404, 408, 413, 429, 503),
         },
     )
     def retry(data: JSONBody[Ask]) -> Response[Any]:
         """As `chainfold failures retry`: gaps of a chain are asked for again, or a projection folds again
         what it passed over. Only where `[http]` has tokens."""
-        if not desk.settings.tokens:
-            raise Refused(
-                403,
-                "This changes what is done, and this service asks nobody for a token.",
-                hint="Give [http] tokens, or run `chainfold failures retry` on the server.",
-            )
+        if not desk.settings.tokens:  # the gate refuses it unread; this holds also without the gate
+            raise Refused(403, NO_TOKENS.error, hint=NO_TOKENS.hint)
         requests = Requests(desk.plan.store)
         number = requests.submit(_lease(desk, data), "retry")
         end = time.monotonic() + PATIENCE

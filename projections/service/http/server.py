@@ -14,6 +14,7 @@ import uvicorn
 from projections.errors import ConfigurationError
 from projections.service.http.app import application
 from projections.service.http.desk import WAITERS, Desk
+from projections.service.http.head import BoundedHead
 from projections.service.listening import Http
 from projections.service.meters import Meters
 from projections.service.wiring import Plan
@@ -40,6 +41,8 @@ class Server:
             self._server = uvicorn.Server(
                 uvicorn.Config(
                     application(self._desk),
+                    http=BoundedHead,
+                    ws="none",
                     log_config=None,
                     access_log=False,
                     server_header=False,

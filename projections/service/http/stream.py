@@ -97,6 +97,8 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
             if len(resumed) > LONGEST:
                 raise Refused(400, f"after: an id has at most {LONGEST:,} characters.")
             said = asked.opened(resumed, Position, "after")
+            if not said.possible:
+                raise asked.made_up(resumed, "after")
             # what was told may be newer than the last look, which may be another process's too
             beat = await asyncio.get_running_loop().run_in_executor(None, desk.pulse.look)
             if beat.error is not None:
