@@ -9,7 +9,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from eventstore.batches import batches
-from eventstore.unfit import values_of_python
+from eventstore.errors import DataRefused
+from eventstore.legal import MOST, shown
+from eventstore.unfit import unfit, values_of_python
 
 LOG_COLUMNS = (
     "chain_id",
@@ -26,9 +28,7 @@ LOG_COLUMNS = (
 )
 
 _TYPES = {
-    "log_index": "int4",
     "kind": "int4",
-    "tx_index": "int4",
     "generation": "int4",
     "tx_hash": "bytea",
     "topic1": "bytea",
@@ -54,6 +54,9 @@ _TYPES = {
 }
 """The column types that binary COPY must be told, by name, or table and name where two tables differ; every
 other column is int8."""
+
+_NARROWEST, _WIDEST = -(2**31), 2**31 - 1
+"""Of an int4. The driver writes a wider number as another one, and says nothing; of an int8 it refuses it."""
 
 
 _VALUES = 14_300
@@ -102,11 +105,24 @@ def _copy(tx: Connection, table: str, columns: Sequence[str], rows: Iterable[tup
     with driver.cursor() as cursor:
         cursor.adapters.register_dumper(bytes, BytesBinaryDumper)
         with cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)") as copy:
-            copy.set_types(
-                [_TYPES.get(f"{table}.{column}") or _TYPES.get(column, "int8") for column in columns]
-            )
+            types = [_TYPES.get(f"{table}.{column}") or _TYPES.get(column, "int8") for column in columns]
+            narrow = [place for place, kind in enumerate(types) if kind == "int4"]
+            copy.set_types(types)
             for row in rows:
-                copy.write_row(row)
+                for place in narrow:
+                    if not _NARROWEST <= row[place] <= _WIDEST:
+                        raise _too_wide(table, columns[place], row[place])
+                try:
+                    copy.write_row(row)
+                except OverflowError as error:
+                    for column, kind, value in zip(columns, types, row, strict=True):
+                        if kind == "int8" and value is not None and not -MOST - 1 <= value <= MOST:
+                            raise _too_wide(table, column, value) from error
+                    raise
+
+
+def _too_wide(table: str, column: str, value: int) -> DataRefused:
+    return unfit(f"{shown(value)} for {table}.{column}, which is not as wide")
 
 
 def _insert_many(

@@ -6,6 +6,7 @@ read in groups whose spans lie close together; the memory is that of one group.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -15,6 +16,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, Row, text
 
 from eventstore import digest
+from eventstore.legal import legal
 from eventstore.records import Appended, Header, Log, Orphaned
 
 PAGE = 1_000
@@ -68,20 +70,36 @@ class Told(Struct, frozen=True):
     gone: list[tuple[int, int]]
 
     def recomputed(self, chain_id: int) -> bytes:
-        """The digest that the rows give; another than `digest` where something was changed."""
-        rows = (
-            digest.of_logs(self.blocks, self.logs)
-            if isinstance(self.entry, Appended)
-            else digest.of_orphans(self.gone)
-        )
-        return digest.of_entry(
-            chain_id,
-            self.entry,
-            head_hash=self.head_hash,
-            recorded_at=self.recorded_at,
-            previous=self.previous_digest,
-            rows=rows,
-        )
+        """The digest that the rows give; another than `digest` where something was changed, and empty where
+        a number is one that no digest speaks for."""
+        try:
+            rows = (
+                digest.of_logs(self.blocks, self.logs)
+                if isinstance(self.entry, Appended)
+                else digest.of_orphans(self.gone)
+            )
+            return digest.of_entry(
+                chain_id,
+                self.entry,
+                head_hash=self.head_hash,
+                recorded_at=self.recorded_at,
+                previous=self.previous_digest,
+                rows=rows,
+            )
+        except struct.error:
+            return b""
+
+    def illegal(self) -> str | None:
+        """The first number of this entry that no chain gives, in words; None where all are in range."""
+        for log in self.logs:
+            for what, number in (("index", log.log_index), ("transaction index", log.tx_index)):
+                if not legal(number):
+                    return f"a log of block {log.block_number} has the {what} {number}"
+        for block in self.blocks:
+            for what, number in (("number", block.number), ("timestamp", block.timestamp)):
+                if not legal(number):
+                    return f"block {block.number} has the {what} {number}"
+        return None
 
 
 def chronicle(tx: Connection, chain_id: int, *, since: int = 0) -> Iterator[Told]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from eventstore.legal import MOST
 from eventstore.records import BlockRange, Filter, Watch
 
 
@@ -79,10 +80,11 @@ class Coverage:
             "checked": covered.checked,
             "first": covered.range.first,
             "last": covered.range.last,
+            "above": min(covered.range.last + 1, MOST),
         }
         touching = (
             "FROM coverage WHERE chain_id = :chain AND address = :address AND topic0 = :topic0 "
-            "AND first_block <= :last + 1 AND last_block >= :first - 1"
+            "AND first_block <= :above AND last_block >= :first - 1"
         )
         rows = self._tx.execute(
             text(f"SELECT first_block, last_block {touching}"),

@@ -1,5 +1,8 @@
 """The digest chain of the journal: sha256(previous digest, the entry, its rows), in canonical bytes.
 
+Indexes take 32 bits each, as nearly all do; a log with a wider one says so in the byte that counts its topics
+and adds the upper halves, so that what was digested before such logs were taken stays as it was.
+
 Whoever changes an old row behind the triggers' back breaks every digest from there on.
 """
 
@@ -17,26 +20,36 @@ START = bytes(32)
 _ENTRY = Packing(">QQBQQQQ")
 _BLOCK = Packing(">Q32s32sQ")
 _LOG = Packing(">QII20s32sBI")
+_UPPER = Packing(">II")
+_WIDE = 0x80
+"""Added to the number of topics where the upper halves of log index and transaction index follow."""
+_HALF = 0xFFFFFFFF
 _ORPHAN = Packing(">QQ")
 
 
 def of_logs(blocks: Iterable[Header], logs: Iterable[Log]) -> bytes:
-    """sha256 of an appended entry's rows: its blocks, then its logs, both ascending."""
+    """sha256 of an appended entry's rows: its blocks, then its logs, both ascending.
+
+    Raises `struct.error` where a number is negative or beyond 64 bits: no digest speaks for it.
+    """
     pack_block, pack_log = _BLOCK.pack, _LOG.pack
     parts = [pack_block(b.number, b.hash, b.parent_hash, b.timestamp) for b in blocks]
     for log in logs:
-        topics, data = log.topics, log.data
+        topics, data, index, tx_index = log.topics, log.data, log.log_index, log.tx_index
+        wide = index > _HALF or tx_index > _HALF
         parts.append(
             pack_log(
                 log.block_number,
-                log.log_index,
-                log.tx_index,
+                index & _HALF if wide else index,
+                tx_index & _HALF if wide else tx_index,
                 log.address,
                 log.tx_hash,
-                len(topics),
+                len(topics) | _WIDE if wide else len(topics),
                 len(data),
             )
         )
+        if wide:
+            parts.append(_UPPER.pack(index >> 32, tx_index >> 32))
         parts.extend(topics)
         parts.append(data)
     return sha256(b"".join(parts)).digest()

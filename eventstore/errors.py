@@ -7,6 +7,7 @@ ChainfoldError
 │   ├── RangeTooLarge         ask for fewer blocks                              (retry, smaller)
 │   ├── BlockUnknown          the node has not (or no longer) seen this block   (retry)
 │   ├── AnswerRefused         the answer contradicts itself or the question     (retry)
+│   ├── Unreadable            what is there cannot be taken, however it is asked for: a gap
 │   └── WrongChain            another chain id or genesis
 ├── StoreError                the event store
 │   ├── StoreUnavailable      unreachable, disk full, locked                    (retry)
@@ -94,6 +95,14 @@ class AnswerRefused(SourceError):
     """An answer was not believed: it contradicts the question, the header, or itself."""
 
     retry = True
+
+
+class Unreadable(SourceError):
+    """What the node says of a block cannot be taken, and would not be at the next attempt: a number beyond
+    what may be, a block whose answer is larger than the cap by every method.
+
+    The block becomes a gap with this reason; what lies below and above it is fetched.
+    """
 
 
 class WrongChain(SourceError):

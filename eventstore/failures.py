@@ -144,5 +144,11 @@ def due(failed: Sequence[FailedRange]) -> FailedRange | None:
     return next((item for item in failed if item.retry_at <= now), None)
 
 
+def waits(failed: Sequence[FailedRange], block: int) -> bool:
+    """Is this block of a range whose pause is not over?"""
+    now = _now()
+    return any(item.range.first <= block <= item.range.last and item.retry_at > now for item in failed)
+
+
 def _now() -> int:
     return time.time_ns() // 1000

@@ -13,6 +13,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam, text
 
 from eventstore.journal import Journal
+from eventstore.legal import MOST
 from eventstore.records import Filter, Log
 
 PAGE = 1_000
@@ -20,8 +21,6 @@ PAGE = 1_000
 
 FEW = 20_000
 """Up to so many logs of the kinds asked for, the index on kinds is the shorter way."""
-
-_NEVER = 2**62
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -67,7 +66,7 @@ def ask(tx: Connection, chain_id: int, question: Question, *, page: int = PAGE) 
         kinds = sorted(Journal(tx, chain_id).kinds(question.filters))
         if not kinds:
             return
-    begin = (_NEVER, 0, 0) if question.newest_first else (-1, 0, 0)
+    begin = (MOST, MOST, MOST) if question.newest_first else (-1, 0, 0)
     block, index, entry = begin if question.after is None else question.after
     values = {
         "chain": chain_id,
@@ -75,9 +74,9 @@ def ask(tx: Connection, chain_id: int, question: Question, *, page: int = PAGE) 
         "index": index,
         "entry": entry,
         "first": question.first,
-        "last": _NEVER if question.last is None else question.last,
+        "last": MOST if question.last is None else question.last,
         "orphaned_by": question.orphaned_by,
-        "as_of": _NEVER if question.as_of is None else question.as_of,
+        "as_of": MOST if question.as_of is None else question.as_of,
         "kinds": kinds,
         "word": None if question.names is None else bytes(12) + question.names,
         "tx_hash": question.tx_hash,

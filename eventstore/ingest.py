@@ -23,8 +23,9 @@ from eventstore.errors import (
     SourceError,
     SourceUnavailable,
     Throttled,
+    Unreadable,
 )
-from eventstore.failures import FailedRange, Failures, due
+from eventstore.failures import FailedRange, Failures, due, waits
 from eventstore.fetch import Window
 from eventstore.journal import Journal
 from eventstore.lease import Lease
@@ -158,7 +159,13 @@ class Ingestor:
             unseen = (
                 []
                 if gap
-                else holes(coverage, self._watches, known, above=view.finalized, limit=BLOCKS_PER_STEP)
+                else holes(
+                    coverage,
+                    self._watches,
+                    [header for header in known if not waits(failed, header.number)],
+                    above=view.finalized,
+                    limit=BLOCKS_PER_STEP,
+                )
             )
         if gap is not None:
             return self._fetch_range(view, gap, entry=entry, known=known)
@@ -239,8 +246,8 @@ class Ingestor:
             return []
         last = min(view.head.number, tip + BLOCKS_PER_STEP)
         numbers = range(tip + 1, last + (view.head.number > last))
-        headers = self._branch.lookout.headers(numbers)
-        if last == view.head.number:
+        headers = self._headers_below(numbers)
+        if last == view.head.number and len(headers) == len(numbers):
             headers.append(view.head)
         match decide(known, headers):
             case Extend(fresh):
@@ -251,8 +258,21 @@ class Ingestor:
                     hint="It will be asked again.",
                 )
 
+    def _headers_below(self, numbers: range) -> list[Header]:
+        """The headers of these blocks, or of the first of them, up to one that cannot be taken."""
+        while True:
+            try:
+                return self._branch.lookout.headers(numbers)
+            except Unreadable:
+                if len(numbers) == 1:
+                    raise
+                numbers = numbers[: len(numbers) // 2]
+
     def _fetch_blocks(self, view: View, wanted: Sequence[Wanted], *, entry: int, extend: bool) -> Ingested:
-        wanted, logs = read_blocks(self._source, self._workers, wanted)
+        try:
+            wanted, logs = read_blocks(self._source, self._workers, wanted)
+        except Unreadable as error:
+            return self._leave_out(view, wanted[0].header, error, entry=entry, extend=extend)
         headers = [item.header for item in wanted]
         with self._lease.commit() as tx:
             self._branch.unmoved(tx, entry)
@@ -261,12 +281,23 @@ class Ingestor:
             )
             if extend:
                 Tail(tx, self._chain).extend(headers)
+            Failures(tx, self._chain).forget(BlockRange(headers[0].number, headers[-1].number))
         return Ingested(
             view.head.number,
             view.finalized,
             fetched=BlockRange(headers[0].number, headers[-1].number),
             appended=appended.log_count if appended else 0,
         )
+
+    def _leave_out(
+        self, view: View, header: Header, error: Unreadable, *, entry: int, extend: bool
+    ) -> Ingested:
+        """A block of the tail that cannot be taken is a gap, and holds up nothing above it."""
+        with self._lease.commit() as tx:
+            self._branch.unmoved(tx, entry)
+            if extend:
+                Tail(tx, self._chain).extend([header])
+        return self._branch.write_down(view, BlockRange(header.number, header.number), error)
 
     # --- small ---
 

@@ -86,7 +86,9 @@ def _entries(
         if previous is not None and told.previous_digest != previous:
             broken.append(Broken(entry, "does not follow the entry before it"))
         if told.recomputed(chain_id) != told.digest:
-            broken.append(Broken(entry, "its rows are not what they were when it was written"))
+            illegal = told.illegal()
+            found = f" ({illegal}, and no chain gives such a number)" if illegal else ""
+            broken.append(Broken(entry, f"its rows are not what they were when it was written{found}"))
         previous, last = told.digest, entry
         yield told.entry, broken
 

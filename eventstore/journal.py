@@ -22,6 +22,7 @@ from eventstore.acyclic import acyclic
 from eventstore.batches import batches
 from eventstore.coverage import Coverage, Covered
 from eventstore.errors import HistoryConflict
+from eventstore.legal import MOST
 from eventstore.proof.ledger import Ledger
 from eventstore.records import Appended, Filter, Header, Log, Orphaned, Query
 
@@ -138,7 +139,7 @@ class Journal:
                 + _LIVING.replace("l.block_number", "l.number")
                 + " ORDER BY number, entry"
             ),
-            {"chain": self._chain, "first": first, "last": 2**62 if last is None else last},
+            {"chain": self._chain, "first": first, "last": MOST if last is None else last},
         ).all()
         if not rows:
             return None
@@ -264,11 +265,11 @@ class Journal:
         rows = self._tx.execute(
             text(
                 "SELECT DISTINCT number, hash, parent_hash, timestamp FROM blocks l "
-                "WHERE chain_id = :chain AND number < :block AND "
+                "WHERE chain_id = :chain AND number <= :highest AND "
                 + _LIVING.replace("l.block_number", "l.number")
                 + " ORDER BY number DESC LIMIT :limit"
             ),
-            {"chain": self._chain, "block": block, "limit": limit},
+            {"chain": self._chain, "highest": block - 1, "limit": limit},
         )
         return [Header(*row) for row in rows]
 
@@ -311,7 +312,7 @@ class Journal:
             {
                 "chain": self._chain,
                 "first": first,
-                "last": 2**62 if last is None else last,
+                "last": MOST if last is None else last,
                 "address": address,
                 "topic": topic,
                 "tx_hash": tx_hash,

@@ -1,11 +1,13 @@
 """What a node's JSON says, in our records: typed decoding, hexadecimal to bytes, nothing believed.
 
 Law: a field that we do not read may be anything or absent; a field that we read must be of its
-shape, or the answer is refused. Field by field, real nodes differ in all other ways.
+shape, or the answer is refused. Field by field, real nodes differ in all other ways. A number beyond its
+legal range (`legal`) is named with its field and its place, and is `Unreadable`: it does not heal.
 """
 
 from __future__ import annotations
 
+import re
 from binascii import unhexlify
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -14,13 +16,17 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from eventstore.acyclic import acyclic
-from eventstore.errors import AnswerRefused
+from eventstore.errors import AnswerRefused, Unreadable
+from eventstore.legal import MOST, legal, shown
 from eventstore.records import Header, Log
 
 Quantity = str | int | None
 Address = Annotated[str, Meta(min_length=42, max_length=42)]
 Word = Annotated[str, Meta(min_length=66, max_length=66)]
 Bloom = Annotated[str, Meta(min_length=2, max_length=514)]
+
+
+_CODE = re.compile(r"-?[0-9]{1,10}")
 
 
 class Failure(Struct, frozen=True):
@@ -112,11 +118,12 @@ def replies(body: bytes) -> dict[str, Raw | Failure] | Raw | Failure:
 def logs(raw: Raw) -> list[Log]:
     """The logs of an eth_getLogs result, in the node's order.
 
-    Raises `AnswerRefused` for one that is pending or removed, or of another shape.
+    Raises `AnswerRefused` for one that is pending or removed, or of another shape, `Unreadable` for a
+    number beyond its range.
     """
     try:
         with acyclic():
-            return _converted(_logs.decode(raw))
+            return _in_range(_logs.decode(raw))
     except (msgspec.DecodeError, ValueError) as error:
         raise AnswerRefused(f"The node's logs cannot be read: {error}.") from error
 
@@ -160,21 +167,22 @@ def header(raw: Raw) -> Header | None:
         if block is None:
             return None
         bloom = block.logsBloom
+        number = _ranged(block.number, "number", "a block")
         return Header(
-            number=_integer(block.number),
+            number=number,
             hash=_word(block.hash),
             parent_hash=_word(block.parentHash),
-            timestamp=_integer(block.timestamp),
+            timestamp=_ranged(block.timestamp, "timestamp", f"block {number}"),
             bloom=_word(bloom) if bloom is not None and len(bloom) == 514 else None,
         )
     except (msgspec.DecodeError, ValueError) as error:
         raise AnswerRefused(f"The node's block cannot be read: {error}.") from error
 
 
-def quantity(raw: Raw) -> int:
-    """A number on its own, such as eth_chainId's."""
+def quantity(raw: Raw, *, name: str = "number") -> int:
+    """A number on its own, such as eth_chainId's; `name` is what a refusal calls it."""
     try:
-        return _integer(_quantity.decode(raw))
+        return _ranged(_quantity.decode(raw), name, "the chain")
     except (msgspec.DecodeError, ValueError) as error:
         raise AnswerRefused(f"The node's number cannot be read: {error}.") from error
 
@@ -191,8 +199,26 @@ class _Numbers(dict[Quantity, int]):
     """Quantities to integers, each parsed once."""
 
     def __missing__(self, text: Quantity) -> int:
-        number = self[text] = _integer(text)
+        number = _integer(text)
+        if not legal(number):
+            raise _BeyondError
+        self[text] = number
         return number
+
+
+class _BeyondError(Exception):
+    """Some number of these logs is beyond its range."""
+
+
+def _in_range(found: list[_WireLog]) -> list[Log]:
+    try:
+        return _converted(found)
+    except _BeyondError:
+        for log in found:  # the conversion asks no number for its name
+            number = _ranged(log.blockNumber, "blockNumber", "a log")
+            index = _ranged(log.logIndex, "logIndex", f"a log of block {number}")
+            _ranged(log.transactionIndex, "transactionIndex", f"log {index} of block {number}")
+        raise
 
 
 def _converted(found: list[_WireLog]) -> list[Log]:
@@ -233,7 +259,7 @@ def _converted_receipt(found: _WireReceipt) -> Receipt:
     return Receipt(
         None if tx_hash is None else _word(tx_hash),
         None if block_hash is None else _word(block_hash),
-        _converted(found.logs),
+        _in_range(found.logs),
     )
 
 
@@ -249,7 +275,7 @@ def _failure(error: object) -> Failure:
     if not isinstance(error, dict):
         return Failure(None, str(error), None)
     code, message = error.get("code"), error.get("message")
-    if isinstance(code, str) and code.lstrip("-").isdigit():
+    if isinstance(code, str) and _CODE.fullmatch(code):
         code = int(code)
     return Failure(code if isinstance(code, int) else None, str(message or ""), error.get("data"))
 
@@ -273,4 +299,15 @@ def _integer(text: Quantity) -> int:
     number = text if isinstance(text, int) else int(text, 16)
     if number < 0:
         raise ValueError(f"{text!r} is negative")
+    return number
+
+
+def _ranged(text: Quantity, field: str, of: str) -> int:
+    """A number of the answer, if it may be one."""
+    number = _integer(text)
+    if not legal(number):
+        raise Unreadable(
+            f"The node gives {of} the {field} {shown(number)}: the highest that may be is {MOST}.",
+            hint="Asking it again does not help; another endpoint may give the right number.",
+        )
     return number

@@ -20,6 +20,7 @@ from eventstore.errors import (
     SourceError,
     SourceUnavailable,
     Throttled,
+    Unreadable,
     WrongChain,
 )
 from eventstore.member import EndpointStatus, Member, Named
@@ -112,10 +113,11 @@ class Lineup:
                 self._take(member)
 
     def failed(self, member: Member, error: SourceError, *, began: float) -> None:
-        """Notes an error: the endpoint pauses, unless it only lacks a block or takes less at once."""
+        """Notes an error: the endpoint pauses, unless it only lacks a block, takes less at once, or has one
+        block that cannot be taken."""
         with self._lock:
             member.errors[type(error).__name__] += 1
-            if isinstance(error, BlockUnknown | RangeTooLarge | WrongChain):
+            if isinstance(error, BlockUnknown | RangeTooLarge | Unreadable | WrongChain):
                 return  # a wrong chain was refused where it was found
             member.health = member.health.failed(error, began=began, now=self._clock())
             member.verified = False

@@ -21,6 +21,7 @@ from eventstore.errors import (
     SourceError,
     SourceUnavailable,
     Throttled,
+    Unreadable,
     WrongChain,
 )
 from eventstore.fetch import Window
@@ -161,6 +162,13 @@ class Ranges:
                 if self._timeouts < TRIES:
                     raise error
                 return self._by_hash(asked, known) if single else self._give_up(asked, error)
+            case Unreadable():  # it says itself that the next attempt will not do
+                if single:
+                    return self._by_hash(asked, known)
+                if not self._is_doubted(asked.first):
+                    self._doubted = asked
+                self._width, self._lost = len(asked) // 2, None
+                return Narrowed(asked)
             case BlockUnknown() | AnswerRefused() if self._follows_lost(asked):
                 return self._give_up(asked, error)
             case BlockUnknown() | AnswerRefused() if self._is_doubted(asked.first):

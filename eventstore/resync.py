@@ -6,6 +6,7 @@ whole and appended anew; and what the block's own bloom says may well be there i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
@@ -84,10 +85,18 @@ class Compared(Struct, frozen=True):
 
 
 def compare(living: Sequence[Log], fetched: Sequence[Log]) -> Compared:
-    """What the journal holds against what the source says, both of the same blocks and filters."""
+    """What the journal holds against what the source says, both of the same blocks and filters. A log that
+    lives twice is as wrong as one that the chain does not have."""
     ours = {(log.block_number, log.log_index): log for log in living}
+    places = Counter((log.block_number, log.log_index) for log in living)
     theirs = {(log.block_number, log.log_index): log for log in fetched}
-    wrong = sorted({block for (block, index), log in ours.items() if theirs.get((block, index)) != log})
+    wrong = sorted(
+        {
+            block
+            for (block, index), log in ours.items()
+            if theirs.get((block, index)) != log or places[(block, index)] > 1
+        }
+    )
     bad = set(wrong)
     missing = [log for key, log in theirs.items() if key not in ours and key[0] not in bad]
     return Compared(missing, wrong)

@@ -65,13 +65,15 @@ def missing_in(coverage: Coverage, watches: Sequence[Watch], part: BlockRange) -
 def holes(
     coverage: Coverage, watches: Sequence[Watch], known: Sequence[Header], *, above: int, limit: int
 ) -> list[Wanted]:
-    """Known blocks above finality that some filter (of a contract added late) has not asked for."""
+    """Known blocks above finality that some filter (of a contract added late) has not asked for; `known`
+    may have holes."""
     headers = {header.number: header for header in known if header.number > above}
     missing: dict[int, list[Filter]] = {}
     for watch in watches if headers else ():
         for gap in coverage.gaps(watch, max(headers)):
             for number in range(max(gap.first, min(headers)), gap.last + 1):
-                missing.setdefault(number, []).append(watch.filter)
+                if number in headers:
+                    missing.setdefault(number, []).append(watch.filter)
     return [Wanted(headers[number], missing[number]) for number in sorted(missing)][:limit]
 
 

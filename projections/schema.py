@@ -100,7 +100,7 @@ dead_letters = Table(
     metadata,
     Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("block", BigInteger, primary_key=True, autoincrement=False),
-    Column("log_index", Integer, primary_key=True, autoincrement=False),
+    Column("log_index", BigInteger, primary_key=True, autoincrement=False),
     Column("entry", BigInteger, nullable=False),
     Column("reason", Text, nullable=False),
     Column("stack", Text, nullable=False),
@@ -167,7 +167,7 @@ skips = Table(
     metadata,
     Column("projection", String(100), primary_key=True),
     Column("block_hash", LargeBinary, primary_key=True),
-    Column("log_index", Integer, primary_key=True, autoincrement=False),
+    Column("log_index", BigInteger, primary_key=True, autoincrement=False),
     Column("reason", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )

@@ -37,7 +37,7 @@ def log(
         address,
         topics,
         data,
-        sha256(b"tx" + bytes([index])).digest(),
+        sha256(b"tx" + (bytes([index]) if index < 256 else str(index).encode())).digest(),
         0,
         hash_(block, branch),
     )

@@ -14,6 +14,7 @@ from typing import Literal
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from eventstore.legal import MOST
 from eventstore.records import BlockRange, Filter
 
 _MARK = -1
@@ -121,10 +122,11 @@ class Ledger:
             "topic0": wanted.topic0 or b"",
             "first": proven.first,
             "last": proven.last,
+            "above": min(proven.last + 1, MOST),
         }
         touching = (
             "FROM proofs WHERE chain_id = :chain AND address = :address AND topic0 = :topic0 "
-            "AND first_block <= :last + 1 AND last_block >= :first - 1"
+            "AND first_block <= :above AND last_block >= :first - 1"
         )
         rows = self._tx.execute(
             text(f"SELECT first_block, last_block, by_bloom, by_receipts {touching}"), key
@@ -187,7 +189,7 @@ class Ledger:
 
     def void_from(self, block: int) -> None:
         """Nothing is proven from `block` on, for any filter: something there left the chain."""
-        self._cut(block, 2**62)
+        self._cut(block, MOST)
         key = {"chain": self._chain, "block": block}
         self._tx.execute(text("DELETE FROM anchors WHERE chain_id = :chain AND number >= :block"), key)
         self._tx.execute(text("DELETE FROM disproofs WHERE chain_id = :chain AND number >= :block"), key)

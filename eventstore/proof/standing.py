@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from eventstore.coverage import joined
+from eventstore.legal import MOST
 from eventstore.proof.ledger import Ledger
 from eventstore.records import BlockRange, Watch, clipped
 
@@ -29,8 +30,8 @@ def proven(tx: Connection, chain_id: int, watches: Sequence[Watch]) -> list[Bloc
         ranges = [item for item in clips if item is not None]
         if watch.first_block > lowest:
             ranges = joined(_sorted([BlockRange(lowest, watch.first_block - 1), *ranges]))
-        if watch.last_block is not None:
-            ranges = joined(_sorted([*ranges, BlockRange(watch.last_block + 1, 2**62)]))
+        if watch.last_block is not None and watch.last_block < MOST:
+            ranges = joined(_sorted([*ranges, BlockRange(watch.last_block + 1, MOST)]))
         standing = ranges if standing is None else _both(standing, ranges)
     clips = [clipped(item, first=lowest, last=highest) for item in standing or []]
     return [item for item in clips if item is not None]

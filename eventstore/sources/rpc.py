@@ -16,7 +16,7 @@ from msgspec import Raw
 from eventstore import bloom, jsonrpc
 from eventstore.answer import ROUND, in_chain_order
 from eventstore.endpoint import Call, Endpoint, Refused
-from eventstore.errors import AnswerRefused, BlockUnknown, RangeTooLarge, SourceError, Throttled
+from eventstore.errors import AnswerRefused, BlockUnknown, RangeTooLarge, SourceError, Throttled, Unreadable
 from eventstore.pace import Pace
 from eventstore.proof import evidence
 from eventstore.proof.header import Sealed, sealed
@@ -79,7 +79,7 @@ class RpcSource:
                 f"{self.name} does not have block 0, so it cannot be told from other chains.",
                 hint="Use a node that keeps the first header.",
             )
-        return Identity(jsonrpc.quantity(_result(chain_id)), block.hash)
+        return Identity(jsonrpc.quantity(_result(chain_id), name="chain id"), block.hash)
 
     def head(self) -> Header:
         header = jsonrpc.header(_result(self._one(_by_number("latest"))))
@@ -251,7 +251,7 @@ class RpcSource:
                 raise found.error
             told = self._told_by_receipts(query, header, transactions)
             if told is None:
-                raise SourceError(
+                raise Unreadable(
                     f"{self.name} has no method left to read block {where.number} by. {found.error.message}",
                     hint="It gives no receipts either: use another endpoint, or narrow the topics.",
                 ) from found.error
@@ -276,7 +276,7 @@ class RpcSource:
         """The logs of a block that holds as many as nodes cut answers at, compared with its receipts."""
         told, count = self._told_by_receipts(query, header, transactions), len(logs)
         if told is None and count == self._cut_at:
-            raise SourceError(
+            raise Unreadable(
                 f"{self.name} has no method left to read block {header.number} by: it answers with {count}"
                 " logs at most, and gives no receipts.",
                 hint="Use another endpoint, or narrow the topics.",

@@ -71,6 +71,8 @@ class Faults(Struct):
     invented: set[int] = set()
     """Blocks whose last log comes twice, the second time under the next index."""
 
+    numbers: dict[tuple[int, str], int] = {}
+    """Numbers that are told instead, by block number and field of its header and its logs."""
     duplicate_log_index: bool = False
     """Every log has index 0."""
     log_index_reset: bool = False

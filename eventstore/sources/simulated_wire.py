@@ -32,6 +32,7 @@ class Wire:
             "extraData": "0x" + "00" * 97,
             "logsBloom": to_hex(header.bloom or bytes(256)),
         }
+        self._tell_other_numbers(header.number, said)
         if faults.wrong_genesis and header.number == 0:
             said["hash"] = other_hash(said["hash"])
         if faults.zero_bloom or faults.full_bloom:
@@ -63,6 +64,7 @@ class Wire:
             said["logIndex"] = hex(log.log_index - half)
         if (log.block_number, log.log_index) in faults.altered:
             said["data"] = to_hex(log.data[:-1] + bytes([log.data[-1] ^ 1 if log.data else 1]))
+        self._tell_other_numbers(log.block_number, said)
         if faults.duplicate_log_index:
             said["logIndex"] = hex(0)
         if faults.zero_log_timestamp:
@@ -124,6 +126,11 @@ class Wire:
                 shown["logIndex"] = hex(index + place)
         there = [shown for log, shown in said if (log.block_number, log.log_index) not in faults.withheld]
         return there + ghosts
+
+    def _tell_other_numbers(self, block: int, said: Json) -> None:
+        for (number, field), told in self._faults.numbers.items():
+            if number == block and field in said:
+                said[field] = hex(told)
 
     def _right(self, log: Log) -> Json:
         return {

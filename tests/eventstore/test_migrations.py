@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import text
 
 from eventstore import bulk, schema
 from eventstore.errors import StoreError
-from eventstore.integrity import check_digests
+from eventstore.integrity import check_digests, check_journal
 from eventstore.journal import Journal
 from eventstore.store import Store
 from projections.service.migrate import _config, migrate
@@ -94,6 +95,48 @@ def test_logs_that_were_written_anew_refuse_to_be_changed(old: Store, statement:
         statement = "INSERT OR REPLACE INTO logs SELECT * FROM logs"
     with pytest.raises(StoreError, match="append-only"), old.write() as tx:
         tx.execute(text(statement))
+
+
+def test_indexes_that_the_narrow_column_made_negative_are_what_the_node_sent(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    """The digests speak for them, so they hold again; the table is guarded as before."""
+    new = Store(f"sqlite:///{tmp_path / 'wide.db'}")
+    migrate(new)
+    logs = [log(7, index) for index in (0, 2**31 - 1, 2**31, 0xFFFFFFE2, 2**32 - 1)]
+    with new.write() as tx:
+        Journal(tx, CHAIN).append(logs, headers_of(logs), [])
+    history, config = rows(new), _config()
+    new.close()
+    with closing(Store(postgres_url)) as store:
+        with store.write() as tx:
+            config.attributes["connection"] = tx
+            command.upgrade(config, "e0005")
+            command.upgrade(config, "p0003")
+            tx.exec_driver_sql("INSERT INTO store VALUES ('00', 0)")
+            for table, told in history.items():
+                if table == "logs":  # as the driver wrote them
+                    told = [row | {"log_index": signed(row["log_index"])} for row in told]  # noqa: PLW2901
+                if told:
+                    tx.execute(schema.metadata.tables[table].insert(), told)
+            tx.exec_driver_sql(
+                "INSERT INTO skips (projection, block_hash, log_index, reason, created_at) "
+                "VALUES ('p', '\\x00', -30, 'no', 1), ('p', '\\x00', 30, 'no', 1)"
+            )
+        migrate(store)
+        assert rows(store) == history
+        with store.read() as tx:
+            assert check_journal(tx, CHAIN).ok
+            found = tx.execute(text("SELECT log_index FROM skips ORDER BY log_index")).scalars().all()
+        assert found == [30, 0xFFFFFFE2]
+        with pytest.raises(StoreError, match="append-only"), store.write() as tx:
+            tx.execute(text("UPDATE logs SET log_index = 7"))
+
+
+def signed(number: object) -> int:
+    """What 32 bits hold of it."""
+    assert isinstance(number, int)
+    return number - 2**32 if number >= 2**31 else number
 
 
 def test_a_log_may_be_appended_after_the_migration(old: Store) -> None:

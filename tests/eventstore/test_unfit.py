@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from random import Random
 
 import pytest
 from sqlalchemy import Connection, text
@@ -43,7 +44,7 @@ UNFIT: list[tuple[str, object]] = [
 UNFIT_IN_POSTGRESQL: list[tuple[str, object]] = [
     ("name", "a\x00b"),
     ("key", "\x00"),
-    ("key", "k" * 1_000_000),
+    ("key", "".join(Random(7).choices("abcdefghijklmnop", k=1_000_000))),
 ]
 
 
@@ -61,8 +62,6 @@ def test_a_value_that_no_column_holds_is_refused_by_name(
 ) -> None:
     cases = UNFIT if held.sqlite else UNFIT + UNFIT_IN_POSTGRESQL
     for column, value in cases:
-        if value == UNFIT_IN_POSTGRESQL[-1][1]:
-            value = random_text(len(str(value)))  # noqa: PLW2901  # what compresses well fits an index
         with pytest.raises(DataRefused) as caught, held.write() as tx:
             road(tx, column, value)
         assert not caught.value.retry
@@ -70,12 +69,6 @@ def test_a_value_that_no_column_holds_is_refused_by_name(
         assert caught.value.__cause__ is not None
         with held.write() as tx:  # the store goes on, and nothing of it was written
             assert tx.execute(text("SELECT count(*) FROM held")).scalar_one() == 0
-
-
-def random_text(length: int) -> str:
-    from random import Random
-
-    return "".join(Random(7).choices("abcdefghijklmnopqrstuvwxyz", k=length))
 
 
 @pytest.mark.parametrize(

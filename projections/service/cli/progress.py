@@ -206,15 +206,19 @@ def _failed(item: Disproof) -> str:
 
 
 def _warn(log: Any, event: Failed) -> None:
-    """The error, and in how many seconds it is tried again."""
+    """The error, and in how many seconds it is tried again; of one that does not heal, that it stands."""
     if event.pause is None:
         log.error("failed", stage=event.stage, error=str(event.error))
+    elif not event.error.retry:
+        log.error("stands", stage=event.stage, looked_at_again=round(event.pause, 1), error=str(event.error))
     else:
         log.warning("retrying", stage=event.stage, pause=round(event.pause, 1), error=str(event.error))
 
 
 def _failure(event: Failed) -> str:
     again = f"again in {event.pause:.0f} s" if event.pause is not None else "not tried again"
+    if event.pause is not None and not event.error.retry:
+        again = f"it stands, and is looked at again in {event.pause:.0f} s"
     return f"{event.stage}: {event.error} ({again})"
 
 
