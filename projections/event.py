@@ -21,6 +21,10 @@ _ALIASES = {
 }
 
 
+NESTING = 16
+"""How deep the arrays and tuples of a parameter's type may lie in each other."""
+
+
 class Parameter(Struct, frozen=True):
     """One parameter: `type` is canonical (uint256, (address,uint8)[])."""
 
@@ -63,6 +67,8 @@ def parse(signature: str) -> Event:
     anonymous = text.endswith((" anonymous", ")anonymous"))
     if anonymous:
         text = text.removesuffix("anonymous").strip()
+    if nesting(text) > NESTING + 1:
+        raise _too_deep(text)
     found = re.fullmatch(r"([A-Za-z_$][\w$]*) ?\((.*)\)", text)
     if not found:
         raise SignatureError(
@@ -99,10 +105,12 @@ def _from_item(item: Mapping[str, Any]) -> Event:
     return Event(item["name"], parameters, item.get("anonymous", False))
 
 
-def _abi_type(item: Mapping[str, Any]) -> str:
+def _abi_type(item: Mapping[str, Any], within: int = 0) -> str:
     kind = str(item["type"])
+    if within > NESTING:
+        raise _too_deep(str(item.get("name", kind)))
     if kind.startswith("tuple"):
-        return f"({','.join(_abi_type(inner) for inner in item['components'])}){kind[5:]}"
+        return f"({','.join(_abi_type(inner, within + 1) for inner in item['components'])}){kind[5:]}"
     return _canonical_type(kind)
 
 
@@ -137,6 +145,8 @@ def _canonical_type(kind: str) -> str:
 
 def _checked(event: Event, said: str) -> Event:
     for item in event.parameters:
+        if nesting(item.type) > NESTING:
+            raise _too_deep(said)
         try:
             parsed = parse_type(item.type)
             parsed.validate()
@@ -149,6 +159,30 @@ def _checked(event: Event, said: str) -> Event:
     if sum(item.indexed for item in event.parameters) > most:
         raise SignatureError(f"The event {said!r} has more than {most} indexed parameters.")
     return event
+
+
+def nesting(kind: str) -> int:
+    """How deep the arrays and tuples of a type lie in each other: 2 for (address[],bool)."""
+    within, last = [0], 0
+    for letter in kind:
+        if letter == "(":
+            within.append(0)
+        elif letter == ")" and len(within) > 1:
+            last = within.pop() + 1
+        elif letter == "[":
+            last += 1
+        elif letter == ",":
+            last = 0
+        within[-1] = max(within[-1], last)
+    return max(within[0], len(within) - 1)
+
+
+def _too_deep(said: str) -> SignatureError:
+    shown = said if len(said) <= 100 else f"{said[:100]}..."
+    return SignatureError(
+        f"In the event {shown!r} the arrays and tuples of a parameter lie more than {NESTING} levels deep.",
+        hint="No deeper ones are decoded: leave the event out.",
+    )
 
 
 def _unknown_type(item: Parameter, said: str) -> SignatureError:

@@ -16,7 +16,7 @@ from eventstore.errors import ChainfoldError
 from eventstore.journal import Kind, Page, StoredBlock, StoredLog
 from eventstore.records import Watch
 from projections.documents import TrackedDocuments
-from projections.errors import HistoryOutOfOrder, ProjectorError, ValueRefused
+from projections.errors import DecodingError, HistoryOutOfOrder, ProjectorError, ValueRefused
 from projections.projectors import Projector
 from projections.routes import Route
 from projections.state import DeadLetter
@@ -159,6 +159,8 @@ def _hints(
             continue
         try:
             yield from ask(event)
+        except DecodingError:
+            continue  # a parameter that cannot be read: its handler is told so, if it wants it
         except Exception as raised:
             fault = _own_fault(raised)
             raise ProjectorError(

@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from eventstore.journal import Kind, StoredBlock, StoredLog
 from projections import slices
-from projections.decoding import Decoder, wants
+from projections.damaged import damaged
+from projections.decoding import Decoder, Unreadable, asks_bytes, wants
 from projections.errors import SignatureError
 from projections.event import Event, names, parse
 from projections.projectors import Projector
@@ -65,7 +66,8 @@ def bind(
         elif found is not None:
             method, places = found
             make = _event_type(handlers[method])
-            decoder, handle = Decoder(event), getattr(projector, method)
+            decoder = Decoder(event, asked=_asked(handlers[method], event, places))
+            handle = getattr(projector, method)
             quick = slices.written(event, places, make)
             for address in addresses:
                 contract = "0x" + address.hex()
@@ -77,19 +79,27 @@ def bind(
     return routes
 
 
-def _slow(
-    decoder: Decoder, places: Sequence[int | None], make: Callable[..., Any], contract: str
-) -> slices.Decode:
+def _slow(decoder: Decoder, places: Sequence[int | None], make: type, contract: str) -> slices.Decode:
     """Decodes by the plan, value after value: any event there is, and whatever is wrong with one is named."""
     topic0 = decoder.event.topic0
 
     def decode(log: StoredLog, block: StoredBlock) -> Any:
         indexed = (log.topic1, log.topic2, log.topic3)
-        values = decoder((topic0, *(topic for topic in indexed if topic is not None)), log.data)
+        values = decoder.read((topic0, *(topic for topic in indexed if topic is not None)), log.data)
         given = [None if place is None else values[place] for place in places]
-        return make(*given, block, log.log_index, log.tx_hash, contract)
+        kind = damaged(make) if any(value.__class__ is Unreadable for value in given) else make
+        return kind(*given, block, log.log_index, log.tx_hash, contract)
 
     return decode
+
+
+def _asked(wanted: Event, event: Event, places: Sequence[int | None]) -> dict[int, str]:
+    """By place the parameters of which the handler wants the bytes, and the type that says so."""
+    return {
+        place: item.type
+        for item, place in zip(wanted.parameters, places, strict=True)
+        if place is not None and asks_bytes(item.type, event.parameters[place].type)
+    }
 
 
 def _best(
@@ -166,7 +176,7 @@ def _check_roles(
             )
 
 
-def _event_type(wanted: Event) -> Callable[..., Any]:
+def _event_type(wanted: Event) -> type:
     fields = [
         item.name + "_" if keyword.iskeyword(item.name) or item.name in _FACTS else item.name
         for item in wanted.parameters

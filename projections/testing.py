@@ -109,7 +109,8 @@ class Kit:
 
     def emit(self, event: str, **values: Any) -> None:
         """Queues a log for the next block. The parameters are the contract's, those that are keywords
-        of Python with a trailing underscore: `kit.emit("Transfer", from_=..., to=..., value=...)`."""
+        of Python with a trailing underscore: `kit.emit("Transfer", from_=..., to=..., value=...)`. For a
+        `string` one may give bytes, which need be no UTF-8."""
         declared = next((item for item in self._events if item.name == event), None)
         if declared is None:
             raise ProjectorError(f"No event {event} is declared.", hint=f"Declared: {names(self._events)}.")
@@ -618,8 +619,9 @@ def _encoded(event: Event, values: Mapping[str, Any]) -> tuple[list[bytes], byte
             if item.indexed:
                 topics.append(_topic(item, values[name]))
             else:
-                encode([item.type], [values[name]])
-                kinds.append(item.type)
+                raw = isinstance(values[name], bytes) and item.type == "string"  # text that may be none
+                encode(["bytes" if raw else item.type], [values[name]])
+                kinds.append("bytes" if raw else item.type)
                 body.append(values[name])
         except Exception as error:
             raise ProjectorError(

@@ -17,7 +17,9 @@ from projections.service.declared import Declared, unknown_event
 class EventRow(Struct, frozen=True):
     """A log. Hashes, topics and data are 0x and hexadecimal, `timestamp` the block's in seconds.
 
-    `event` and `args` are None and empty where no declared event fits; `entry` appended it to the journal
+    `event` and `args` are None and empty where no declared event fits. `marks` say by name which of the args
+    are not shown as they are, and why: text that is no UTF-8, with its bytes, or null where nothing can be
+    read. `entry` appended it to the journal
     at `recorded_at`, and `orphaned_by` took it off the chain at `orphaned_at`, if any did.
     """
 
@@ -29,6 +31,7 @@ class EventRow(Struct, frozen=True):
     address: str
     event: str | None
     args: dict[str, Any]
+    marks: dict[str, str]
     topics: list[str]
     data: str
     tx_hash: str
@@ -51,6 +54,7 @@ def event_row(chain: str, row: Learned, declared: Declared) -> EventRow:
         address="0x" + log.address.hex(),
         event=None if decoded is None else decoded.event.name,
         args={} if decoded is None else decoded.arguments,
+        marks={} if decoded is None else decoded.marks,
         topics=["0x" + topic.hex() for topic in log.topics],
         data="0x" + log.data.hex(),
         tx_hash="0x" + log.tx_hash.hex(),

@@ -7,12 +7,13 @@ is a timestamp. Arrays are lists, tuples are structs whose fields are called ite
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from eth_abi.grammar import parse as parse_type
 
 from eventstore.history import Learned
+from projections.decoding import Unreadable
 from projections.event import Event
 
 Shown = Callable[[Any], Any]
@@ -59,7 +60,8 @@ def raw(chain_id: int, row: Learned) -> list[Any]:
 
 
 class Shape:
-    """The columns of one event: the place of its log, then its parameters under their own names.
+    """The columns of one event: the place of its log, then its parameters under their own names, and `marks`:
+    which of them are not shown as they are, and why.
 
     A parameter that is called as one of ours, or as one before it, gets an underscore.
     """
@@ -69,17 +71,23 @@ class Shape:
         self._shown: list[Shown] = []
         for item in event.parameters:
             name = item.name
-            while name in [taken for taken, _ in columns]:
+            while name in ["marks", *(taken for taken, _ in columns)]:
                 name += "_"
             hashed = item.indexed and _is_dynamic(item.type)  # its topic is the hash of the value
             parsed = parse_type("bytes32" if hashed else item.type)
             columns.append((name, _type(arrow, parsed)))
             self._shown.append(_shown(parsed))
-        self.schema = arrow.schema(columns)
+        self.schema = arrow.schema([*columns, ("marks", arrow.string())])
 
-    def row(self, chain_id: int, row: Learned, values: tuple[Any, ...]) -> list[Any]:
-        shown = [show(value) for show, value in zip(self._shown, values, strict=True)]
-        return [*_placed(chain_id, row), *shown]
+    def row(
+        self, chain_id: int, row: Learned, values: tuple[Any, ...], marks: Mapping[str, str]
+    ) -> list[Any]:
+        """One row; what could not be read is null, and without `marks` these are."""
+        shown = [
+            None if isinstance(value, Unreadable) else show(value)
+            for show, value in zip(self._shown, values, strict=True)
+        ]
+        return [*_placed(chain_id, row), *shown, "; ".join(marks.values()) or None]
 
 
 def _is_dynamic(kind: str) -> bool:
@@ -113,4 +121,6 @@ def _shown(parsed: Any) -> Shown:
         return lambda value: "0x" + value.hex()
     if parsed.base in ("bool", "address", "string") or (parsed.base in ("int", "uint") and parsed.sub <= 63):
         return lambda value: value
+    if parsed.base in ("fixed", "ufixed"):
+        return lambda value: format(value, "f")
     return str

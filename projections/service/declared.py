@@ -7,18 +7,20 @@ from typing import Any
 from msgspec import Struct
 
 from eventstore.records import Filter, Log
-from projections.decoding import Decoder, presented
+from projections.decoding import Decoder, Marker, presented
 from projections.errors import ConfigurationError, DecodingError
 from projections.event import Event, names
 from projections.service.config import Config, Contract
 
 
 class Decoded(Struct, frozen=True):
-    """A log as it was declared: `values` in the order of the event's parameters, as `Decoder` gives them."""
+    """A log as it was declared: `values` in the order of the event's parameters, as `Decoder.read` gives
+    them; `marks` say by name which of them are not shown as they are, and why."""
 
     contract: str
     event: Event
     values: tuple[Any, ...]
+    marks: dict[str, str]
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -36,22 +38,24 @@ class Declared:
             for name, item in config.contracts.items()
             if item.chain == chain and contract in (None, name)
         }
-        self._decoders: dict[tuple[bytes, bytes], list[tuple[str, Decoder]]] = {}
+        self._decoders: dict[tuple[bytes, bytes], list[tuple[str, Decoder, Marker]]] = {}
         for name, item in self._contracts.items():
             for event in item.events:
                 if event.anonymous:
                     continue  # its logs do not say that they are of it
-                decoder = Decoder(event)
+                decoder, marker = Decoder(event), Marker(event)
                 for address in item.addresses:
-                    self._decoders.setdefault((address, event.topic0), []).append((name, decoder))
+                    self._decoders.setdefault((address, event.topic0), []).append((name, decoder, marker))
 
     def __call__(self, log: Log) -> Decoded | None:
         """None where no event was declared that is of this shape: such a log is shown raw."""
         if not log.topics:
             return None
-        for contract, decoder in self._decoders.get((log.address, log.topics[0]), ()):
+        for contract, decoder, marker in self._decoders.get((log.address, log.topics[0]), ()):
             try:
-                return Decoded(contract, decoder.event, decoder(log.topics, log.data))
+                values = decoder.read(log.topics, log.data)
+                marks = marker(values, log.topics, log.data)
+                return Decoded(contract, decoder.event, values, marks)
             except DecodingError:
                 continue
         return None

@@ -88,7 +88,7 @@ def export_events(
                 undecoded += 1
                 continue
             into, shape = shapes[found.contract, found.event.canonical]
-            into.add(shape.row(source.chain_id, row, found.values), _weight(row))
+            into.add(shape.row(source.chain_id, row, found.values, found.marks), _weight(row))
         return Exported(files.finish(), undecoded)
 
 

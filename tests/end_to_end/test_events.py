@@ -120,12 +120,13 @@ def test_the_forms_tell_the_same(site: Site) -> None:
         {
             **row,
             "args": msgspec.json.decode(row["args"]) if row["args"] else {},
+            "marks": msgspec.json.decode(row["marks"]) if row["marks"] else {},
             "topics": row["topics"].split(),
         }
         for row in rows
     ] == [
         {
-            key: value if key in ("args", "topics") else "" if value is None else str(value)
+            key: value if key in ("args", "marks", "topics") else "" if value is None else str(value)
             for key, value in item.items()
         }
         for item in whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from decimal import Decimal
+from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from eth_abi.abi import encode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.decoding import Decoder, presented
+from projections.decoding import Decoder, Marker, presented
 from projections.errors import DecodingError, SignatureError
 from projections.event import Event, Parameter, from_abi, parse
 
@@ -190,10 +190,16 @@ def test_data_beyond_what_is_declared_is_tolerated(text: str) -> None:
     assert Decoder(event)((event.topic0,), data + b"more") == (value,)
 
 
-def test_a_string_that_is_no_utf_8_is_refused() -> None:
-    event = parse("Said(string what)")
-    with pytest.raises(DecodingError, match="utf-8"):
-        Decoder(event)((event.topic0,), encode(["bytes"], [b"\xff\xfe"]))
+def test_text_that_is_no_utf_8_is_read_with_replacements_and_marked() -> None:
+    event = parse("Said(string what, string[] more, string fine)")
+    raw = [b"a\xff\xfez", [b"\xe2\x82", b"ok"], "\ufffd".encode()]
+    topics, data = (event.topic0,), encode(["bytes", "bytes[]", "bytes"], raw)
+    values = Decoder(event)(topics, data)
+    assert values == ("a\ufffd\ufffdz", ("\ufffd", "ok"), "\ufffd")
+    assert Marker(event)(values, topics, data) == {
+        "what": "Said.what is no UTF-8, its bytes are 0x61fffe7a",
+        "more": "Said.more is no UTF-8, its bytes are [0xe282, 0x6f6b]",
+    }
 
 
 @given(
@@ -204,12 +210,12 @@ def test_whatever_the_data_the_answer_is_values_or_a_refusal(data: bytes, inner:
     try:
         assert len(Decoder(event)((event.topic0,), data)) == len(event.parameters)
     except DecodingError as error:
-        assert str(error).startswith("E.")
+        assert str(error).startswith("E")
 
 
 def test_dynamic_data_that_points_outside_itself_is_refused() -> None:
     event = parse("Said(string what)")
-    with pytest.raises(DecodingError, match=r"Said\.data"):
+    with pytest.raises(DecodingError, match=r"Said\.what: the offset at byte 0 .*, beyond the data"):
         Decoder(event)((event.topic0,), (2**200).to_bytes(32, "big"))
 
 
@@ -238,3 +244,33 @@ def test_values_are_presented_by_their_declared_type() -> None:
     assert presented(True, "bool") is True
     assert presented((1, b"\x01"), "(uint256,bytes1)") == ["1", "0x01"]
     assert presented((b"\x01", b"\x02"), "bytes1[]") == ["0x01", "0x02"]
+
+
+FIXED = [
+    ("ufixed8x1", 15, "1.5"),
+    ("fixed128x18", -1, "-0.000000000000000001"),
+    ("fixed128x18", 0, "0.000000000000000000"),
+    ("fixed256x80", 2**255 - 1, None),
+    ("fixed168x10", -(2**167), None),
+]
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+@pytest.mark.parametrize(("kind", "whole", "shown"), FIXED)
+def test_a_fixed_point_number_is_a_number_with_its_decimals(
+    kind: str, whole: int, shown: str | None, indexed: bool
+) -> None:
+    event = Event("E", (Parameter("what", kind, indexed), Parameter("many", f"{kind}[]")))
+    one = word(whole)
+    topics = (event.topic0, one) if indexed else (event.topic0,)
+    rest = word(1) + one
+    data = word(32) + rest if indexed else one + word(64) + rest
+    places = int(kind.rpartition("x")[2])
+    value = Decimal(whole).scaleb(-places, Context(prec=100))
+    assert Decoder(event)(topics, data) == (value, (value,))
+    text = presented(value, kind)
+    assert len(text.partition(".")[2]) == places and Decimal(text) == value
+    assert shown in (None, text)
+    wrong = Decoder(Event("E", (Parameter("what", "ufixed8x1", indexed),)))
+    with pytest.raises(DecodingError, match="is no ufixed8x1"):
+        wrong((event.topic0, word(256)) if indexed else (event.topic0,), word(256))

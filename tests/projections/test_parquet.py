@@ -179,6 +179,7 @@ def test_each_declared_event_has_a_file_with_its_parameters_as_typed_columns(
         "many": [1, 2],
         "pairs": [{"item0": 5, "item1": ["1", str(2**200)]}],
         "block_number_": "9",
+        "marks": None,
     }
     assert (row["block_number"], row["address"], row["tx_index"]) == (1, "0x" + CONTRACT.hex(), 4)
     [sent] = rows(tmp_path / "out" / f"shop.Sent.{two}.parquet")

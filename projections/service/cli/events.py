@@ -148,12 +148,13 @@ def _jsonl(found: Iterator[dict[str, Any]]) -> None:
 
 
 def _csv(found: Iterator[dict[str, Any]]) -> None:
-    """Nothing is an empty cell; args are JSON, topics stand apart by a space."""
+    """Nothing is an empty cell; args and marks are JSON, topics stand apart by a space."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(COLUMNS)
     for item in found:
         flat = item | {
             "args": msgspec.json.encode(item["args"]).decode() if item["event"] else "",
+            "marks": msgspec.json.encode(item["marks"]).decode() if item["event"] else "",
             "topics": " ".join(item["topics"]),
         }
         writer.writerow(["" if flat[column] is None else flat[column] for column in COLUMNS])
@@ -194,4 +195,8 @@ def _row(item: dict[str, Any]) -> list[Any]:
 def _said(item: dict[str, Any]) -> str:
     if item["event"] is None:
         return item["topics"][0] if item["topics"] else "(no topics)"
-    return f"{item['event']}({', '.join(f'{name}={value}' for name, value in item['args'].items())})"
+    shown = [
+        f"{name}={value}{' (see marks)' if name in item['marks'] else ''}"
+        for name, value in item["args"].items()
+    ]
+    return f"{item['event']}({', '.join(shown)})"

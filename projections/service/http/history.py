@@ -53,6 +53,7 @@ class Made(Struct, frozen=True):
     timestamp: int
     event: str | None
     args: dict[str, Any]
+    marks: dict[str, str]
     tx_hash: str
     entry: int
     after: Any
@@ -167,6 +168,7 @@ class Book:
             shown.timestamp,
             shown.event,
             shown.args,
+            shown.marks,
             shown.tx_hash,
             shown.entry,
             after,

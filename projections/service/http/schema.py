@@ -57,6 +57,7 @@ def example_event(chain: str = "main") -> dict[str, Any]:
         "address": "0xe7f1725e7734ce288f8367e1bb143e90bb3f0512",
         "event": "ReferralRegistered",
         "args": {"user": SOMEBODY, "referrer": "0x" + "a5" * 20, "timestamp": "1700000000"},
+        "marks": {},
         "topics": ["0x" + "7a" * 32],
         "data": "0x",
         "tx_hash": "0x" + "3c" * 32,

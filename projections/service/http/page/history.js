@@ -64,7 +64,7 @@ function render() {
         number(event.block),
       ),
       when(event.timestamp),
-      [h("b", null, event.event), h("div", { class: "dim small" }, values(event.args))],
+      [h("b", null, event.event), h("div", { class: "dim small" }, values(event.args, event.marks))],
       change(
         projection,
         event,

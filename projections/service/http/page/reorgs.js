@@ -213,16 +213,18 @@ const listing = (events, item) =>
         number(event.block),
         number(event.log_index),
         event.event ?? "unknown",
-        values(event.args ?? {}),
+        values(event.args ?? {}, event.marks),
         event.tx_hash ? hash(event.tx_hash) : "–",
       ],
     })),
   );
 
-/** Decoded values on one line. */
-export const values = (args) =>
+/** Decoded values on one line; `marks` say of which of them more is to be known. */
+export const values = (args, marks = {}) =>
   Object.entries(args).map(([name, value], place) => [
     place > 0 && ", ",
     h("span", { class: "dim" }, `${name} `),
-    /^0x.{18,}/.test(value) ? h("code", { title: value }, short(value)) : String(value),
+    marks[name]
+      ? h("em", { title: marks[name] }, value === null ? "unreadable" : String(value))
+      : /^0x.{18,}/.test(value) ? h("code", { title: value }, short(value)) : String(value),
   ]);
