@@ -6,10 +6,19 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 
 
+class OrphanedKind(Struct, frozen=True):
+    """What logs have in common: block, address, first topic (empty where there is none), number of topics."""
+
+    block: int
+    address: bytes
+    topic0: bytes
+    topics: int
+
+
 class Reorg(Struct, frozen=True):
     """An entry that orphaned blocks `first_block` to `last_block`, at `recorded_at`, microseconds since 1970.
 
-    `kinds` is by (address, topic0; empty where there was none) how many logs it took off the chain.
+    `kinds` is how many logs of each kind it took off the chain.
     """
 
     entry: int
@@ -17,7 +26,7 @@ class Reorg(Struct, frozen=True):
     first_block: int
     last_block: int
     logs: int
-    kinds: dict[tuple[bytes, bytes], int]
+    kinds: dict[OrphanedKind, int]
 
 
 def reorgs_before(tx: Connection, chain_id: int, entry: int | None, *, limit: int) -> list[Reorg]:
@@ -54,15 +63,22 @@ def _found(tx: Connection, chain_id: int, condition: str, bound: int, limit: int
 
 def _kinds(
     tx: Connection, chain_id: int, entry: int, first_block: int, last_block: int
-) -> dict[tuple[bytes, bytes], int]:
+) -> dict[OrphanedKind, int]:
+    more = (
+        "CASE WHEN l.topic3 IS NOT NULL THEN 3 WHEN l.topic2 IS NOT NULL THEN 2 "
+        "WHEN l.topic1 IS NOT NULL THEN 1 ELSE 0 END"
+    )
     rows = tx.execute(
         text(
-            "SELECT k.address, k.topic0, count(*) FROM orphans o "
+            f"SELECT o.block_number, k.address, k.topic0, {more}, count(*) FROM orphans o "
             "JOIN logs l ON l.chain_id = o.chain_id AND l.block_number = o.block_number "
             "AND l.entry = o.entry "
             "JOIN log_kinds k ON k.kind = l.kind WHERE o.chain_id = :chain AND o.orphaned_by = :entry "
-            "AND o.block_number BETWEEN :first AND :last GROUP BY k.address, k.topic0 ORDER BY 1, 2"
+            "AND o.block_number BETWEEN :first AND :last GROUP BY 1, 2, 3, 4 ORDER BY 2, 3, 1, 4"
         ),
         {"chain": chain_id, "entry": entry, "first": first_block, "last": last_block},
     )
-    return {(bytes(address), bytes(topic0)): int(count) for address, topic0, count in rows}
+    return {
+        OrphanedKind(block, bytes(address), bytes(topic0), indexed + bool(topic0)): int(count)
+        for block, address, topic0, indexed, count in rows
+    }

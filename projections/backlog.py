@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 from sqlalchemy import Connection
@@ -11,8 +11,11 @@ from eventstore.coverage import Coverage
 from eventstore.journal import Journal
 from eventstore.store import Store
 from eventstore.tail import Tail
-from projections.fold import Projection
+from projections.fold import Projection, events_of
 from projections.generation import Generation
+from projections.ways import Way
+
+PAGE = 10_000
 
 
 def reach(tx: Connection, projection: Projection, *, finalized: int, hold: int | None) -> int:
@@ -30,6 +33,17 @@ def reach(tx: Connection, projection: Projection, *, finalized: int, hold: int |
     if hold is not None:
         reached.append(hold)
     return min(reached)
+
+
+def has_events(tx: Connection, projection: Projection, routes: Mapping[int, Way], *, to: int) -> bool:
+    """Does the journal hold an event of the projection up to block `to`? Not each log of its kinds is one."""
+    journal, after = Journal(tx, projection.chain_id), -1
+    while after < to:
+        page = journal.read(routes, after=after, to=to, limit=PAGE)
+        if any(event is not None for event in events_of(routes, page)):
+            return True
+        after = page.through
+    return False
 
 
 class Backlog:

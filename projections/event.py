@@ -24,6 +24,9 @@ _ALIASES = {
 NESTING = 16
 """How deep the arrays and tuples of a parameter's type may lie in each other."""
 
+Layout = tuple[str, tuple[bool, ...], bool]
+"""The canonical signature, which parameters are indexed, and whether it is anonymous."""
+
 
 class Parameter(Struct, frozen=True):
     """One parameter: `type` is canonical (uint256, (address,uint8)[])."""
@@ -49,6 +52,21 @@ class Event(Struct, frozen=True):
     def topic0(self) -> bytes:
         """keccak256 of the canonical signature; logs of an anonymous event do not carry it."""
         return keccak(self.canonical.encode())
+
+    @property
+    def topics(self) -> int:
+        """How many topics its logs have, the hash of the signature included."""
+        return self.indexed + (not self.anonymous)
+
+    @property
+    def indexed(self) -> int:
+        """How many parameters are indexed."""
+        return sum(item.indexed for item in self.parameters)
+
+    @property
+    def layout(self) -> Layout:
+        """What events have in common whose logs are decoded alike, whatever their parameters are called."""
+        return self.canonical, tuple(item.indexed for item in self.parameters), self.anonymous
 
     def __str__(self) -> str:
         inner = ", ".join(

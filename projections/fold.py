@@ -14,12 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from eventstore.errors import ChainfoldError
 from eventstore.journal import Kind, Page, StoredBlock, StoredLog
-from eventstore.records import Watch
+from eventstore.records import Log, Watch
 from projections.documents import TrackedDocuments
 from projections.errors import DecodingError, HistoryOutOfOrder, ProjectorError, ValueRefused
 from projections.projectors import Projector
 from projections.routes import Route
 from projections.state import DeadLetter
+from projections.ways import Fork, Way, way_of
 
 Hint = TypeVar("Hint")
 
@@ -28,12 +29,12 @@ Skips = Mapping[tuple[bytes, int], str]
 
 
 class Projection(Struct, frozen=True):
-    """A projector bound to contracts, as the configuration says. `routes` by (address, topic0)."""
+    """A projector bound to contracts, as the configuration says; `routes` are of `projections.ways`."""
 
     name: str
     chain_id: int
     projector: Projector
-    routes: dict[Kind, Route]
+    routes: Mapping[Kind, Route | Fork]
     watches: tuple[Watch, ...]
     fingerprint: str
     follow: Literal["latest", "finalized"] = "latest"
@@ -46,9 +47,23 @@ class Projection(Struct, frozen=True):
         """The lowest block that may hold an event of it."""
         return min(watch.first_block for watch in self.watches)
 
-    def routed(self, kinds: Mapping[int, Kind]) -> dict[int, Route]:
-        """The routes of those interned kinds that this projection handles."""
-        return {kind: self.routes[named] for kind, named in kinds.items() if named in self.routes}
+    def routed(self, kinds: Mapping[int, Kind]) -> dict[int, Way]:
+        """The ways of those interned kinds of which logs may be this projection's."""
+        found = {kind: way_of(self.routes, named) for kind, named in kinds.items()}
+        return {kind: way for kind, way in found.items() if way is not None}
+
+    def may_take(self, log: Log) -> bool:
+        """Is a log of an event that is handled, or claims to be?"""
+        kind = Kind(log.address, log.topics[0] if log.topics else b"")
+        way = way_of(self.routes, kind)
+        if way is None or isinstance(way, Route):
+            return way is not None
+        one, two, three = (*log.topics[1:], None, None, None)[:3]
+        stored = StoredLog(log.block_number, log.log_index, 0, 0, log.tx_hash, one, two, three, log.data)
+        try:
+            return way.decode(stored, StoredBlock(log.block_number, log.block_hash, 0)) is not None
+        except DecodingError:
+            return True
 
 
 class Batch(Struct, frozen=True):
@@ -74,7 +89,7 @@ class Fold:
         self,
         documents: TrackedDocuments,
         page: Page,
-        routes: Mapping[int, Route],
+        routes: Mapping[int, Way],
         *,
         after: int,
         timestamp: int,
@@ -87,7 +102,7 @@ class Fold:
         Events that fail follow the projection's policy. `observe` is called with each log whose event
         was applied. Raises `HistoryOutOfOrder` where logs do not rise.
         """
-        events = _decoded(routes, page)
+        events = events_of(routes, page)
         self._fetch(documents, page.logs, events)
         handlers = {kind: route.handle for kind, route in routes.items()}
         at, last, entry = after, -1, -1
@@ -106,7 +121,7 @@ class Fold:
                 raise _out_of_order(log, at, last)
             last = log.log_index
             assert block is not None
-            if skips and (block.hash, last) in skips:
+            if event is None or (skips and (block.hash, last) in skips):
                 continue
             error = event if isinstance(event, Exception) else None
             if error is None:
@@ -132,7 +147,7 @@ class Fold:
                 dead = [letter for letter in dead if letter.block < at]
                 return Batch(at - 1, timestamp, count, dead, reason)
         documents.end_block(at, keep_undo=at > keep_undo_above)
-        return Batch(page.through, timestamp, len(events), dead, None)
+        return Batch(page.through, timestamp, len(events) - events.count(None), dead, None)
 
     def _fetch(self, documents: TrackedDocuments, logs: Sequence[StoredLog], events: Sequence[Any]) -> None:
         """Brings what the projector says its events will want, of all of them in one go: it is not asked
@@ -155,7 +170,7 @@ def _hints(
     It must not fail: whether it is asked at all depends on what is in memory, and documents must not.
     """
     for log, event in zip(logs, events, strict=True):
-        if isinstance(event, Exception):
+        if event is None or isinstance(event, Exception):
             continue
         try:
             yield from ask(event)
@@ -169,8 +184,9 @@ def _hints(
             ) from raised
 
 
-def _decoded(routes: Mapping[int, Route], page: Page) -> list[Any]:
-    """For each log its event, or the `ChainfoldError` that says why it is none."""
+def events_of(routes: Mapping[int, Way], page: Page) -> list[Any]:
+    """For each log its event, None where it is of no event that is handled, or the `ChainfoldError` that says
+    why it is none."""
     blocks, decoders = page.blocks, {kind: route.decode for kind, route in routes.items()}
     events: list[Any] = []
     for log in page.logs:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from eventstore.journal import Kind, StoredBlock, StoredLog
+from eventstore.records import Filter
 from projections import slices
 from projections.damaged import damaged
 from projections.decoding import Decoder, Unreadable, asks_bytes, wants
@@ -32,9 +34,34 @@ class Route(Struct, frozen=True):
     kind: Kind
     decoder: Decoder
     handle: Callable[[Any, Any], None]
-    decode: Callable[[StoredLog, StoredBlock], Any]
-    """The typed event of a log; raises `DecodingError` where the log is none."""
+    decode: slices.Decode
+    """The typed event of a log; raises `DecodingError` where the log is none. Of an anonymous event that is
+    one without topics: see `decoding`."""
     contract: str
+    makes: type = object
+    """What `decode` gives: no other route gives events of this type."""
+    plan: tuple[str, tuple[int | None, ...]] = ("", ())
+    """The handler's name, and which value of the contract's event each of its parameters is."""
+    anonymous: Callable[[bytes], slices.Decode] | None = None
+
+    @property
+    def filter(self) -> Filter:
+        """What must be fetched for it: of an anonymous event, whose first topic may be anything, all."""
+        return Filter(self.kind.address, None if self.anonymous is not None else self.kind.topic0)
+
+    def may_be(self, kind: Kind) -> bool:
+        """May a log of this kind be of this event?"""
+        if self.anonymous is None:
+            return kind == self.kind
+        return kind.address == self.kind.address and (self.decoder.event.topics > 0) == bool(kind.topic0)
+
+    def decoding(self, topic0: bytes) -> slices.Decode:
+        """Decodes logs with this first topic (empty: with none)."""
+        return self.decode if self.anonymous is None else self.anonymous(topic0)
+
+    def of(self, kind: Kind) -> Route:
+        """The way of its own kind: itself."""
+        return self
 
 
 def bind(
@@ -58,8 +85,6 @@ def bind(
     routes: list[Route] = []
     missed: list[SignatureError] = []
     for event in events:
-        if event.anonymous:
-            continue
         found = _best(handlers, event, roles, where)
         if isinstance(found, SignatureError):
             missed.append(found)
@@ -68,24 +93,41 @@ def bind(
             make = _event_type(handlers[method])
             decoder = Decoder(event, asked=_asked(handlers[method], event, places))
             handle = getattr(projector, method)
-            quick = slices.written(event, places, make)
+            quick = None if event.anonymous else slices.written(event, places, make)
+            topic0 = b"" if event.anonymous else event.topic0
             for address in addresses:
                 contract = "0x" + address.hex()
-                slow = _slow(decoder, places, make, contract)
-                decode = slow if quick is None else quick(contract, slow)
-                routes.append(Route(Kind(address, event.topic0), decoder, handle, decode, contract))
+                of_topic = partial(_slow, decoder, places, make, contract)
+                slow = of_topic(topic0)
+                routes.append(
+                    Route(
+                        Kind(address, topic0),
+                        decoder,
+                        handle,
+                        slow if quick is None else quick(contract, slow),
+                        contract,
+                        make,
+                        (method, places),
+                        of_topic if event.anonymous else None,
+                    )
+                )
     if missed and not (routes and roles):  # with roles, those that fit are what was meant
         raise missed[0]
     return routes
 
 
-def _slow(decoder: Decoder, places: Sequence[int | None], make: type, contract: str) -> slices.Decode:
-    """Decodes by the plan, value after value: any event there is, and whatever is wrong with one is named."""
-    topic0 = decoder.event.topic0
+def _slow(
+    decoder: Decoder, places: Sequence[int | None], make: type, contract: str, topic0: bytes
+) -> slices.Decode:
+    """Decodes by the plan, value after value: any event there is, and whatever is wrong with one is named.
+
+    An empty topic0 stands for logs without topics.
+    """
+    first = (topic0,) if topic0 else ()
 
     def decode(log: StoredLog, block: StoredBlock) -> Any:
         indexed = (log.topic1, log.topic2, log.topic3)
-        values = decoder.read((topic0, *(topic for topic in indexed if topic is not None)), log.data)
+        values = decoder.read((*first, *(topic for topic in indexed if topic is not None)), log.data)
         given = [None if place is None else values[place] for place in places]
         kind = damaged(make) if any(value.__class__ is Unreadable for value in given) else make
         return kind(*given, block, log.log_index, log.tx_hash, contract)

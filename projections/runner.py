@@ -9,7 +9,7 @@ rewound to just below it, and replays. Only `rollback` does the same by hand.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,7 +21,7 @@ from eventstore.lease import Lease
 from eventstore.store import Store
 from eventstore.tail import Tail
 from projections.ahead import COMMIT_EVERY, Ahead
-from projections.backlog import Backlog, reach
+from projections.backlog import Backlog, has_events, reach
 from projections.changes import Changes
 from projections.documents import ROOM, Delta, TrackedDocuments, Whole
 from projections.errors import GenerationRefused, ProjectorError
@@ -29,6 +29,7 @@ from projections.fold import Batch, Fold, Projection
 from projections.generation import Generation, Generations, Promoted
 from projections.shape import Shape
 from projections.state import GenerationState, skips_of
+from projections.ways import Way
 
 BATCH = 10_000
 """Logs in one batch of what is served: a commit that readers wait for."""
@@ -307,7 +308,7 @@ class Runner:
         if generation.state == "building" and whole and generation.error is None:
             if not generation.promote:
                 return Folded(own.name, "ready", block=generation.block)
-            return self._promote(generation, list(routes))
+            return self._promote(generation, routes)
         return Folded(own.name, generation.state, block=generation.block, error=generation.error)
 
     def _is_whole(self, tx: Connection, generation: Generation, limit: int, finalized: int) -> bool:
@@ -412,12 +413,14 @@ class Runner:
 
     # --- the served one ---
 
-    def _promote(self, generation: Generation, kinds: list[int]) -> Folded:
+    def _promote(self, generation: Generation, routes: Mapping[int, Way]) -> Folded:
         name = generation.projection
         try:
             with self._lease.commit() as tx:
                 generations = Generations(tx, name)
                 generations.advance(generation, generation)
+                end = -1 if generation.documents else generation.block
+                kinds = list(routes) if has_events(tx, self._projection, routes, to=end) else []
                 promoted = generations.promote(generation, kinds)
         except GenerationRefused as refusal:
             with self._lease.commit() as tx:

@@ -35,13 +35,14 @@ from sqlalchemy.event import listen
 from eventstore.coverage import Covered
 from eventstore.journal import Journal
 from eventstore.lease import Lease
-from eventstore.records import BlockRange, Filter, Header, Log, Watch
+from eventstore.records import BlockRange, Filter, Header, Log
 from eventstore.sources.simulated import SimulatedChain
 from eventstore.store import Store
 from projections.errors import ProjectorError
 from projections.event import Event, Parameter, names, parse
 from projections.fold import Projection
 from projections.generation import Generation, Generations
+from projections.meaning import Declaration, Meaning
 from projections.projectors import Projector
 from projections.publisher import Publisher
 from projections.routes import bind
@@ -50,6 +51,7 @@ from projections.service.migrate import migrate
 from projections.sinks import Change, Marker
 from projections.sinks.memory import MemorySink
 from projections.state import GenerationState
+from projections.ways import Bound, watches, ways
 
 CONTRACT = bytes.fromhex("c0" * 20)
 """The address whose logs the kit emits."""
@@ -111,9 +113,11 @@ class Kit:
         """Queues a log for the next block. The parameters are the contract's, those that are keywords
         of Python with a trailing underscore: `kit.emit("Transfer", from_=..., to=..., value=...)`. For a
         `string` one may give bytes, which need be no UTF-8."""
-        declared = next((item for item in self._events if item.name == event), None)
-        if declared is None:
+        named = [item for item in self._events if item.name == event]
+        if not named:
             raise ProjectorError(f"No event {event} is declared.", hint=f"Declared: {names(self._events)}.")
+        fitting = [item for item in named if values.keys() == {_spelled(part) for part in item.parameters}]
+        declared = (fitting or named)[0]
         topics, data = _encoded(declared, values)
         self._chain.emit(CONTRACT, topics, data)
         self._waiting += 1
@@ -428,12 +432,14 @@ class _River:
                 f"None of the events {names(events)} fits a handler of {kind.__name__}.",
                 hint="Map the contract's parameter names with roles = {...}.",
             )
+        bound = [Bound(route, Declaration(_NAME, CONTRACT, route.decoder.event)) for route in routes]
+        meaning = Meaning(Declaration(_NAME, CONTRACT, event) for event in events)
         return Projection(
             _NAME,
             _CHAIN,
             projector,
-            {route.kind: route for route in routes},
-            tuple(Watch(Filter(route.kind.address, route.kind.topic0)) for route in routes),
+            ways(meaning, bound, where=kind.__name__),
+            watches(bound),
             fingerprint=kind.__name__,
             poison=self._poison,
         )

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError
 from eventstore.secret import keys_in
 from projections.errors import ConfigurationError, SignatureError
 from projections.event import Event, from_abi, parse
+from projections.meaning import Declaration, Meaning
 from projections.service import duties, folding, listening
 from projections.service.placeholders import Placeholders
 from projections.service.tables import (
@@ -106,6 +107,8 @@ class Config(Struct, frozen=True):
     http: listening.Http | None = None
     secrets: frozenset[str] = frozenset()
     """What no message may carry: keys and passwords of addresses, and what stood behind placeholders."""
+    meanings: dict[str, Meaning] = {}
+    """By chain what its contracts' logs are."""
 
 
 def load(path: Path | None = None) -> Config:
@@ -160,7 +163,17 @@ def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
         | _keys(raw.store.url, raw.mongo.url, raw.redis.url, chains, alerts.urls)
         | _keys_of_webhooks(projections.values())
         | frozenset(raw.http.tokens if raw.http is not None else ()),
+        {name: Meaning(_declarations(contracts, name)) for name in chains},
     )
+
+
+def _declarations(contracts: Mapping[str, Contract], chain: str) -> Iterator[Declaration]:
+    """Every event of a chain's contracts, in the order of the configuration."""
+    for name, contract in contracts.items():
+        if contract.chain == chain:
+            for event in contract.events:
+                for address_ in contract.addresses:
+                    yield Declaration(name, address_, event, contract.start_block or 0, contract.end_block)
 
 
 def _keys(

@@ -27,7 +27,12 @@ def whole_status(
     source = store or plan.store
     chains = {
         name: views.chain_status(
-            source, chain.chain_id, plan.watches(name), declared=plan.declared(name), tally=tally
+            source,
+            chain.chain_id,
+            plan.watches(name),
+            emitters=plan.emitters(name),
+            meaning=plan.config.meanings[name],
+            tally=tally,
         )
         for name, chain in plan.config.chains.items()
     }

@@ -15,6 +15,7 @@ from eventstore.history import Learned, Question, ask
 from eventstore.records import Filter
 from eventstore.store import Store
 from projections.errors import ConfigurationError
+from projections.event import Event, Layout
 from projections.service.columns import Shape, raw, raw_schema
 from projections.service.declared import Declared
 
@@ -39,7 +40,7 @@ class Written(Struct, frozen=True):
 
 
 class Exported(Struct, frozen=True):
-    """What was written; `undecoded` logs carry the topic of a declared event and are not of its shape."""
+    """What was written; `undecoded` logs claim to be a declared event and are not of its shape."""
 
     files: list[Written]
     undecoded: int = 0
@@ -73,23 +74,36 @@ def export_events(
     undecoded = 0
     with closing(_rows(store, sources, asked, progress)) as rows, _Files() as files:
         directory.mkdir(parents=True, exist_ok=True)
-        shapes: dict[tuple[str, str], tuple[_File, Shape]] = {}
+        shapes: dict[tuple[str, Layout], tuple[_File, Shape]] = {}
         for source in sources:
-            declared = [(name, event) for name, event in source.declared.events() if not event.anonymous]
-            named = Tally((name, event.name) for name, event in declared)
-            for name, event in declared:
-                overloaded = f".{event.topic0.hex()[:8]}" if named[name, event.name] > 1 else ""
+            for name, event, file in _named(source.declared.told_apart()):
                 shape = Shape(arrow, event)
-                path = directory / f"{name}.{event.name}{overloaded}.parquet"
-                shapes[name, event.canonical] = (files.add(path, shape.schema), shape)
+                into = files.add(directory / f"{file}.parquet", shape.schema)
+                shapes[name, event.layout] = into, shape
         for source, row in rows:
             found = source.declared(row.log)
             if found is None:
-                undecoded += 1
+                undecoded += source.declared.unread(row.log)
                 continue
-            into, shape = shapes[found.contract, found.event.canonical]
+            into, shape = shapes[found.contract, found.event.layout]
             into.add(shape.row(source.chain_id, row, found.values, found.marks), _weight(row))
         return Exported(files.finish(), undecoded)
+
+
+def _named(declared: list[tuple[str, Event]]) -> list[tuple[str, Event, str]]:
+    """Contract, event, and the name of its file: `contract.Event`. Where several would have one name, in any
+    case of its letters, the first eight digits of the topic follow, and then what else tells them apart."""
+    named = Tally((contract, event.name.lower()) for contract, event in declared)
+    signed = Tally((contract, event.canonical) for contract, event in declared)
+    found = []
+    for contract, event in declared:
+        file = f"{contract}.{event.name}"
+        if named[contract, event.name.lower()] > 1:
+            file += f".{event.topic0.hex()[:8]}"
+        if signed[contract, event.canonical] > 1:
+            file += f".{'anonymous' if event.anonymous else 'indexed'}{event.indexed}"
+        found.append((contract, event, file))
+    return found
 
 
 def _rows(

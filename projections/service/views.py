@@ -29,6 +29,7 @@ from eventstore.tally import Tally
 from projections.backlog import distance
 from projections.fold import Projection
 from projections.generation import Generation, Generations, lease_of
+from projections.meaning import Meaning
 from projections.publisher import refusal
 from projections.service.cron import Cron
 from projections.service.holders import Holder
@@ -203,11 +204,12 @@ def chain_status(
     chain_id: int,
     watches: Iterable[Watch],
     *,
-    declared: Mapping[bytes, tuple[str, frozenset[bytes]]] = MappingProxyType({}),
+    emitters: Mapping[bytes, str] = MappingProxyType({}),
+    meaning: Meaning = Meaning(()),  # noqa: B008 - it says nothing, and never will
     tally: Tally | None = None,
 ) -> ChainStatus:
-    """The state of one chain's journal, in one snapshot; `declared` are by address the name of a contract
-    and the topics of its events. Who looks again and again keeps a `tally`."""
+    """The state of one chain's journal, in one snapshot; `emitters` are by address the name of a contract,
+    `meaning` is what they declare. Who looks again and again keeps a `tally`."""
     with store.read() as tx:
         head, last_sync, error = tx.execute(
             text("SELECT head, last_sync_at, error FROM progress WHERE chain_id = :chain"),
@@ -248,12 +250,12 @@ def chain_status(
             calls=calls_of(tx, chain_id),
             unhandled=[
                 UnhandledStatus(
-                    declared[kind.address][0],
+                    emitters[kind.address],
                     "0x" + kind.address.hex(),
                     "0x" + kind.topic0.hex() if kind.topic0 else None,
                 )
-                for kind in Journal(tx, chain_id).kinds(Filter(address) for address in declared).values()
-                if kind.topic0 not in declared[kind.address][1]
+                for kind in Journal(tx, chain_id).kinds(Filter(address) for address in emitters).values()
+                if not meaning.may_know(kind.address, kind.topic0)
             ],
             covered_from=min((watch.first_block for watch in wanted), default=None) if begun else None,
         )

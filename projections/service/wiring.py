@@ -6,38 +6,36 @@ The libraries of nodes and servers take a second to import: they are, where the 
 from __future__ import annotations
 
 import hashlib
-import importlib
-import importlib.util
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import msgspec
 
-import projections
 from eventstore.fetch import Window
-from eventstore.journal import Journal, Kind
+from eventstore.journal import Journal
 from eventstore.lease import Lease
 from eventstore.records import BlockRange, Filter, Log, Query, Watch
-from eventstore.recursion import limit_kept
 from eventstore.secret import public
 from eventstore.store import Store
 from eventstore.tail import genesis_of
 from eventstore.witness import Witness
-from projections.errors import ConfigurationError, ProjectorError
+from projections.errors import ConfigurationError
 from projections.fold import Projection
+from projections.meaning import Declaration
 from projections.projectors import Projector
-from projections.routes import Route, bind
+from projections.routes import bind
 from projections.service import config as settings
+from projections.service.loading import loaded
 from projections.service.proving import ProveStage
 from projections.service.stages import DeliverStage, FoldStage, IngestStage, PublishStage
+from projections.service.tables import From
 from projections.shape import Shape
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
 from projections.sinks.webhook import WebhookSink, fitted
+from projections.ways import Bound, watches, ways
 
 if TYPE_CHECKING:
     from eventstore.sources.failover import FailoverSource
@@ -51,9 +49,11 @@ class Plan:
     def __init__(self, config: settings.Config) -> None:
         self.config = config
         self.store = Store(config.store.url)
-        self.projections = {
-            name: _projection(config, name, chosen) for name, chosen in config.projections.items()
-        }
+        self.projections: dict[str, Projection] = {}
+        self.bound: dict[str, tuple[Bound, ...]] = {}
+        """By projection which event of which contract goes to which handler."""
+        for name, chosen in config.projections.items():
+            self.projections[name], self.bound[name] = _projection(config, name, chosen)
         self._open = ExitStack()
         self._urls: dict[str, str] = {}
 
@@ -72,14 +72,13 @@ class Plan:
             for topic in _topics(contract)
         ]
 
-    def declared(self, chain: str) -> dict[bytes, tuple[str, frozenset[bytes]]]:
-        """By address of a chain's contracts, their name and the topics of their declared events."""
-        return {
-            address: (name, frozenset(event.topic0 for event in contract.events))
-            for name, contract in self.config.contracts.items()
-            if contract.chain == chain
-            for address in contract.addresses
-        }
+    def emitters(self, chain: str) -> dict[bytes, str]:
+        """By address of a chain's contracts the name of the first of them."""
+        found: dict[bytes, str] = {}
+        for name, contract in self.config.contracts.items():
+            for address in contract.addresses if contract.chain == chain else ():
+                found.setdefault(address, name)
+        return found
 
     def chain_of(self, projection: str) -> str:
         """The name of the chain that a projection reads."""
@@ -362,53 +361,67 @@ def planned(config: settings.Config) -> Iterator[Plan]:
         plan.close()
 
 
-def _projection(config: settings.Config, name: str, chosen: settings.ProjectionSettings) -> Projection:
+def _projection(
+    config: settings.Config, name: str, chosen: settings.ProjectionSettings
+) -> tuple[Projection, tuple[Bound, ...]]:
     where = f"projections.{name}"
-    projector_type = _projector(chosen.projector, f"{where}.projector")
-    projector_type.check()
+    projector = loaded(chosen.projector, f"{where}.projector", folder=config.folder)
+    projector_type = type(projector)
     for place, hook in enumerate(chosen.webhooks):
         fitted(hook.rule, projector_type.document, f"{where}.webhook[{place}].when")
-    projector = projector_type()
     sources = chosen.sources
     chain = config.contracts[sources[0].contract].chain
-    routes: dict[Kind, Route] = {}
-    watches: dict[Filter, Watch] = {}
-    for source in sources:
-        contract = config.contracts[source.contract]
-        bound = bind(
-            projector,
-            addresses=contract.addresses,
-            events=[e for e in contract.events if not source.events or e.name in source.events],
-            roles=source.roles,
-            where=f"{where}.from.{source.contract}",
-        )
-        for route in bound:
-            routes.setdefault(route.kind, route)
-            item = Filter(route.kind.address, route.kind.topic0)
-            watches.setdefault(item, Watch(item, contract.start_block or 0, contract.end_block))
-    if not routes:
+    bound = tuple(item for source in sources for item in _bound(config, source, projector, where))
+    if not bound:
         raise ConfigurationError(
             f"{where}: none of its contracts' events fits a handler of {projector_type.__name__}.",
             hint="Map the contract's parameter names with roles = { ... }.",
         )
-    return Projection(
+    made = Projection(
         name=name,
         chain_id=config.chains[chain].chain_id,
         projector=projector,
-        routes=routes,
-        watches=tuple(watches.values()),
-        fingerprint=_fingerprint(projector_type, config, chosen),
+        routes=ways(config.meanings[chain], bound, where=where),
+        watches=watches(bound),
+        fingerprint=_fingerprint(projector_type, config, chosen, bound),
         follow=chosen.follow,
         poison=chosen.poison,
         rebuild=chosen.rebuild,
         undo=chosen.undo,
     )
+    return made, bound
+
+
+def _bound(config: settings.Config, source: From, projector: Projector, where: str) -> Iterator[Bound]:
+    """The routes of one entry of `from`, each with the declaration that it is of."""
+    contract = config.contracts[source.contract]
+    for route in bind(
+        projector,
+        addresses=contract.addresses,
+        events=[e for e in contract.events if not source.events or e.name in source.events],
+        roles=source.roles,
+        where=f"{where}.from.{source.contract}",
+    ):
+        declared = Declaration(
+            source.contract,
+            route.kind.address,
+            route.decoder.event,
+            contract.start_block or 0,
+            contract.end_block,
+        )
+        yield Bound(route, declared)
 
 
 def _fingerprint(
-    projector: type[Projector], config: settings.Config, chosen: settings.ProjectionSettings
+    projector: type[Projector],
+    config: settings.Config,
+    chosen: settings.ProjectionSettings,
+    bound: Sequence[Bound],
 ) -> str:
-    """What the documents depend on: the projector's syntax, the events, contracts, roles and policy."""
+    """What the documents depend on: the projector's syntax, the events, contracts, roles and policy.
+
+    What others declare at the same addresses is part of it where that decides which event a log is.
+    """
     contracts = [
         (
             source.contract,
@@ -428,50 +441,38 @@ def _fingerprint(
         repr(contracts),
         chosen.poison,
         *(["sets are sorted"] if Shape(projector).sets else []),  # they once stood in any order
+        *_shared(config, bound),
     )
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
 
-def _projector(named: str, where: str) -> type[Projector]:
-    """The class behind `referrals` (a file of ours) or `shop.views:Orders` (an import path)."""
-    if ":" in named:
-        module_name, _, class_name = named.partition(":")
-        if "" not in sys.path[-1:] and str(Path.cwd()) not in sys.path:
-            sys.path.append(str(Path.cwd()))  # at the end: a folder `projections` there is not ours
-        module = _import(module_name, where)
-        found = getattr(module, class_name, None)
-        if not (isinstance(found, type) and issubclass(found, Projector)):
-            raise ConfigurationError(f"{where}: {module_name} has no projector {class_name}.")
-        return found
-    module = _import(f"projections.projectors.{named}", where)
-    for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Projector) and value.__module__ == module.__name__:
-            return value
-    raise ProjectorError(f"{where}: projections/projectors/{named}.py defines no projector.")
-
-
-def _import(name: str, where: str) -> ModuleType:
-    try:
-        with limit_kept():
-            return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and name.startswith(error.name):
-            known = sorted(
-                path.stem
-                for path in (Path(projections.__file__).parent / "projectors").glob("*.py")
-                if path.stem != "__init__"
-            )
-            raise ConfigurationError(
-                f"{where}: there is no projector {name.removeprefix('projections.projectors.')}.",
-                hint=f"Known are {', '.join(known)}; your own are named module:Class.",
-            ) from error
-        raise
+def _shared(config: settings.Config, bound: Sequence[Bound]) -> list[str]:
+    """What is declared at the projection's addresses, where that and a log's first topic do not say what it
+    is."""
+    chain = config.contracts[bound[0].declaration.contract].chain
+    addresses = {item.declaration.address for item in bound}
+    here = [
+        (address, event.layout, contract.start_block or 0, contract.end_block)
+        for contract in config.contracts.values()
+        if contract.chain == chain
+        for event in contract.events
+        for address in contract.addresses
+        if address in addresses
+    ]
+    layouts = {(address, layout) for address, layout, *_ in here}
+    topics = {(address, layout[0]) for address, layout in layouts}
+    spans = {(address, *span) for address, _, *span in here}
+    anonymous = any(item.declaration.event.anonymous for item in bound)
+    plain = len(layouts) == len(topics) and len(spans) == len(addresses) and not anonymous
+    return [] if plain else [repr(here)]
 
 
 def _topics(contract: settings.Contract) -> list[bytes | None]:
     """The topics that are fetched of a contract; None stands for all."""
     if contract.topics == "all":
         return [None]
+    if any(event.anonymous for event in contract.events):
+        return [None]  # the first topic of such a log may be anything
     return list(dict.fromkeys(event.topic0 for event in contract.events))
 
 

@@ -129,5 +129,9 @@ def test_an_event_that_nothing_names_is_left_alone() -> None:
     assert bound("Paused(address account)") == []
 
 
-def test_an_anonymous_event_has_no_topic_to_be_found_by() -> None:
-    assert bound("ReferralRegistered(address indexed user, address indexed referrer) anonymous") == []
+def test_an_anonymous_event_is_decoded_from_its_first_topic_on() -> None:
+    [route] = bound("ReferralRegistered(address indexed user, address indexed referrer) anonymous")
+    topics = [word(2), None, None]
+    event = route.decoding(word(1))(StoredLog(5, 0, 1, 1, b"\x01" * 32, *topics, b""), BLOCK)
+    assert (event.user, event.referrer) == (address(1), address(2))
+    assert (route.filter.address, route.filter.topic0) == (CONTRACT, None)

@@ -1,4 +1,4 @@
-"""Would every projection go on from where its documents stand?"""
+"""Would every projection go on from where its documents stand? Has all that is declared an effect?"""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ from collections.abc import Iterator
 from functools import partial
 
 from projections.errors import ProjectorError
+from projections.fold import Projection
 from projections.service import views
 from projections.service.checkup import Trial
+from projections.service.remarks import remarks
 from projections.service.wiring import Plan
 
 
 def trials(plan: Plan) -> Iterator[Trial]:
-    """The memory that the folds may take, then each projection."""
+    """The memory that the folds may take, then each projection, then each contract."""
     yield Trial("fold.memory", partial(_memory, plan.config.fold.memory))
     for name in plan.projections:
         yield Trial(f"projection {name}", partial(_projection, plan, name))
+    for name in plan.config.contracts:
+        yield Trial(f"contract {name}", partial(_without_effect, plan, f"contracts.{name}"))
+
+
+def _without_effect(plan: Plan, about: str) -> list[str]:
+    return [item.said for item in remarks(plan) if item.about == about]
 
 
 def _memory(wanted: int) -> list[str]:
@@ -34,7 +42,11 @@ def _projection(plan: Plan, name: str) -> list[str]:
             f"{name} is halted: {found.error}",
             hint="`chainfold failures list` shows the event; mend the projector or pass it over.",
         )
-    match found.state:
+    return [*_standing(own, found.state), *_without_effect(plan, f"projections.{name}")]
+
+
+def _standing(own: Projection, state: str) -> list[str]:
+    match state:
         case "outdated" if own.rebuild == "auto":
             return [
                 "what is served was built by other code or configuration: it is built anew, then replaced"
@@ -42,11 +54,11 @@ def _projection(plan: Plan, name: str) -> list[str]:
         case "outdated":
             return [
                 "what is served was built by other code or configuration and stands still: run "
-                f"`chainfold rebuild {name}`"
+                f"`chainfold rebuild {own.name}`"
             ]
         case "stale":
             return ["what is served cannot be rewound as far as it must: it is built anew"]
         case "held":
-            return [f"it waits where a rollback put it: `chainfold resume {name}` lets it go on"]
+            return [f"it waits where a rollback put it: `chainfold resume {own.name}` lets it go on"]
         case _:
             return []

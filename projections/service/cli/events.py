@@ -78,7 +78,7 @@ def events(
         chains = _chains(plan, on_chain, contract, as_of)
         of = _hex(address, 20, "--address")
         filters = narrowed(plan.config, chains, contract=contract, address=of, event=event)
-        with closing(_told(plan, asked, filters)) as found:
+        with closing(_told(plan, asked, filters, event)) as found:
             _WRITERS[chosen](islice(found, most))
             if most is not None and next(found, None) is not None:
                 note(f"The first {most:,}; see more with --limit or --from-block.")
@@ -123,14 +123,15 @@ def _hex(text: str | None, width: int, option: str) -> bytes | None:
 
 
 def _told(
-    plan: Plan, asked: Question, chosen: dict[str, tuple[Filter, ...] | None]
+    plan: Plan, asked: Question, chosen: dict[str, tuple[Filter, ...] | None], event: str | None
 ) -> Generator[dict[str, Any]]:
-    """Chain by chain, each in one snapshot."""
+    """Chain by chain, each in one snapshot; of `event` alone, if it is one."""
     for name, filters in chosen.items():
         declared = Declared(plan.config, name)
         with plan.store.read() as tx:
             for row in ask(tx, plan.config.chains[name].chain_id, replace(asked, filters=filters)):
-                yield msgspec.structs.asdict(event_row(name, row, declared))
+                if event is None or declared.is_of(row.log, event):
+                    yield msgspec.structs.asdict(event_row(name, row, declared))
 
 
 def _json(found: Iterator[dict[str, Any]]) -> None:

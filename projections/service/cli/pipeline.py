@@ -20,10 +20,12 @@ from projections.service import loops, views
 from projections.service.beside import FIRST, Beside
 from projections.service.cli.app import Json, app, configuration, out, print_json
 from projections.service.cli.course import Whole
+from projections.service.cli.opening import Opening
 from projections.service.cli.progress import Summary, following, showing
 from projections.service.fetcher import Fetcher, at_hand
 from projections.service.fetching import Span, Task
 from projections.service.recorded import recorded as recorded  # noqa: PLC0414 - other commands find it here
+from projections.service.remarks import as_line, remarks
 from projections.service.stages import IngestStage
 from projections.service.wiring import Plan, planned
 
@@ -85,15 +87,27 @@ def sync(
         at_hand(Task(plan.config, span, tries), plan.store) as fetcher,  # before there is a thread
         recorded(plan.store, "sync") as note,
     ):
+        noted = remarks(plan)
+        whole = Whole(span.last, partial(views.waiting, plan.store))
+        opening = Opening("" if as_json else as_line(noted), whole)
         found = resynchronise(plan, span) if force else {}
         summary = synchronise(
-            plan, span=span, take_over=take_over, tries=tries, alone=not force, fetcher=fetcher
+            plan,
+            span=span,
+            take_over=take_over,
+            tries=tries,
+            alone=not force,
+            shown=opening.shown,
+            fetcher=fetcher,
         )
+        opening.say()
         gaps = failed_ranges(plan)
         said_ = [*(f"{chain}: {said}" for chain, said in found.items()), summary.line()]
         note("; ".join(said_), Outcome.FAILED if summary.halted or gaps else Outcome.DONE)
     if as_json:
-        print_json(summary.record() | {"resynced": found, "failed": gaps})
+        print_json(
+            summary.record() | {"resynced": found, "failed": gaps, "remarks": [str(item) for item in noted]}
+        )
     else:
         for chain, said in found.items():
             out().print(f"{chain}: {said}")

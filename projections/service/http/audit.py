@@ -77,10 +77,9 @@ def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
 
 def reorg_row(row: Reorg, declared: Declared) -> ReorgRow:
     """A reorg as it is shown."""
-    names = declared.names()
     events: dict[str, int] = {}
     for kind, count in row.kinds.items():
-        name = names.get(kind) or ("0x" + kind[1].hex() if kind[1] else "(no topics)")
+        name = declared.name(kind) or ("0x" + kind.topic0.hex() if kind.topic0 else "(no topics)")
         events[name] = events.get(name, 0) + count
     return ReorgRow(
         row.entry,
@@ -208,7 +207,7 @@ def _events(desk: Desk) -> HTTPRouteHandler:
             newest_first=order == "desc",
             after=None if after is None else (after.block, after.log_index, after.entry),
         )
-        found = _found(desk, name, question, limit)
+        found = _found(desk, name, question, limit, event)
         kept = found[:limit]
         last = kept[-1] if len(found) > limit else None
         following = (
@@ -232,8 +231,8 @@ def _after(cursor: str, chain: str, order: str) -> Position:
     return after
 
 
-def _found(desk: Desk, chain: str, question: Question, limit: int) -> list[EventRow]:
-    """One more than `limit`, so that it is known whether there is another page."""
+def _found(desk: Desk, chain: str, question: Question, limit: int, event: str | None) -> list[EventRow]:
+    """One more than `limit`, so that it is known whether there is another page; of `event`, if named."""
     chain_id = desk.plan.config.chains[chain].chain_id
     declared = Declared(desk.plan.config, chain)
     found = []
@@ -242,6 +241,8 @@ def _found(desk: Desk, chain: str, question: Question, limit: int) -> list[Event
         if question.as_of is not None and question.as_of > head:
             raise Refused(409, f"as_of: the journal of {chain} ends at entry {head:,}.")
         for row in ask(tx, chain_id, question, page=limit + 1):
+            if event is not None and not declared.is_of(row.log, event):
+                continue
             found.append(event_row(chain, row, declared))
             if len(found) > limit:
                 break

@@ -138,8 +138,8 @@ class Book:
             after=None if after is None else (after.block, after.log_index, after.entry),
         )
         with self._desk.search(), self._desk.store.read() as tx:
-            rows = islice(ask(tx, own.chain_id, question, page=limit + 1), limit + 1)
-            return [self._made(row, None) for row in rows]
+            rows = (row for row in ask(tx, own.chain_id, question, page=limit + 1) if own.may_take(row.log))
+            return [self._made(row, None) for row in islice(rows, limit + 1)]
 
     def _touches(self, served: Generation, key: str) -> list[Touch]:
         """What changed the document, oldest first."""
