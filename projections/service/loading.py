@@ -37,7 +37,7 @@ def _found(named: str, where: str, folder: Path) -> type[Projector]:
             sys.path.append(str(Path.cwd()))  # at the end: a folder `projections` there is not ours
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
-        module = _import(module_name, where, folder)
+        module = _import(module_name, where)
         found = getattr(module, class_name, None)
         if not (isinstance(found, type) and issubclass(found, Projector)):
             raise ConfigurationError(
@@ -45,7 +45,7 @@ def _found(named: str, where: str, folder: Path) -> type[Projector]:
                 hint=f"It has {', '.join(_projectors(module)) or 'none'}.",
             )
         return found
-    module = _import(f"projections.projectors.{named}", where, folder)
+    module = _import(f"projections.projectors.{named}", where)
     for value in vars(module).values():
         if isinstance(value, type) and issubclass(value, Projector) and value.__module__ == module.__name__:
             return value
@@ -60,7 +60,7 @@ def _projectors(module: ModuleType) -> list[str]:
     ]
 
 
-def _import(name: str, where: str, folder: Path) -> ModuleType:
+def _import(name: str, where: str) -> ModuleType:
     short = name.removeprefix("projections.projectors.")
     try:
         with limit_kept(), of_projector(f"{where}: {short} cannot be imported"):
@@ -76,7 +76,7 @@ def _import(name: str, where: str, folder: Path) -> ModuleType:
             raise ConfigurationError(
                 f"{where}: there is no projector {short}.",
                 hint=f"Known are {', '.join(known)}; your own are named module:Class, and looked for where "
-                f"Python looks, in {Path.cwd()} and in {folder}.",
+                "Python looks, in the folder of the command and beside the configuration.",
             ) from missing
         raise
 

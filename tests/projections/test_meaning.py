@@ -85,7 +85,8 @@ def configured(spans: list[Span]) -> Config:
         end = "" if span.last is None else f"end_block = {span.last}\n"
         lines.append(
             f'[contracts.c{place}]\nchain = "main"\naddress = "0x{ADDRESS.hex()}"\n'
-            f'start_block = {span.first}\n{end}topics = "{span.topics}"\nevents = {json.dumps(list(span.events))}\n'
+            f'start_block = {span.first}\n{end}topics = "{span.topics}"\n'
+            f"events = {json.dumps(list(span.events))}\n"
         )
     sources = ", ".join(f'{{ contract = "c{place}" }}' for place in range(len(spans)))
     lines.append(f'[projections.p]\nprojector = "{__name__}:Both"\nfrom = [{sources}]\n')
@@ -225,7 +226,8 @@ def test_two_layouts_that_no_log_can_tell_apart_are_refused_by_name(spans: list[
         configured(spans)
     assert refused.value.message == (
         f"{both} {'declare ' if 'and' in both else ''}{parse(FIRST)} and {parse(SECOND)} at "
-        f"0x{ADDRESS.hex()}: logs of both have the same first topic and 2 topics, so that no log can tell which of the two it is."
+        f"0x{ADDRESS.hex()}: logs of both have the same first topic and 2 topics, so that no log can tell "
+        "which of the two it is."
     )
     assert "end_block" in (refused.value.hint or "")
 
