@@ -171,7 +171,7 @@ def test_check_names_what_nobody_handles_and_that_everything_is_fetched(site: Si
     all_of_it = [fetched] if site.settings["contracts"]["old"]["topics"] == "declared" else []
     for name in ("old", "new"):
         assert found[f"contract {name}"] == ["nobody handles Approval.", *all_of_it]
-    assert found["projection referrals"] == []
+    assert found["handlers of referrals"] == []
 
 
 def test_a_handler_of_an_event_that_no_contract_has_is_named_first(
@@ -186,7 +186,7 @@ def test_a_handler_of_an_event_that_no_contract_has_is_named_first(
     made.write()
     said = "Ledger.moved is never called: no contract of it has an event Movde. Did you mean Moved?"
     found = {item["name"]: item["notes"] for item in made.run("check", "--json").json()}
-    assert found["projection referrals"] == [said]
+    assert found["handlers of referrals"] == [said]
     assert found["contract new"][0] == "nobody handles Approval, Moved."
     with SimulatedNode(SimulatedChain()) as node:
         made.set("chains.main.rpc", [node.url])

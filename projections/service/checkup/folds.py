@@ -19,6 +19,7 @@ def trials(plan: Plan) -> Iterator[Trial]:
     yield Trial("fold.memory", partial(_memory, plan.config.fold.memory))
     for name in plan.projections:
         yield Trial(f"projection {name}", partial(_projection, plan, name))
+        yield Trial(f"handlers of {name}", partial(_without_effect, plan, f"projections.{name}"))
     for name in plan.config.contracts:
         yield Trial(f"contract {name}", partial(_without_effect, plan, f"contracts.{name}"))
 
@@ -42,7 +43,7 @@ def _projection(plan: Plan, name: str) -> list[str]:
             f"{name} is halted: {found.error}",
             hint="`chainfold failures list` shows the event; mend the projector or pass it over.",
         )
-    return [*_standing(own, found.state), *_without_effect(plan, f"projections.{name}")]
+    return _standing(own, found.state)
 
 
 def _standing(own: Projection, state: str) -> list[str]:
