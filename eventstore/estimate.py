@@ -21,6 +21,7 @@ from eventstore.sources import Source
 from eventstore.store import Store
 from eventstore.tail import Tail
 from eventstore.wanted import apart
+from eventstore.waymarks import DENSE
 
 SAMPLES = 12
 """How many places of the missing blocks are looked at."""
@@ -89,6 +90,8 @@ def estimate(
     first = min((watch.first_block for watch in watches), default=0)
     below = max(tip, last) if finalized >= 0 or known else first - 1
     fresh = max(0, head.number - below) if follow == "latest" else 0
+    if follow == "latest" and last > tip:
+        calls["eth_getBlockByNumber"] += min(DENSE, last)  # right below the final block
     calls["eth_getBlockByNumber"] += fresh
     calls["eth_getBlockByHash"] += questions * fresh
     calls["eth_getLogs"] += questions * fresh

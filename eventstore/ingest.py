@@ -13,8 +13,9 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 from sqlalchemy import text
 
+from eventstore import behind
 from eventstore.blocks import read_blocks
-from eventstore.branch import Branch, Follow, Ingested, View
+from eventstore.branch import Branch, Follow, Ingested, Retreated, View
 from eventstore.coverage import Coverage, Covered
 from eventstore.creation import HasCode, created
 from eventstore.errors import (
@@ -142,6 +143,12 @@ class Ingestor:
         self._ranges.forget()
         return self._resync.part(asked, watches or self._watches)
 
+    def retreat(self) -> Retreated:
+        """Follows the source back to a lower head, at the operator's word. Errors as `step`."""
+        self._view = None
+        self._ranges.forget()
+        return self._branch.retreat()
+
     def _step(self) -> Ingested:
         view, looked = self._view, self._view is None
         if view is None:
@@ -156,13 +163,14 @@ class Ingestor:
             final = self._branch.reach(view, known)
             coverage, failed = Coverage(tx, self._chain), Failures(tx, self._chain).all()
             gap = lowest_gap(coverage, self._watches, final, failed)
+            shown = [header for header in known if header.number <= view.head.number]
             unseen = (
                 []
                 if gap
                 else holes(
                     coverage,
                     self._watches,
-                    [header for header in known if not waits(failed, header.number)],
+                    [header for header in shown if not waits(failed, header.number)],
                     above=view.finalized,
                     limit=BLOCKS_PER_STEP,
                 )
@@ -180,8 +188,10 @@ class Ingestor:
         self._view = None
         if not looked:  # all that was seen some steps ago is done: what is there now?
             return self._step()
-        self._note(view)
-        return Ingested(view.head.number, view.finalized)
+        self._branch.keep_waymarks(known, entry=entry)
+        tip = known[-1].number if known else -1
+        self._note(view, tip)
+        return Ingested(view.head.number, view.finalized, behind=tip if tip > view.head.number else None)
 
     # --- the finalised part: wide ranges ---
 
@@ -315,9 +325,11 @@ class Ingestor:
                 {"chain": self._chain, "reason": reason},
             )
 
-    def _note(self, view: View) -> None:
-        """Writes down, for `status`, that all is fetched as of now."""
+    def _note(self, view: View, tip: int) -> None:
+        """Writes down, for `status`, that all is fetched as of now, and whether the source shows less than
+        the `tip` that is known."""
         with self._lease.commit() as tx:
+            behind.note(tx, self._chain, shown=view.head.number, known=tip)
             tx.execute(
                 text(
                     "INSERT INTO progress VALUES (:chain, :head, :now, NULL) "

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-from eventstore.errors import AnswerRefused, BlockUnknown
+from sqlalchemy import Connection
+
+from eventstore.errors import AnswerRefused, BlockUnknown, SourceError
 from eventstore.journal import Journal
 from eventstore.records import Header
 from eventstore.reorg import Extend, Halt, Older, Rewind, Wait, decide
 from eventstore.sources import Source
 from eventstore.store import Store
+from eventstore.waymarks import Waymarks
 
 
 class Lookout:
@@ -31,7 +35,7 @@ class Lookout:
             match decide(known, branch):
                 case Older(number):
                     if number < known[0].number:
-                        return Rewind(self.deep_ancestor(known[0].number))
+                        return Rewind(self.deep_ancestor(min(known[0].number, head.number + 1)))
                     low = max(number - len(branch), known[0].number)
                     branch = [*self.headers(range(low, number + 1)), *branch]
                 case Halt(reason):
@@ -44,16 +48,35 @@ class Lookout:
 
     def _is_ours(self, head: Header) -> bool:
         """Is this head, below all that is known of the tail, on the chain that the journal follows? Then the
-        node lags; a chain that did become so short is followed once it has grown again."""
+        node lags, or its chain became shorter and nothing competes with ours yet: nobody can tell which."""
         with self._store.read() as tx:
-            newest = Journal(tx, self._chain).canonical_blocks_below(head.number + 1, 1)
-        return not newest or self.header(newest[0].number).hash == newest[0].hash
+            newest = self.newest(tx, head.number)
+        if newest is None:
+            return True
+        theirs = head if newest.number == head.number else self.header(newest.number)
+        return theirs.hash == newest.hash
+
+    def newest(self, tx: Connection, block: int) -> Header | None:
+        """The newest block up to `block` under the tail that is known: one that holds logs, or a waymark."""
+        known = self._known_below(tx, block + 1, 1)
+        return known[0] if known else None
+
+    def _known_below(self, tx: Connection, block: int, limit: int) -> list[Header]:
+        """The `limit` newest blocks below `block` that are known, descending."""
+        found = {
+            header.number: header
+            for header in (
+                *Waymarks(tx, self._chain).below(block, limit),
+                *Journal(tx, self._chain).canonical_blocks_below(block, limit),
+            )
+        }
+        return [found[number] for number in sorted(found, reverse=True)][:limit]
 
     def deep_ancestor(self, below: int) -> int:
-        """The newest block under finality that the source still shares; -1 where it shares none."""
+        """The newest known block under `below` that the source still shares; -1 where it shares none."""
         while True:
             with self._store.read() as tx:
-                known = Journal(tx, self._chain).canonical_blocks_below(below, 64)
+                known = self._known_below(tx, below, 64)
             if not known:
                 return -1
             theirs = self._source.headers([header.number for header in known])
@@ -61,6 +84,22 @@ class Lookout:
                 if other is not None and other.hash == ours.hash:
                     return ours.number
             below = known[-1].number
+
+    def ancestors(self, final: Header, missing: range) -> list[Header]:
+        """The headers of these blocks, which end right below `final`, ascending; empty where the node does
+        not give them all, or they are not its ancestors."""
+        try:
+            found = self._source.headers(list(missing))
+        except SourceError as error:
+            if error.retry:
+                raise
+            return []
+        headers = [header for header in found if header is not None]
+        linked = len(headers) == len(missing) and all(
+            above.number == below.number + 1 and above.parent_hash == below.hash
+            for below, above in pairwise([*headers, final])
+        )
+        return headers if linked else []
 
     def final(
         self, final: Header | None, head: Header, known: Sequence[Header], finalized: int

@@ -153,6 +153,27 @@ tail = Table(
     Column("timestamp", BigInteger, nullable=False),
 )
 
+# Ancestors of the final block, fewer the deeper: a chain that moved back below finality shows by them.
+waymarks = Table(
+    "waymarks",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("parent_hash", LargeBinary, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+)
+
+# A node whose head (`shown`) was below the newest block that we know, at every look since.
+behind = Table(
+    "behind",
+    metadata,
+    Column("chain_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("shown", BigInteger, nullable=False),
+    Column("known", BigInteger, nullable=False),
+    Column("since", BigInteger, nullable=False),  # microseconds since 1970
+)
+
 finality = Table(
     "finality",
     metadata,

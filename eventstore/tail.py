@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, text
 
 from eventstore.records import Header
+from eventstore.waymarks import Waymarks
 
 
 def genesis_of(tx: Connection, chain_id: int) -> bytes | None:
@@ -52,25 +53,40 @@ class Tail:
                 },
             )
 
-    def cut_above(self, block: int) -> None:
-        """Forgets every header above `block`."""
-        self._tx.execute(
-            text("DELETE FROM tail WHERE chain_id = :chain AND number > :block"),
-            {"chain": self._chain, "block": block},
-        )
+    def cut_above(self, block: int, anchor: Header | None = None) -> None:
+        """Forgets every header above `block`, and a finality above it.
+
+        Where nothing of the tail stays, `anchor` is all of it: the newest block up to `block` that is known.
+        What was final above left the chain, so that the anchor is the newest that still is; without one
+        nothing is.
+        """
+        key = {"chain": self._chain, "block": block}
+        self._tx.execute(text("DELETE FROM tail WHERE chain_id = :chain AND number > :block"), key)
+        Waymarks(self._tx, self._chain).cut_above(block)
+        if anchor is not None and not self.headers():
+            self.extend([anchor])
+        if self.finalized() > block:
+            self.lower(anchor)
+
+    def lower(self, final: Header | None) -> None:
+        """Sets finality back to `final`, a block of the chain that is followed now; None: none is final."""
+        self._tx.execute(text("DELETE FROM finality WHERE chain_id = :chain"), {"chain": self._chain})
+        if final is not None:
+            self.finalize(final)
 
     def finalized(self) -> int:
-        """The highest block ever accepted as final; -1 before the first."""
+        """The highest block ever accepted as final on the chain that is followed; -1 before the first."""
         found = self._tx.execute(
             text("SELECT number FROM finality WHERE chain_id = :chain"), {"chain": self._chain}
         ).scalar()
         return -1 if found is None else int(found)
 
     def finalize(self, header: Header) -> None:
-        """Accepts `header` as final. The number only rises; at the same number the newer hash stays.
+        """Accepts `header` as final. The number only rises, but for `lower`; at the same number the newer
+        hash stays.
 
-        The tail is cut to start at the finalised header; where the tail ended below it, that header is
-        the whole tail, the anchor that commits to everything underneath.
+        The tail is cut to start at the finalised header, and what is cut off becomes waymarks; where the
+        tail ended below it, that header is the whole tail, the anchor that commits to all underneath.
         """
         key = {
             "chain": self._chain,
@@ -85,7 +101,10 @@ class Tail:
             ),
             key,
         )
-        self._tx.execute(text("DELETE FROM tail WHERE chain_id = :chain AND number < :number"), key)
+        retired = [item for item in self.headers() if item.number < header.number]
+        if retired:
+            Waymarks(self._tx, self._chain).add(retired)
+            self._tx.execute(text("DELETE FROM tail WHERE chain_id = :chain AND number < :number"), key)
         first = self._tx.execute(text("SELECT min(number) FROM tail WHERE chain_id = :chain"), key).scalar()
         if first is None:
             self.extend([header])

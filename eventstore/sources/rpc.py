@@ -125,6 +125,13 @@ class RpcSource:
         item = self._one(Call("eth_getCode", ("0x" + address.hex(), hex(block))))
         return len(msgspec.json.decode(_result(item), type=str)) > len("0x")
 
+    def syncing(self) -> bool:
+        """Does the node say that it is catching up? One that does not know the method says nothing."""
+        item = self._one(Call("eth_syncing"))
+        if isinstance(item, Refused):
+            return False
+        return msgspec.json.decode(item) is not False
+
     def linked(self, blocks: BlockRange, top: bytes) -> list[Sealed]:
         """See `proof.Evidence`."""
         asked = [_by_number(number) for number in range(blocks.first, blocks.last + 1)]

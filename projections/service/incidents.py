@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
+from eventstore import behind
 from eventstore.branch import Ingested
 from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, SourceError, StoreUnavailable
 from eventstore.incident import Key
@@ -50,6 +51,15 @@ KINDS: dict[str, Kind] = {
         "the endpoints answer, with the same newest block for `head_stalled`",
         "a newer block is seen",
         "Compare with another node; if yours stands still, name another one first in chains.{subject}.rpc.",
+    ),
+    "head-behind": Kind(
+        "the head of {subject} is below ours",
+        "the endpoints show a newest block below the one that was followed: below finality at once, else for "
+        "`failing_for`",
+        "they show that block or a newer one, or the journal followed the chain back",
+        "Run `chainfold heads`: it compares every endpoint. Where one shows our block, name it first in "
+        "chains.{subject}.rpc; where the chain itself moved back, `chainfold heads {subject} --follow` goes "
+        "back with it.",
     ),
     "gap-old": Kind(
         "{subject} has a gap",
@@ -189,6 +199,18 @@ class _Stage(Struct):
     answered: bool = False
     halted: str | None = None
     reorg: str | None = None
+    behind: Ingested | None = None
+    behind_since: float = 0.0
+    level: bool = False
+
+    def look(self, record: Ingested, now: float) -> None:
+        """Takes in whether the source shows the newest block that we know; a step in the middle of work does
+        not tell."""
+        if record.behind is not None:
+            self.behind_since = self.behind_since if self.behind is not None else now
+            self.behind, self.level = record, False
+        elif record.idle or record.rewound_to is not None:
+            self.behind, self.level = None, True
 
 
 class Board:
@@ -220,10 +242,14 @@ class Board:
         seen.answered = True
         match event.record:
             case Ingested() as record:
-                if seen.head is None or record.head > seen.head:
+                if record.rewound_to is not None and record.head < (seen.head or 0):
+                    seen.head, seen.head_since = record.head, now  # the height of a branch that was left
+                    seen.head_rose = True
+                elif seen.head is None or record.head > seen.head:
                     seen.head_rose = seen.head is not None
                     seen.head, seen.head_since = record.head, now
                 seen.head_seen_at = now
+                seen.look(record, now)
                 if record.below_finality:
                     seen.reorg = (
                         f"{record.depth} blocks were replaced, block {record.rewound_to} stands, "
@@ -287,10 +313,20 @@ class Board:
         seen.failing_since = now if seen.failing_since is None else seen.failing_since
         seen.error, seen.answered, seen.failed_at = event.error, False, now
 
+    def _behind(self, subject: str, seen: _Stage) -> dict[Key, Standing]:
+        key, record = Key("head-behind", subject), seen.behind
+        if record is None or record.behind is None:
+            return {key: Good()} if seen.level else {}
+        lasted = seen.head_seen_at - seen.behind_since
+        if record.head < record.finalized or _lasts(lasted, self._limits.failing_for):
+            return {key: Bad(behind.said(record.head, record.behind))}
+        return {}
+
     def _well(self, verb: str, subject: str, seen: _Stage) -> dict[Key, Standing]:
         match verb:
             case "ingest":
                 found: dict[Key, Standing] = {Key("source-failing", subject): Good()}
+                found |= self._behind(subject, seen)
                 stood = seen.head_seen_at - seen.head_since
                 if _lasts(stood, self._limits.head_stalled) and seen.head is not None:
                     for_ = f"{stood / 60:.0f} minutes"

@@ -129,8 +129,22 @@ class IngestStage:
                 return f"{self._ingestor.retry_failed():,} failed ranges are due now"
             case "repair":
                 return self._repair(request.arguments["blocks"])
+            case "retreat":
+                return self._retreat()
             case kind:
                 raise StoreError(f"{kind} is no request that {self.name} knows.")
+
+    def _retreat(self) -> str:
+        """Goes back to the head of a chain that moved back, at the operator's word."""
+        self.open()
+        found = persist(self, self._ingestor.retreat, silent)
+        if found.done is None:
+            return f"the node's head is block {found.head:,}, ours {found.known:,}: there is no way back"
+        return (
+            f"went back from block {found.known:,} to {found.done.rewound_to:,}, {found.done.orphaned:,} "
+            "logs left the chain; the next sync or the running service folds and publishes up to the head, "
+            f"block {found.head:,}"
+        )
 
     def _resync(self, request: Request) -> Resynced:
         """Part by part; a holder that dies half-way leaves the rest, and the report so far, to the next."""

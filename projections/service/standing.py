@@ -22,6 +22,10 @@ BADLY = ("failed", "misused", "differs")
 GAUGES: dict[str, tuple[str, list[str]]] = {
     "store_up": ("1 while the event store answers, else 0.", []),
     "chain_head_block": ("The newest block seen.", ["chain"]),
+    "chain_node_head_block": (
+        "The newest block that the node shows, also below chain_head_block.",
+        ["chain"],
+    ),
     "chain_finalized_block": ("The newest final block.", ["chain"]),
     "chain_covered_block": ("The block up to which all is fetched.", ["chain"]),
     "chain_lag_blocks": ("Blocks up to the head that are not fetched.", ["chain"]),
@@ -103,6 +107,7 @@ def _chains(found: Status, families: Families) -> None:
             behind = max(0, item.head - item.covered_to)
         values: dict[str, Any] = {
             "chain_head_block": item.head,
+            "chain_node_head_block": item.head if item.behind is None else item.behind.node_head,
             "chain_finalized_block": item.finalized,
             "chain_covered_block": item.covered_to,
             "chain_lag_blocks": behind,

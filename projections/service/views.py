@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import text
 
+from eventstore import behind
 from eventstore.calls import calls_of
 from eventstore.coverage import Coverage
 from eventstore.errors import ChainfoldError
@@ -39,6 +40,11 @@ from projections.sinks import Sink
 from projections.sinks.webhook import Outbox, WebhookSink
 from projections.state import GenerationState
 
+STALE = (
+    "What is served is of blocks that left the chain below what can be undone; the build that replaces it is "
+    "on the way."
+)
+
 
 class ChainStatus(Struct, frozen=True):
     """Where the journal of one chain stands. Times are seconds since 1970.
@@ -63,6 +69,15 @@ class ChainStatus(Struct, frozen=True):
     calls: dict[str, int] = {}
     unhandled: list[UnhandledStatus] = []
     covered_from: int | None = None
+    behind: BehindStatus | None = None
+
+
+class BehindStatus(Struct, frozen=True):
+    """The node's newest block `node_head` is below `head`, which we know, since `since` in seconds."""
+
+    node_head: int
+    head: int
+    since: float
 
 
 class FailedStatus(Struct, frozen=True):
@@ -224,6 +239,7 @@ def chain_status(
         through = [coverage.through(watch) for watch in wanted]
         begun = all(last >= watch.first_block for last, watch in zip(through, wanted, strict=True))
         totals = (tally or Tally()).totals(tx, chain_id)
+        late = behind.read(tx, chain_id)
         return ChainStatus(
             head=max([*(header.number for header in known[-1:]), head or 0]) or head,
             finalized=None if finalized < 0 else finalized,
@@ -235,7 +251,7 @@ def chain_status(
             reorgs=totals.reorgs,
             last_reorg=None if totals.last_reorg is None else totals.last_reorg // 1_000_000,
             last_sync_at=None if last_sync is None else last_sync / 1e6,
-            error=error or _disproved(disproofs),
+            error=error or (str(late) if late is not None and late.is_wrong else _disproved(disproofs)),
             gaps=[
                 FailedStatus(
                     item.range.first,
@@ -258,6 +274,7 @@ def chain_status(
                 if not meaning.may_know(kind.address, kind.topic0)
             ],
             covered_from=min((watch.first_block for watch in wanted), default=None) if begun else None,
+            behind=None if late is None else BehindStatus(late.shown, late.known, late.since / 1e6),
         )
 
 
@@ -313,7 +330,9 @@ def _projection_status(
         documents=shown.documents,
         digest=shown.digest.hex(),
         generation=shown.id,
-        error=shown.error or (build.error if build is not None else None),
+        error=shown.error
+        or (build.error if build is not None else None)
+        or (STALE if state == "stale" else None),
         stands_still=stands_still,
         build=build,
     )

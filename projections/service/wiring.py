@@ -153,6 +153,16 @@ class Plan:
     def source(self, name: str) -> RpcSource | FailoverSource:
         """The endpoints of a chain: the first while it is well, else the next."""
         from eventstore.sources.failover import FailoverSource
+
+        chain_id, endpoints = self.config.chains[name].chain_id, self.endpoints(name)
+        if len(endpoints) == 1:
+            return endpoints[0]
+        with self.store.read() as tx:
+            genesis = genesis_of(tx, chain_id)
+        return FailoverSource(endpoints, chain_id=chain_id, genesis=genesis)
+
+    def endpoints(self, name: str) -> list[RpcSource]:
+        """Each endpoint of a chain as a source of its own, the preferred first; the caller closes them."""
         from eventstore.sources.rpc import RpcSource
 
         chain = self.config.chains[name]
@@ -161,17 +171,12 @@ class Plan:
             with self.store.read() as tx:
                 return Journal(tx, chain.chain_id).newest(query, to=where.last)
 
-        endpoints = [
+        return [
             RpcSource(
                 url, finality=chain.finality, max_requests_per_second=chain.rate, witness=Witness(known)
             )
             for url in chain.rpc
         ]
-        if len(endpoints) == 1:
-            return endpoints[0]
-        with self.store.read() as tx:
-            genesis = genesis_of(tx, chain.chain_id)
-        return FailoverSource(endpoints, chain_id=chain.chain_id, genesis=genesis)
 
     def heads(self, wake: Mapping[str, Callable[[], object]]) -> list[Heads]:
         """What calls these when a chain's node announces a head; chains without a websocket poll only."""

@@ -109,6 +109,21 @@ def test_the_chain_reorganised_below_finality(
         assert bare(in_sql(site)) == expected(chain)
 
 
+def test_the_nodes_newest_block_is_below_ours(
+    workshop: Workshop, tmp_path: Path, chain: SimulatedChain
+) -> None:
+    with synced(workshop, tmp_path / "site", chain) as (site, _):
+        chain.reorg(12, logs=[])
+        assert site.run("sync").code == 1
+        assert site.run("status", "--check").code == 1
+        before = in_sql(site)
+        said = Way(site, "The node's newest block is below ours", NAME="main").follow()
+        assert "behind" in said[0].out
+        assert in_sql(site) != before
+        assert bare(in_sql(site)) == expected(chain)
+        assert site.run("status", "--check").code == 0
+
+
 def test_a_provider_lied(workshop: Workshop, tmp_path: Path, chain: SimulatedChain) -> None:
     some = chain.logs_in(5, 30)[3]
     hidden = {(some.block_number, some.log_index)}

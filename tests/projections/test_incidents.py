@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from eventstore.branch import Ingested
 from eventstore.errors import Fenced, LeaseHeld, SourceUnavailable, StoreUnavailable, WrongChain
 from eventstore.incident import Incident, Key
+from eventstore.records import BlockRange
 from projections.errors import ForeignMarker, SinkUnavailable
 from projections.publisher import Published
 from projections.runner import Folded
@@ -24,6 +26,7 @@ LIMITS = Limits(failing_for=60, head_stalled=300, gap_older_than=600)
 AWAY = Failed("ingest main", SourceUnavailable("The node is away."), 1.0)
 SOURCE = Key("source-failing", "main")
 HEAD = Key("head-stalled", "main")
+BEHIND = Key("head-behind", "main")
 SINK = Key("sink-down", "users.mongo")
 
 
@@ -87,6 +90,35 @@ def test_between_two_runs_of_a_schedule_nobody_looked_and_nothing_goes_wrong() -
     assert board((0, seen(5)), (1_800, seen(6)), (3_600, seen(7))).standing()[HEAD] == Good()
     assert SOURCE not in board((0, AWAY)).standing()
     assert isinstance(board((0, seen(5)), (1_800, seen(5))).standing()[HEAD], Bad)
+
+
+def test_a_head_on_a_branch_that_was_left_is_no_height_to_rise_above() -> None:
+    """The chain is shorter now, and moves."""
+    back = Stepped("ingest main", Ingested(3, 2, rewound_to=2, depth=7, below_finality=True))
+    made = board((0, seen(9)), (10, back), (300, seen(4)), (600, seen(5)), (610, seen(6)))
+    assert made.standing()[HEAD] == Good()
+
+
+def late(head: int, known: int, *, final: int) -> Stepped:
+    return Stepped("ingest main", Ingested(head, final, behind=known))
+
+
+def test_a_head_below_ours_is_one_at_once_below_finality_and_else_where_it_lasts() -> None:
+    assert BEHIND not in board((0, seen(9)), (1, late(7, 9, final=5)), (50, late(8, 9, final=5))).standing()
+    assert BEHIND not in board((0, late(7, 9, final=5)), (50, seen(9)), (70, late(7, 9, final=5))).standing()
+    for made in (board((0, late(4, 9, final=5))), board((0, late(4, 9, final=4)), (60, late(4, 9, final=4)))):
+        said = made.standing()[BEHIND]
+        assert isinstance(said, Bad)
+        assert "is 4, below block 9" in said.detail
+
+
+@pytest.mark.parametrize("end", [seen(9), Stepped("ingest main", Ingested(4, 5, rewound_to=4))])
+def test_it_is_over_when_our_block_is_shown_again_or_the_journal_went_back(end: Stepped) -> None:
+    made = board((0, late(4, 9, final=5)))
+    made.observe(Stepped("ingest main", Ingested(4, 5, fetched=BlockRange(1, 2))), 1)
+    assert isinstance(made.standing()[BEHIND], Bad), "a step in the middle of work does not tell"
+    made.observe(end, 2)
+    assert made.standing()[BEHIND] == Good()
 
 
 def test_a_source_that_fails_is_not_a_head_that_stands_as_well() -> None:

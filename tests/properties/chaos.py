@@ -60,7 +60,7 @@ def draw(random: Random) -> Schedule:
     lines: list[Line] = []
     if random.random() < 0.7:
         lines = [("mine", {"n": 3, "seed": 3}), ("finalise", {"behind": random.randint(0, 4)})]
-        lines += [("settle", {})] * random.randint(0, 1)
+        lines += [("settle", {"short": 0})] * random.randint(0, 1)
     for name in random.choices(names, weights, k=random.randint(5, 60)):
         _, ranges = VERBS[name]
         lines.append((name, {key: random.randint(*span) for key, span in ranges.items()}))

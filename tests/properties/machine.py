@@ -337,6 +337,17 @@ class World:
         """Of any depth, also below finality; the new branch is longer, equal or shorter."""
         self._reorg(depth, seed)
 
+    @verb(4, depth=(1, 14), left=(0, 13), seed=(0, 999))
+    def fall_back(self, depth: int, left: int, seed: int) -> None:
+        """The chain becomes shorter, also below finality, and all is looked at before it grows again: with
+        another branch, with blocks that hold nothing in the place of those that left, or with none."""
+        depth = min(depth, self.chain.head().number)
+        if depth:
+            self._tips.append(self.chain.head().hash)
+            logs = [self._logs(seed + number) if seed % 3 else [] for number in range(min(left, depth - 1))]
+            self.chain.reorg(depth, logs=logs)
+        self.settle(short=1)
+
     @verb(2, which=(0, 5))
     def switch(self, which: int) -> None:
         """A branch that was left becomes canonical again."""
@@ -511,18 +522,19 @@ class World:
 
     # --- what must hold ---
 
-    @verb(2)
-    def settle(self) -> None:
-        """Everybody catches up, and then the laws are looked at."""
+    @verb(2, short=(0, 1))
+    def settle(self, short: int) -> None:
+        """Everybody catches up, and then the laws are looked at. `short`: the chain stands where it is,
+        however low; else it has grown above all that was ever final first."""
         self._troubles.clear()
         self._lie = None
         with self._quiet():
-            self._catch_up()
+            self._catch_up(grown=not short)
             self.check()
 
     def finish(self) -> None:
         """`settle`, and a fresh build must come to the same digest."""
-        self.settle()
+        self.settle(short=0)
         with self._quiet():
             before = self.served()
             assert before is not None
@@ -787,7 +799,7 @@ class World:
 
     # --- looking ---
 
-    def _catch_up(self) -> None:
+    def _catch_up(self, *, grown: bool) -> None:
         for role in ROLES:
             hand = self._hands.get(role)
             if hand is None:
@@ -795,12 +807,14 @@ class World:
             outdated = role == "ingest" and hand.contracts < len(self._watches)
             if outdated or self.holders[hand.lease.name] is not hand.lease:
                 self._hire(role)
-        with self.store.read() as tx:
-            finalized = Tail(tx, CHAIN).finalized()
-        self._mine(max(1, finalized + 1 - self.chain.head().number), 3)
+        if grown:
+            with self.store.read() as tx:
+                finalized = Tail(tx, CHAIN).finalized()
+            self._mine(max(1, finalized + 1 - self.chain.head().number), 3)
         if self._lied:  # a block that contradicts history stands until it is fetched by force
             self.resync(0, self.chain.head().number + 1)
         self._rest("ingest")
+        self._word_of_the_operator()
         code = self._code()
         if code:
             self.watch(0)
@@ -815,6 +829,20 @@ class World:
             self._runner(code).rebuild()
             self._rest(f"fold{code}")
         self._rest("publish")
+
+    def _word_of_the_operator(self) -> None:
+        """A head that is an ancestor of ours competes with nothing: somebody has to say that it is no lag."""
+        with self.store.read() as tx:
+            known = Tail(tx, CHAIN).headers()
+        head = self.chain.head()
+        if not known or known[-1].number <= head.number:
+            return
+        stage = self._hand("ingest").stage
+        assert isinstance(stage, Ingestor)
+        done = stage.retreat().done
+        if done is None or done.rewound_to is None or done.rewound_to > head.number:
+            raise Violation(f"the chain moved back to {head.number}, and what was followed is {done}")
+        self._rest("ingest")
 
     def _rest(self, role: str) -> None:
         for _ in range(PATIENCE):

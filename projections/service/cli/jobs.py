@@ -56,7 +56,7 @@ def _sync(plan: Plan, observe: loops.Observer, stop: threading.Event, note: Note
     gaps = failed_ranges(plan)
     note(
         "; ".join([*summary.notes, *([f"{len(gaps):,} gaps"] if gaps else []), summary.line()]),
-        Outcome.FAILED if summary.halted or gaps else Outcome.DONE,
+        Outcome.FAILED if summary.failed or gaps else Outcome.DONE,
     )
 
 

@@ -103,7 +103,7 @@ def sync(
         opening.say()
         gaps = failed_ranges(plan)
         said_ = [*(f"{chain}: {said}" for chain, said in found.items()), summary.line()]
-        note("; ".join(said_), Outcome.FAILED if summary.halted or gaps else Outcome.DONE)
+        note("; ".join(said_), Outcome.FAILED if summary.failed or gaps else Outcome.DONE)
     if as_json:
         print_json(
             summary.record() | {"resynced": found, "failed": gaps, "remarks": [str(item) for item in noted]}
@@ -117,7 +117,7 @@ def sync(
             blocks = f"blocks {gap['first_block']:,} to {gap['last_block']:,}"
             out().print(f"{gap['chain']}: {blocks} could not be fetched and are a gap: {gap['reason']}")
         out().print(summary.line())
-    if summary.halted or gaps:
+    if summary.failed or gaps:
         raise typer.Exit(1)
 
 

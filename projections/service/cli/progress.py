@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.progress import TaskID
 
+from eventstore import behind
 from eventstore.branch import Ingested
 from eventstore.errors import ChainfoldError
 from eventstore.proof.ledger import Disproof
@@ -41,6 +42,7 @@ class Summary:
         self.notes: list[str] = []
         self.halted: list[str] = []
         self.told = self.untold = 0
+        self.behind = False
         self.started = time.monotonic()
 
     def add(self, stage: str, record: Record) -> None:
@@ -54,6 +56,9 @@ class Summary:
                         f"{stage}: reorg of depth {record.depth}{below}, block {record.rewound_to} stands, "
                         f"{record.orphaned} logs orphaned"
                     )
+                if record.behind is not None:
+                    self.behind = self.behind or record.head < record.finalized
+                    self.notes.append(f"{stage}: {behind.said(record.head, record.behind)}")
             case Folded():
                 self.events += record.events
                 self.changed += record.changed
@@ -72,6 +77,11 @@ class Summary:
                 self.untold += record.failed + record.dead
             case Proved():
                 self.notes += [f"{stage}: {_failed(item)}" for item in record.failed]
+
+    @property
+    def failed(self) -> bool:
+        """Is a projection halted, or did a node show less than what was final?"""
+        return bool(self.halted) or self.behind
 
     def record(self) -> dict[str, int | list[str]]:
         """The same as values, for `--json`."""

@@ -23,6 +23,10 @@ ARTIFACT: dict[str, Any] = json.loads((Path(__file__).parent / "Referrals.json")
 
 Transaction = dict[str, str]
 
+GAS = 8_000_000
+"""What each transaction asks for: enough for 200 registrations. No transaction may ask for more than 2^24
+since Osaka (EIP-7825)."""
+
 
 class DevelopmentNode:
     """JSON-RPC to a node that signs for its own accounts, as anvil does."""
@@ -69,7 +73,7 @@ class ReferralContract:
     def deploy(cls, node: DevelopmentNode) -> ReferralContract:
         """Deploys it from the node's first account and waits until it is mined."""
         sender = node.rpc("eth_accounts")[0]
-        done = node.send({"from": sender, "data": ARTIFACT["bytecode"], "gas": hex(5_000_000)})
+        done = node.send({"from": sender, "data": ARTIFACT["bytecode"], "gas": hex(GAS)})
         receipt = node.rpc("eth_getTransactionReceipt", done)
         if receipt is None:
             node.mine()
@@ -106,5 +110,5 @@ class ReferralContract:
             "from": self._sender,
             "to": self.address,
             "data": "0x" + data.hex(),
-            "gas": hex(28_000_000),
+            "gas": hex(GAS),
         }

@@ -11,6 +11,7 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
+from eventstore import behind
 from eventstore.errors import ChainfoldError
 from eventstore.tally import Tally
 from projections.service import views
@@ -108,8 +109,9 @@ def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
         responses={200: typed(Ready, "It can answer.", Ready()), **refusals(503)},
     )
     def readyz() -> Ready:
-        """Whether this process can answer: the store is there, and every projection has been built. With
-        `max_lag` also that none is further behind. 503 says why not."""
+        """Whether this process can answer: the store is there, every projection has been built, none is of
+        blocks that left the chain, and no node shows a chain that ends below ours. With `max_lag` also that
+        none is further behind. 503 says why not."""
         reason = _unready(desk, overview)
         if reason is not None:
             raise Refused(503, reason.error, hint=reason.hint, again=True, after=5)
@@ -206,6 +208,13 @@ def _unready(desk: Desk, overview: Overview) -> Problem | None:
             return Problem(
                 f"{name} has not been built yet.", "Its first build is under way or was not begun."
             )
+        if beat.served[name].state == "stale":
+            return Problem(f"{name}: {views.STALE}", "It is ready again when that build is promoted.")
+    for chain, chain_id in {shelf.chain: shelf.own.chain_id for shelf in desk.shelves.values()}.items():
+        with desk.store.read() as tx:
+            late = behind.read(tx, chain_id)
+        if late is not None and late.is_wrong:
+            return Problem(f"{chain}: {late}")
     most = desk.settings.max_lag
     if most is None:
         return None

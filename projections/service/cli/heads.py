@@ -1,0 +1,79 @@
+"""The command that settles whether a node lags or its chain moved back: heads."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from eventstore.request import Requests
+from projections.errors import ConfigurationError
+from projections.service import loops
+from projections.service.cli.app import Json, app, configuration, out, print_json, table
+from projections.service.heads import ChainHeads, heads
+from projections.service.recorded import recorded
+from projections.service.wiring import Plan, planned
+
+
+@app.command("heads")
+def show_heads(
+    chain: Annotated[str | None, typer.Argument(help="Which chain; default all.")] = None,
+    *,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="The chain moved back: take back what lies above its head."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Every endpoint's newest block beside ours: does a node lag, or did the chain move back?
+
+    A lower head alone moves nothing back. With --follow, which is your word that it is no lag, the journal
+    goes back to the head; it is refused where an endpoint shows our newest block or says that it is syncing.
+    """
+    with planned(configuration()) as plan:
+        names = [chain] if chain is not None else list(plan.config.chains)
+        for name in names:
+            if name not in plan.config.chains:
+                known = ", ".join(plan.config.chains) or "none"
+                raise ConfigurationError(f"There is no chain {name}.", hint=f"Known are: {known}.")
+        if follow and len(names) != 1:
+            raise ConfigurationError("--follow wants the name of one chain.")
+        found = {name: heads(plan, name) for name in names}
+        done: dict[str, str] = {}
+        refused = follow and not found[names[0]].moved_back
+        if follow and not refused:
+            with recorded(plan.store, f"heads {names[0]} --follow") as note:
+                done[names[0]] = _followed(plan, names[0])
+                note(done[names[0]])
+    if as_json:
+        print_json({name: _record(name, item, done.get(name)) for name, item in found.items()})
+    else:
+        columns = ["chain", "endpoint", "head", "ours", "final", "standing", "detail"]
+        rows = [
+            [name, item.endpoint, item.head, each.known, each.finalized, item.standing, item.detail]
+            for name, each in found.items()
+            for item in each.endpoints
+        ]
+        out().print(table("", columns, rows))
+        for name, each in found.items():
+            out().print(f"{name}: {done.get(name) or each.verdict(name)}")
+    if refused:
+        raise typer.Exit(1)
+
+
+def _record(name: str, found: ChainHeads, done: str | None) -> dict[str, Any]:
+    kept: dict[str, Any] = msgspec.to_builtins(found)
+    return {**kept, "verdict": found.verdict(name), "followed": done}
+
+
+def _followed(plan: Plan, name: str) -> str:
+    """Has the chain followed back by whoever ingests it, else does so itself: what was done."""
+    requests = Requests(plan.store)
+    for stage in plan.ingest():
+        try:
+            if stage.chain == name:
+                return loops.ask(stage, requests, "retreat")
+        finally:
+            stage.close()
+    raise ConfigurationError(f"No contract is configured on the chain {name}.")
