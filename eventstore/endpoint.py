@@ -27,11 +27,12 @@ from eventstore.errors import (
     SourceError,
     SourceUnavailable,
     Throttled,
+    Unreadable,
 )
 from eventstore.fetch import classify
 from eventstore.jsonrpc import Failure
 from eventstore.pace import Pace
-from eventstore.provider import Provider, Said
+from eventstore.provider import MOST, AnswerTooLargeError, Provider, Said
 from eventstore.secret import public
 from eventstore.web3_parts import Web3Exception
 
@@ -92,10 +93,13 @@ class Endpoint:
 
     `timeout` is in seconds and for one HTTP request, which carries at most `max_batch` calls: fewer
     once the node has refused so many. With a `pace` calls wait for their turn, and no request carries
-    more than a second's worth of them. Safe to use from several threads.
+    more than a second's worth of them. An answer has at most `max_answer` bytes, decompressed. Safe to use
+    from several threads.
     """
 
-    def __init__(self, url: str, *, timeout: float, max_batch: int, pace: Pace | None = None) -> None:
+    def __init__(
+        self, url: str, *, timeout: float, max_batch: int, pace: Pace | None = None, max_answer: int = MOST
+    ) -> None:
         self.requests: Counter[str] = Counter()
         self.outages = 0
         self.name = public(url)
@@ -107,7 +111,8 @@ class Endpoint:
         self._callers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="calls")
         self._ids = count(1)
         self._lock = Lock()
-        self._provider = Provider(url, timeout=timeout)
+        self._most = max_answer
+        self._provider = Provider(url, timeout=timeout, most=max_answer)
 
     def close(self) -> None:
         """Ends all connections. The endpoint cannot be used afterwards."""
@@ -147,7 +152,10 @@ class Endpoint:
 
     def _alone(self, call: Call) -> Raw | Refused:
         number = next(self._ids)
-        answer = self._post([call], jsonrpc.call(number, call.method, call.params))
+        try:
+            answer = self._post([call], jsonrpc.call(number, call.method, call.params))
+        except AnswerTooLargeError:
+            return self._too_large(call)
         said = self._read(answer)
         if isinstance(said, dict):
             if str(number) not in said:
@@ -159,10 +167,16 @@ class Endpoint:
 
     def _together(self, calls: Sequence[Call]) -> list[Raw | Refused]:
         ids = [next(self._ids) for _ in calls]
-        answer = self._post(
-            calls,
-            [jsonrpc.call(number, call.method, call.params) for number, call in zip(ids, calls, strict=True)],
-        )
+        try:
+            answer = self._post(
+                calls,
+                [
+                    jsonrpc.call(number, call.method, call.params)
+                    for number, call in zip(ids, calls, strict=True)
+                ],
+            )
+        except AnswerTooLargeError:
+            return self._apart(calls)
         try:
             said = self._read(answer)
         except (SourceUnavailable, Throttled):
@@ -190,6 +204,18 @@ class Endpoint:
             else:
                 answers.append(outcome)
         self._borne = max(self._borne, len(calls))
+        return answers
+
+    def _apart(self, calls: Sequence[Call]) -> list[Raw | Refused]:
+        """The same calls in smaller requests, once their answers were too large together. Where only one of
+        them may be large it was that one, and it is not asked again."""
+        large = [call for call in calls if call.method in _MAY_BE_LARGE]
+        if len(large) == 1:
+            return [self._too_large(call) if call is large[0] else self._alone(call) for call in calls]
+        half = len(calls) // 2
+        answers: list[Raw | Refused] = []
+        for part in (calls[:half], calls[half:]):
+            answers += [self._alone(part[0])] if len(part) == 1 else self._together(part)
         return answers
 
     def _post(self, calls: Sequence[Call], payload: object) -> Said:
@@ -227,6 +253,16 @@ class Endpoint:
 
     # --- failures ---
 
+    def _too_large(self, call: Call) -> Refused:
+        """The refusal is ours: a range is narrowed, and a single answer that is too large stays so."""
+        said = (
+            f"{self.name} answers {call.method} with more than {self._most:,} bytes, the most that is read"
+            " (max_answer)."
+        )
+        if call.method in _MAY_BE_LARGE:
+            return Refused(RangeTooLarge(said, hint="Fewer blocks are asked for."), None)
+        return Refused(Unreadable(said, hint="Raise max_answer of this chain, if memory allows."), None)
+
     def _refusal(self, failure: Failure, response: requests.Response, method: str) -> Refused:
         error = self._error(failure, response)
         if isinstance(error, RangeTooLarge) and method not in _MAY_BE_LARGE:
@@ -262,12 +298,14 @@ def _seconds(retry_after: str | None) -> float | None:
     if retry_after is None:
         return None
     try:
-        return float(retry_after)
+        seconds = float(retry_after)
     except ValueError:
         pass
+    else:
+        return seconds if 0 <= seconds < float("inf") else None
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time())
-    except ValueError:
+    except (ValueError, OverflowError, OSError):  # a date outside of the calendar
         return None
 
 

@@ -38,6 +38,10 @@ _PATIENCE = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_QUOTE = 300
+_LONGEST_TEXT = 4_000
+"""Characters of a refusal that are looked at: nobody says more about a range."""
+_LONGEST_NUMBER = 18
+"""Digits of a number that may be a count of blocks."""
 
 
 class _Refusal(Struct, frozen=True):
@@ -83,7 +87,7 @@ def classify(
     the response's. Texts count more than codes: -32005 is one node's rate limit and another's
     range limit. What nobody has met yet is `SourceUnavailable`, which may be tried again.
     """
-    said = message if data is None else f"{message} {_plain(data)}"
+    said = (message if data is None else f"{message} {_plain(data)}")[:_LONGEST_TEXT]
     means, limit = _meaning(code, said, http_status)
     quote = _quoted(code, said, http_status)
     match means:
@@ -212,17 +216,21 @@ def _number(text: str | None) -> int | None:
     if text is None:
         return None
     digits = re.sub(r"\D", "", text)
-    return int(digits) * (1_000 if text.lower().endswith("k") else 1) if digits else None
+    if not digits or len(digits) > _LONGEST_NUMBER:
+        return None
+    return int(digits) * (1_000 if text.lower().endswith("k") else 1)
 
 
 def _suggestion(said: str, data: object) -> tuple[int, int] | None:
     for pattern in _SUGGESTIONS:
-        if found := pattern.search(said):
+        found = pattern.search(said)
+        if found and max(len(found[1]), len(found[2])) <= _LONGEST_NUMBER:
             return _block(found[1]), _block(found[2])
     if isinstance(data, dict):
         offered = cast("dict[str, object]", data)
         try:
-            return _block(str(offered["from"])), _block(str(offered["to"]))
+            first, last = str(offered["from"])[:_LONGEST_TEXT], str(offered["to"])[:_LONGEST_TEXT]
+            return _block(first), _block(last)
         except (KeyError, ValueError):
             return None
     return None
@@ -242,7 +250,12 @@ def _patience(said: str) -> float | None:
 
 
 def _plain(data: object) -> str:
-    return data if isinstance(data, str) else msgspec.json.encode(data).decode()
+    if isinstance(data, str):
+        return data
+    try:
+        return msgspec.json.encode(data).decode()
+    except (OverflowError, RecursionError, ValueError):  # a number beyond 64 bits, or nested too deeply
+        return "(data that cannot be shown)"
 
 
 def _quoted(code: int | None, said: str, http_status: int | None) -> str:

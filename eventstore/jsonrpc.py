@@ -26,6 +26,9 @@ Word = Annotated[str, Meta(min_length=66, max_length=66)]
 Bloom = Annotated[str, Meta(min_length=2, max_length=514)]
 
 
+_UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
+"""What a result may end in that is of another shape, holds no number, or is nested too deeply."""
+
 _CODE = re.compile(r"-?[0-9]{1,10}")
 
 
@@ -101,9 +104,16 @@ def call(number: int, method: str, params: Iterable[object]) -> dict[str, object
 def replies(body: bytes) -> dict[str, Raw | Failure] | Raw | Failure:
     """What a response body holds: one result or failure, or those of a batch by their id.
 
-    Raises `msgspec.DecodeError` where the body is not JSON-RPC (an error page, cut short), and
-    `AnswerRefused` where a batch answers one id twice.
+    Raises `msgspec.DecodeError` where the body is not JSON-RPC (an error page, cut short, nested too
+    deeply), and `AnswerRefused` where a batch answers one id twice.
     """
+    try:
+        return _replies(body)
+    except RecursionError as error:
+        raise msgspec.DecodeError("the answer is nested too deeply") from error
+
+
+def _replies(body: bytes) -> dict[str, Raw | Failure] | Raw | Failure:
     if body.lstrip()[:1] != b"[":
         return _outcome(_one.decode(body))
     found: dict[str, Raw | Failure] = {}
@@ -124,7 +134,7 @@ def logs(raw: Raw) -> list[Log]:
     try:
         with acyclic():
             return _in_range(_logs.decode(raw))
-    except (msgspec.DecodeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise AnswerRefused(f"The node's logs cannot be read: {error}.") from error
 
 
@@ -132,7 +142,7 @@ def listed(raw: Raw) -> list[Raw] | None:
     """The items of a result that is a list, each as the node wrote it; None where the result is null."""
     try:
         return _list.decode(raw)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise AnswerRefused(f"The node's list cannot be read: {error}.") from error
 
 
@@ -140,7 +150,7 @@ def fields(raw: Raw) -> dict[str, Any] | None:
     """All fields of a result that is an object, as the node wrote them; None where it is null."""
     try:
         return _fields.decode(raw)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise AnswerRefused(f"The node's object cannot be read: {error}.") from error
 
 
@@ -148,7 +158,7 @@ def receipt(raw: Raw) -> Receipt:
     """One receipt: an eth_getTransactionReceipt result, or one of those of eth_getBlockReceipts."""
     try:
         return _converted_receipt(_receipt.decode(raw))
-    except (msgspec.DecodeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise AnswerRefused(f"The node's receipt cannot be read: {error}.") from error
 
 
@@ -156,7 +166,7 @@ def transactions(raw: Raw) -> list[bytes]:
     """The hashes of the transactions in a block that was asked for without them in full."""
     try:
         return [_word(item) for item in _transactions.decode(raw).transactions]
-    except (msgspec.DecodeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise AnswerRefused(f"The transactions of the node's block cannot be read: {error}.") from error
 
 
@@ -175,7 +185,7 @@ def header(raw: Raw) -> Header | None:
             timestamp=_ranged(block.timestamp, "timestamp", f"block {number}"),
             bloom=_word(bloom) if bloom is not None and len(bloom) == 514 else None,
         )
-    except (msgspec.DecodeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise AnswerRefused(f"The node's block cannot be read: {error}.") from error
 
 
@@ -183,7 +193,7 @@ def quantity(raw: Raw, *, name: str = "number") -> int:
     """A number on its own, such as eth_chainId's; `name` is what a refusal calls it."""
     try:
         return _ranged(_quantity.decode(raw), name, "the chain")
-    except (msgspec.DecodeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise AnswerRefused(f"The node's number cannot be read: {error}.") from error
 
 

@@ -10,6 +10,17 @@ from eventstore.web3_parts import HTTPProvider
 
 _LONGEST_PAGE = 500
 
+MOST = 128 * 2**20
+"""Bytes that an answer may have, decompressed, where nobody says otherwise."""
+
+_PIECE = 1 << 20
+_PACKED_PIECE = 1 << 16
+"""Bytes that are read together. What is compressed may become a thousand times as large, so less of it."""
+
+
+class AnswerTooLargeError(Exception):
+    """The answer is larger than may be; the rest of it was not read."""
+
 
 class Said(Struct, frozen=True):
     """What came back: a response, and the body that was read from it."""
@@ -29,22 +40,42 @@ class Said(Struct, frozen=True):
 
 
 class Provider(HTTPProvider):
-    """One node's URL. Safe to use from several threads: each has connections of its own."""
+    """One node's URL. Safe to use from several threads: each has connections of its own.
 
-    def __init__(self, url: str, *, timeout: float) -> None:
+    An answer of more than `most` bytes, once decompressed, is not read to its end.
+    """
+
+    def __init__(self, url: str, *, timeout: float, most: int = MOST) -> None:
         self._url = URI(url)
+        self._most = most
         super().__init__(self._url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
 
     def post(self, body: bytes) -> Said:
-        """What the node answers to `body`, read as a whole: left to itself requests reads pieces of 10 KiB,
-        which costs more than all else about an answer of megabytes."""
+        """What the node answers to `body`, in large pieces: left to itself requests reads 10 KiB at a time,
+        which costs more than all else about an answer of megabytes. Raises `AnswerTooLargeError`."""
         with self._request_session_manager.get_response_from_post_request(
             self._url, data=body, stream=True, **self.get_request_kwargs()
         ) as response:
-            return Said(response, b"".join(response.iter_content(chunk_size=None)))
+            return Said(response, _whole(response, self._most))
 
     def close(self) -> None:
         for _, session in self._request_session_manager.session_cache.items():
             session.close()
         self._request_session_manager.session_cache.clear()
         self._request_session_manager.session_pool.shutdown(wait=False)
+
+
+def _whole(response: requests.Response, most: int) -> bytes:
+    """The body, as long as it has no more than `most` bytes."""
+    packed = "Content-Encoding" in response.headers
+    told = response.headers.get("Content-Length", "")
+    if not packed and told.isdecimal() and (len(told) > 18 or int(told) > most):
+        raise AnswerTooLargeError
+    pieces: list[bytes] = []
+    size = 0
+    for piece in response.iter_content(_PACKED_PIECE if packed else _PIECE):
+        size += len(piece)
+        if size > most:
+            raise AnswerTooLargeError
+        pieces.append(piece)
+    return b"".join(pieces)

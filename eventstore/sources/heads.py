@@ -13,7 +13,7 @@ from time import monotonic
 
 import msgspec
 from msgspec import Struct
-from websockets.exceptions import WebSocketException
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from eventstore.errors import SourceUnavailable
@@ -21,6 +21,12 @@ from eventstore.secret import public
 
 LONGEST_PAUSE = 60.0
 """Seconds between two attempts to connect, at most."""
+
+LONGEST_MESSAGE = 256 * 2**10
+"""Bytes of a message, decompressed. A header has less than one in ten of them."""
+
+_TOO_BIG = 1009
+"""The code with which a websocket is closed over a message that is too large (RFC 6455, section 7.4.1)."""
 
 
 class _Message(Struct):
@@ -34,7 +40,14 @@ class _SubscriptionRefusedError(Exception):
     """The node takes the connection, but not the subscription."""
 
 
-_FAILURES = (OSError, ValueError, WebSocketException, msgspec.DecodeError, _SubscriptionRefusedError)
+_FAILURES = (
+    OSError,
+    ValueError,
+    RecursionError,
+    WebSocketException,
+    msgspec.DecodeError,
+    _SubscriptionRefusedError,
+)
 
 _subscribe = msgspec.json.encode(
     {"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}
@@ -112,13 +125,13 @@ class Heads:
                 self._listen()
             except _FAILURES as error:
                 failures = failures + 1 if self.problem else 1
-                self.problem = f"{self.name} gives no heads ({type(error).__name__}); polling goes on."
+                self.problem = f"{self.name} gives no heads ({_reason(error)}); polling goes on."
             longest = min(LONGEST_PAUSE, self._pause * 2.0 ** min(failures - 1, 20))
             self._closed.wait(uniform(longest / 2, longest))
 
     def _listen(self) -> None:
         """Calls `on_head` until something fails."""
-        with connect(self._url, open_timeout=10, close_timeout=1) as connection:
+        with connect(self._url, open_timeout=10, close_timeout=1, max_size=LONGEST_MESSAGE) as connection:
             with self._lock:
                 self._connection = connection
             try:
@@ -137,3 +150,9 @@ class Heads:
             self.problem = None
             if not self._closed.is_set():
                 self._on_head()
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == _TOO_BIG:
+        return f"a message has more than {LONGEST_MESSAGE:,} bytes, the most that is read"
+    return type(error).__name__

@@ -7,8 +7,9 @@ last block asked for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -20,6 +21,7 @@ from eventstore.errors import AnswerRefused, BlockUnknown, RangeTooLarge, Source
 from eventstore.pace import Pace
 from eventstore.proof import evidence
 from eventstore.proof.header import Sealed, sealed
+from eventstore.provider import MOST
 from eventstore.receipts import Receipts
 from eventstore.records import Answer, BlockRange, Header, Identity, Log, Query
 from eventstore.witness import Witness
@@ -28,7 +30,25 @@ UNTAGGED_DEPTH = 64
 """Blocks: two epochs of Ethereum, whose tags this stands in for. Chains that reorganise deeper (Polygon was
 seen to, by 157) want a depth of their own in the configuration."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 Finality = Literal["finalized", "safe"] | int
+
+
+def _by_name(ask: Callable[Concatenate[RpcSource, P], T]) -> Callable[Concatenate[RpcSource, P], T]:
+    """Of a number that cannot be taken it is said which node gave it: the decoding does not know."""
+
+    @wraps(ask)
+    def asked(source: RpcSource, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return ask(source, *args, **kwargs)
+        except Unreadable as error:
+            if source.name not in error.message:
+                error.message = f"{source.name}: {error.message}"
+            raise
+
+    return asked
 
 
 class RpcSource:
@@ -38,6 +58,7 @@ class RpcSource:
     head; `untagged_depth` is the depth where the node does not know the tag at all. `timeout` is in
     seconds and for one HTTP request, which carries at most `max_batch` calls.
     `max_requests_per_second` counts calls, as providers do: a batch of ten is ten of them.
+    An answer has at most `max_answer` bytes, decompressed.
     With a `witness`, the node must give a known log before it is believed that a range holds none.
     """
 
@@ -51,9 +72,10 @@ class RpcSource:
         max_requests_per_second: float | None = None,
         untagged_depth: int = UNTAGGED_DEPTH,
         witness: Witness | None = None,
+        max_answer: int = MOST,
     ) -> None:
         pace = None if max_requests_per_second is None else Pace(max_requests_per_second)
-        self._node = Endpoint(url, timeout=timeout, max_batch=max_batch, pace=pace)
+        self._node = Endpoint(url, timeout=timeout, max_batch=max_batch, pace=pace, max_answer=max_answer)
         self._finality = finality
         self._untagged_depth = untagged_depth
         self._witness = witness
@@ -71,6 +93,7 @@ class RpcSource:
 
     # --- the port ---
 
+    @_by_name
     def identity(self) -> Identity:
         chain_id, genesis = self._node.ask([Call("eth_chainId", ()), _by_number(0)])
         block = jsonrpc.header(_result(genesis))
@@ -81,12 +104,14 @@ class RpcSource:
             )
         return Identity(jsonrpc.quantity(_result(chain_id), name="chain id"), block.hash)
 
+    @_by_name
     def head(self) -> Header:
         header = jsonrpc.header(_result(self._one(_by_number("latest"))))
         if header is None:
             raise BlockUnknown(f"{self.name} has no head yet.", hint="It is asked again.")
         return header
 
+    @_by_name
     def finalized(self) -> Header | None:
         if isinstance(self._finality, int):
             return self._below_head(self._finality)
@@ -102,6 +127,7 @@ class RpcSource:
         number = self.head().number - depth
         return self.headers([number])[0] if number >= 0 else None
 
+    @_by_name
     def headers(self, numbers: Sequence[int]) -> list[Header | None]:
         found: list[Header | None] = []
         for item in self._node.ask([_by_number(number) for number in numbers]):
@@ -111,6 +137,7 @@ class RpcSource:
                 found.append(jsonrpc.header(_result(item)))
         return found
 
+    @_by_name
     def logs(self, query: Query, where: BlockRange | Header) -> Answer:
         match where:
             case BlockRange():

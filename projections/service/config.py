@@ -44,7 +44,8 @@ SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 class Chain(Struct, frozen=True):
     """A chain; `poll` in seconds, `finality` a tag or a depth in blocks, `rate` in calls a second for
-    each endpoint. With `prove` the service proves its history in the background."""
+    each endpoint, `max_answer` the most bytes of one answer. With `prove` the service proves its history in
+    the background."""
 
     rpc: tuple[str, ...]
     websocket: str | None
@@ -54,6 +55,7 @@ class Chain(Struct, frozen=True):
     poll: float
     rate: float | None
     prove: bool = False
+    max_answer: int = 128 * 2**20
 
 
 class Contract(Struct, frozen=True):
@@ -133,7 +135,8 @@ def load(path: Path | None = None) -> Config:
 
 
 def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
-    chains = {name: _chain(table, f"chains.{name}") for name, table in raw.chains.items()}
+    fold = folding.folding(raw.fold, _duration)
+    chains = {name: _chain(table, f"chains.{name}", fold.memory) for name, table in raw.chains.items()}
     ids = [chain.chain_id for chain in chains.values()]
     for name, chain in chains.items():
         if ids.count(chain.chain_id) > 1:
@@ -157,7 +160,7 @@ def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
         projections,
         alerts,
         duties.schedule(raw.schedule, folder),
-        folding.folding(raw.fold, _duration),
+        fold,
         None if raw.http is None else listening.http(raw.http, _duration),
         hidden
         | _keys(raw.store.url, raw.mongo.url, raw.redis.url, chains, alerts.urls)
@@ -207,7 +210,7 @@ def _store_url(url: str, folder: Path) -> str:
     return parsed.set(database=str(folder / file)).render_as_string(hide_password=False)
 
 
-def _chain(table: ChainTable, where: str) -> Chain:
+def _chain(table: ChainTable, where: str, memory: int) -> Chain:
     _whole(table.chain_id, f"{where}.chain_id", least=1)
     urls = [table.rpc] if isinstance(table.rpc, str) else table.rpc
     if not urls:
@@ -238,6 +241,7 @@ def _chain(table: ChainTable, where: str) -> Chain:
         _duration(table.poll, f"{where}.poll"),
         rate,
         table.prove,
+        folding.answers(table.max_answer, f"{where}.max_answer", memory=memory),
     )
 
 

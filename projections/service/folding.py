@@ -21,6 +21,9 @@ HOLES = 24
 LEAST = 32 * 2**20
 """Bytes for documents in any case: with less, the fold would read the same ones again and again."""
 
+LEAST_ANSWER = 2**20
+"""Bytes of a node's answer that must be allowed."""
+
 _UNITS = {"KB": 2**10, "MB": 2**20, "GB": 2**30}
 
 
@@ -36,14 +39,29 @@ class Folding(Struct, frozen=True):
         return max(self.memory - BASE - PAGE_CACHE * sqlite - holes, LEAST) // max(1, folds)
 
 
+def amount(text: str, where: str) -> int:
+    """Bytes, written as 512MB or 2GB."""
+    found = re.fullmatch(r"([0-9]{1,9}) ?(KB|MB|GB)", text)
+    if found is None:
+        raise ConfigurationError(f"{where}: {text!r} is no amount of memory.", hint="Write 512MB or 2GB.")
+    return int(found.group(1)) * _UNITS[found.group(2)]
+
+
+def answers(chosen: str | None, where: str, *, memory: int) -> int:
+    """The most bytes of a node's answer: as chosen, else a quarter of the fold's memory."""
+    if chosen is None:
+        return memory // 4
+    most = amount(chosen, where)
+    if most < LEAST_ANSWER:
+        raise ConfigurationError(
+            f"{where}: {chosen} is too little: single blocks were seen to take {LEAST_ANSWER // 2**20}MB."
+        )
+    return most
+
+
 def folding(table: FoldTable, seconds: Callable[[str, str], float]) -> Folding:
     """`[fold]`, checked."""
-    found = re.fullmatch(r"(\d+) ?(KB|MB|GB)", table.memory)
-    if found is None:
-        raise ConfigurationError(
-            f"fold.memory: {table.memory!r} is no amount of memory.", hint="Write 512MB or 2GB."
-        )
-    memory = int(found.group(1)) * _UNITS[found.group(2)]
+    memory = amount(table.memory, "fold.memory")
     least = BASE + PAGE_CACHE + LEAST
     if memory < least:
         raise ConfigurationError(

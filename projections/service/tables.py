@@ -48,6 +48,7 @@ class ChainTable(_Strict, frozen=True):
     follow: Literal["latest", "finalized"] = "latest"
     poll: str = "2s"
     max_requests_per_second: float | None = None
+    max_answer: str | None = None
     prove: bool = False
 
 

@@ -173,7 +173,11 @@ class Plan:
 
         return [
             RpcSource(
-                url, finality=chain.finality, max_requests_per_second=chain.rate, witness=Witness(known)
+                url,
+                finality=chain.finality,
+                max_requests_per_second=chain.rate,
+                witness=Witness(known),
+                max_answer=chain.max_answer,
             )
             for url in chain.rpc
         ]

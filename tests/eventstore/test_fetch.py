@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventstore.endpoint import _seconds
 from eventstore.errors import (
     BlockUnknown,
     RangeTooLarge,
@@ -15,7 +16,7 @@ from eventstore.errors import (
     SourceUnavailable,
     Throttled,
 )
-from eventstore.fetch import Window
+from eventstore.fetch import Window, classify
 from eventstore.records import BlockRange
 
 
@@ -168,3 +169,46 @@ def test_a_window_settles_close_to_what_a_node_bears(bears: int, start: int) -> 
             window = window.answered(asked, logs=0)
             answered += turn > 100
     assert answered > 4 * refused or bears < 8
+
+
+DIGITS = "9" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("message", "data"),
+    [
+        (f"exceed maximum block range: {DIGITS}", None),
+        (f"query returned more than {DIGITS} results", None),
+        (f"Query returned more than 10000 results. Try with this block range [{DIGITS}, 0x{DIGITS}].", None),
+        (f"rate limited, retry in {DIGITS}", None),
+        ("query returned more than 10000 results", {"from": DIGITS, "to": DIGITS}),
+        ("query returned more than 10000 results", {"from": 2**70, "to": 2**80}),
+        ("x" * 1_000_000, {"a": ["b"] * 1_000}),
+    ],
+)
+def test_whatever_numbers_a_refusal_holds_it_is_an_error_of_ours(message: str, data: object) -> None:
+    error = classify(-32005, message, data=data)
+    assert len(str(error)) < 1_000
+    if isinstance(error, RangeTooLarge):
+        window = Window().refused(BlockRange(0, 1_999), error)
+        assert 0 < window.size < 2_000
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("3", 3.0),
+        ("nan", None),
+        ("inf", None),
+        ("1e999", None),
+        ("-5", None),
+        ("soon", None),
+    ],
+)
+def test_a_pause_that_is_no_number_of_seconds_is_no_pause(said: str, seconds: float | None) -> None:
+    assert _seconds(said) == seconds
+
+
+@pytest.mark.parametrize("year", ["0000", "0001", "1969", "99999"])
+def test_neither_is_a_date_that_is_past_or_outside_of_the_calendar(year: str) -> None:
+    assert not _seconds(f"Mon, 01 Jan {year} 00:00:00 GMT")

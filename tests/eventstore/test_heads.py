@@ -11,7 +11,7 @@ from threading import Thread
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
-from eventstore.sources.heads import Heads
+from eventstore.sources.heads import LONGEST_MESSAGE, Heads
 from tests.servers.anvil import Anvil
 
 LONG = 20.0
@@ -135,3 +135,21 @@ def test_nobody_is_woken_after_the_end(anvil: Anvil) -> None:
 
 def test_heads_that_never_started_can_be_closed() -> None:
     Heads("ws://127.0.0.1:1", lambda: None).close()
+
+
+def test_a_message_that_is_too_large_is_not_read_and_the_cap_is_named() -> None:
+    def behave(connection: ServerConnection) -> None:
+        connection.send(HEAD)
+        connection.send(json.dumps({"padding": "x" * LONGEST_MESSAGE}))
+        connection.recv()
+
+    with node(behave) as url, woken(url) as (heads, calls):
+        for _ in range(3):  # it is connected to again
+            calls.get(timeout=LONG)
+        for _ in range(2_000):
+            if heads.problem is not None:
+                break
+            calls.get(timeout=LONG)
+        assert heads.problem is not None
+        assert f"more than {LONGEST_MESSAGE:,} bytes" in heads.problem
+        assert KEY not in heads.problem

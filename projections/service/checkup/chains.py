@@ -30,7 +30,9 @@ def trials(plan: Plan) -> Iterator[Trial]:
 
 def _endpoint(plan: Plan, name: str, url: str) -> list[str]:
     chain = plan.config.chains[name]
-    source = RpcSource(url, finality=chain.finality, max_requests_per_second=chain.rate)
+    source = RpcSource(
+        url, finality=chain.finality, max_requests_per_second=chain.rate, max_answer=chain.max_answer
+    )
     try:
         wrong = refusal(source.identity(), chain_id=chain.chain_id, genesis=_genesis(plan, chain.chain_id))
         if wrong is not None:
