@@ -5,11 +5,12 @@ BIN := .venv/bin
 # Where the environment forbids bytecode, each of the hundreds of processes of the tests compiles every module anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install browser promtool demo test lint bench profile chaos storm clean
+.PHONY: help install browser promtool demo test test-postgres lint bench profile chaos storm clean
 
 help:
 	@echo "make demo     see it work: install what that needs, then run it on a local chain"
 	@echo "make test     install the rest, run every test on real servers"
+	@echo "make test-postgres  what depends on PostgreSQL's planner, on another one: POSTGRES_BIN=/usr/lib/postgresql/15/bin"
 	@echo "make browser  Debian's chromium, in which the tests look at the page (as root)"
 	@echo "make promtool Debian's promtool, by which the alert rules are tried (as root)"
 	@echo "make lint     ruff, mypy, import contracts"
@@ -71,6 +72,13 @@ demo: .venv/.embedded node_modules/.anvil
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 test: install browser promtool
 	CI=true $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# What depends on PostgreSQL's planner and its versions, on another one than the wheel's.
+POSTGRES_BIN ?= /usr/lib/postgresql/15/bin
+test-postgres: install
+	CI=true POSTGRES_BIN=$(POSTGRES_BIN) $(BIN)/pytest -k "not sqlite" tests/projections/test_plans.py \
+	tests/contracts/test_journal.py tests/projections/test_reorg.py tests/projections/test_memory.py \
+	tests/projections/test_back.py tests/eventstore/test_migrations.py
 
 lint: install
 	$(BIN)/ruff check .

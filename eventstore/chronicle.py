@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, text
 
 from eventstore import digest
 from eventstore.legal import legal
+from eventstore.planning import by_index
 from eventstore.records import Appended, Header, Log, Orphaned
 
 PAGE = 1_000
@@ -43,9 +44,10 @@ _BLOCKS = (
     "SELECT entry, number, hash, parent_hash, timestamp FROM blocks WHERE "
     f"{_SPAN.format('number', 'entry')} ORDER BY entry, number"
 )
-_LOGS = (
-    "SELECT entry, block_number, log_index, kind, topic1, topic2, topic3, data, tx_hash, tx_index FROM logs "
-    f"WHERE {_SPAN.format('block_number', 'entry')} ORDER BY entry, block_number, log_index"
+_LOGS = (  # along the primary key, of which PostgreSQL knows by its order, and then in ours
+    "SELECT entry, block_number, log_index, kind, topic1, topic2, topic3, data, tx_hash, tx_index FROM "
+    f"(SELECT * FROM logs WHERE {_SPAN.format('block_number', 'entry')} "
+    "ORDER BY block_number, log_index, entry) span ORDER BY entry, block_number, log_index"
 )
 _GONE = (
     "SELECT orphaned_by, block_number, entry FROM orphans WHERE "
@@ -108,6 +110,7 @@ def chronicle(tx: Connection, chain_id: int, *, since: int = 0) -> Iterator[Told
         kind: (address, (topic0,) if topic0 else ())
         for kind, address, topic0 in tx.execute(text("SELECT kind, address, topic0 FROM log_kinds"))
     }
+    by_index(tx)
     while True:
         rows = tx.execute(text(_ENTRIES), {"chain": chain_id, "since": since, "page": PAGE}).all()
         for group in _groups(rows):

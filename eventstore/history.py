@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from eventstore.journal import Journal
 from eventstore.legal import MOST
+from eventstore.planning import key_by_key
 from eventstore.records import Filter, Log
 
 PAGE = 1_000
@@ -125,16 +126,24 @@ def _query(tx: Connection, question: Question, *, kinds: bool, few: bool) -> str
         conditions.append("o.orphaned_by = :orphaned_by")
     if question.orphaned is False:
         conditions.append("o.orphaned_by IS NULL")
+    gone = "o.chain_id = l.chain_id AND o.block_number = l.block_number AND o.entry = l.entry "
+    gone += "AND o.orphaned_by <= :as_of"
+    where = "{0}.chain_id = l.chain_id AND {0}.entry = "
+    beside = (
+        f"JOIN orphans o ON {gone}"
+        if question.orphaned  # few: the planner may begin with them
+        else key_by_key(tx, "orphaned_by", "orphans", "o", gone, left=True),
+        key_by_key(tx, "address, topic0", "log_kinds", "k", "k.kind = l.kind"),
+        key_by_key(
+            tx, "hash, timestamp", "blocks", "b", f"{where.format('b')}l.entry AND b.number = l.block_number"
+        ),
+        key_by_key(tx, "recorded_at", "entries", "e", f"{where.format('e')}l.entry"),
+        key_by_key(tx, "recorded_at", "entries", "g", f"{where.format('g')}o.orphaned_by", left=True),
+    )
     return (
         "SELECT l.block_number, l.log_index, l.entry, k.address, k.topic0, l.topic1, l.topic2, l.topic3, "
         "l.data, l.tx_hash, l.tx_index, b.hash, b.timestamp, e.recorded_at, o.orphaned_by, g.recorded_at "
-        "FROM logs l JOIN log_kinds k ON k.kind = l.kind "
-        "JOIN blocks b ON b.chain_id = l.chain_id AND b.number = l.block_number AND b.entry = l.entry "
-        "JOIN entries e ON e.chain_id = l.chain_id AND e.entry = l.entry "
-        f"{'' if question.orphaned else 'LEFT '}JOIN orphans o ON o.chain_id = l.chain_id "
-        "AND o.block_number = l.block_number AND o.entry = l.entry AND o.orphaned_by <= :as_of "
-        "LEFT JOIN entries g ON g.chain_id = l.chain_id AND g.entry = o.orphaned_by "
-        f"WHERE {' AND '.join(conditions)} "
+        f"FROM logs l {' '.join(beside)} WHERE {' AND '.join(conditions)} "
         f"ORDER BY l.block_number{order}, l.log_index{order}, l.entry{order} LIMIT :page"
     )
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from eventstore import digest
 from eventstore.chronicle import chronicle
+from eventstore.planning import by_pass
 from eventstore.records import Appended, Orphaned
 from eventstore.verdict import Check, Findings
 
@@ -184,6 +185,7 @@ _STRAY = (
 
 
 def _stray(tx: Connection, chain_id: int) -> Iterator[tuple[str, str]]:
+    by_pass(tx)
     for what, detail, query in _STRAY:
         if tx.dialect.name == "postgresql":
             query = query.replace("lower(hex(a.address))", "encode(a.address, 'hex')")  # noqa: PLW2901

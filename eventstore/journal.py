@@ -20,16 +20,22 @@ from sqlalchemy import Connection, bindparam, text
 from eventstore import bulk, digest
 from eventstore.acyclic import acyclic
 from eventstore.batches import batches
+from eventstore.by_kind import by_kind
 from eventstore.coverage import Coverage, Covered
 from eventstore.errors import HistoryConflict
 from eventstore.legal import MOST
+from eventstore.planning import by_index, key_by_key
 from eventstore.proof.ledger import Ledger
 from eventstore.records import Appended, Filter, Header, Log, Orphaned, Query
 
 _LIVING = (
     "NOT EXISTS (SELECT 1 FROM orphans o WHERE o.chain_id = l.chain_id "
-    "AND o.block_number = l.block_number AND o.entry = l.entry)"
+    "AND o.block_number = l.block_number AND o.entry = l.entry LIMIT 1 OFFSET 0)"
 )
+"""With an OFFSET it stays what it says, a look by key for each log, and becomes no join of two tables."""
+
+_BY_KEY = "l.block_number, l.log_index, l.entry"
+"""The order of the primary key of logs within a chain, and so that of a replay."""
 
 
 _BY_FORCE = "Fetch the range again with `chainfold sync --force`, from an endpoint that you trust."
@@ -130,6 +136,7 @@ class Journal:
         Coverage and proofs are voided from `first` on, for every filter: it is fetched again. None says
         that no living block was there, and no entry is made; coverage is voided all the same.
         """
+        by_index(self._tx)
         Coverage(self._tx, self._chain).void_from(first)
         Ledger(self._tx, self._chain).void_from(first)
         rows = self._tx.execute(
@@ -210,17 +217,23 @@ class Journal:
         wanted = sorted(kinds)
         if not wanted or after >= to:
             return 0
-        span = {"chain": self._chain, "kinds": wanted, "first": after + 1, "last": to}
-        queries = (
-            "SELECT count(*) FROM logs WHERE chain_id = :chain AND kind IN :kinds "
-            "AND block_number BETWEEN :first AND :last",
-            "SELECT count(*) FROM orphans o CROSS JOIN logs l WHERE o.chain_id = :chain "  # few, first
-            "AND o.block_number BETWEEN :first AND :last AND l.chain_id = o.chain_id "
-            "AND l.block_number = o.block_number AND l.entry = o.entry AND l.kind IN :kinds",
+        by_index(self._tx)
+        of_kinds, values = self._of_kinds("1", wanted, after + 1, to)
+        (ever,) = self._rows(f"SELECT count(*) {of_kinds}", values)
+        logs = key_by_key(
+            self._tx,
+            "kind",
+            "logs",
+            "l",
+            "l.chain_id = o.chain_id AND l.block_number = o.block_number AND l.entry = o.entry",
+            order=_BY_KEY,
         )
-        asked = [text(query).bindparams(bindparam("kinds", expanding=True)) for query in queries]
-        ever, gone = (int(self._tx.execute(query, span).scalar_one()) for query in asked)
-        return ever - gone
+        (gone,) = self._rows(  # few, first
+            f"SELECT count(*) FROM orphans o {logs} WHERE o.chain_id = ? AND o.block_number BETWEEN ? AND ? "
+            f"AND l.kind IN ({_marks(wanted)})",
+            (self._chain, after + 1, to, *wanted),
+        )
+        return int(ever[0]) - int(gone[0])
 
     def newest(self, query: Query, *, to: int) -> Log | None:
         """A canonical log that matches `query`, of the highest block up to `to` that holds one."""
@@ -228,14 +241,12 @@ class Journal:
             Filter(address, topic) for address in query.addresses for topic in query.topics0 or (None,)
         )
         highest = -1
+        by_index(self._tx)
         for kind in found:
-            number = self._tx.execute(
-                text(
-                    "SELECT block_number FROM logs l WHERE chain_id = :chain AND kind = :kind "
-                    f"AND block_number <= :to AND {_LIVING} ORDER BY block_number DESC LIMIT 1"
-                ),
-                {"chain": self._chain, "kind": kind, "to": to},
-            ).scalar()
+            of_kind, values = self._of_kinds(
+                "l.block_number", [kind], 0, to, also=f" AND {_LIVING}", newest_first=True, tail="LIMIT 1"
+            )
+            number = next((row[0] for row in self._rows(f"SELECT l.block_number {of_kind}", values)), None)
             highest = max(highest, -1 if number is None else int(number))
         return next(
             (
@@ -251,27 +262,35 @@ class Journal:
         wanted = sorted(kinds)
         if not wanted:
             return None
-        found = self._tx.execute(
-            text(
-                "SELECT min(first_block) FROM entry_kinds "
-                "WHERE chain_id = :chain AND kind IN :kinds AND entry > :since"
-            ).bindparams(bindparam("kinds", expanding=True)),
-            {"chain": self._chain, "kinds": wanted, "since": since},
-        ).scalar()
+        if self._sqlite:
+            sql = (
+                "SELECT min(first_block) FROM entry_kinds WHERE chain_id = ? AND entry > ? "
+                f"AND kind IN ({_marks(wanted)})"
+            )
+            ((found,),) = self._rows(sql, (self._chain, since, *wanted))
+        else:
+            sql = (
+                "SELECT min(first) FROM unnest(?::int8[]) AS wanted (kind) CROSS JOIN LATERAL (SELECT "
+                "min(first_block) AS first FROM entry_kinds WHERE chain_id = ? AND kind = wanted.kind "
+                "AND entry > ?) found"
+            )
+            ((found,),) = self._rows(sql, (wanted, self._chain, since))
         return None if found is None else int(found)
 
     def canonical_blocks_below(self, block: int, limit: int) -> list[Header]:
         """The `limit` newest living blocks below `block`, descending: what a deep reorg is held against."""
-        rows = self._tx.execute(
-            text(
-                "SELECT DISTINCT number, hash, parent_hash, timestamp FROM blocks l "
-                "WHERE chain_id = :chain AND number <= :highest AND "
-                + _LIVING.replace("l.block_number", "l.number")
-                + " ORDER BY number DESC LIMIT :limit"
-            ),
-            {"chain": self._chain, "highest": block - 1, "limit": limit},
+        by_index(self._tx)
+        sql = (
+            "SELECT number, hash, parent_hash, timestamp FROM blocks l "
+            "WHERE chain_id = ? AND number <= ? AND "
+            + _LIVING.replace("l.block_number", "l.number")
+            + " ORDER BY number DESC, entry DESC LIMIT ?"
         )
-        return [Header(*row) for row in rows]
+        found: dict[int, Header] = {}  # a block may stand in several entries
+        while len(found) < limit and (rows := self._rows(sql, (self._chain, block - 1, limit))):
+            found |= {row[0]: Header(*row) for row in rows}
+            block = rows[-1][0]
+        return list(found.values())[:limit]
 
     def history(
         self,
@@ -298,16 +317,22 @@ class Journal:
             conditions.append("l.tx_hash = :tx_hash")
         if orphaned is not None:
             conditions.append(f"o.orphaned_by IS {'NOT ' if orphaned else ''}NULL")
+        same = "{0}.chain_id = l.chain_id AND {0}.{1} = l.block_number AND {0}.entry = l.entry"
+        beside = " ".join(
+            (
+                key_by_key(self._tx, "address, topic0", "log_kinds", "k", "k.kind = l.kind"),
+                key_by_key(self._tx, "hash, timestamp", "blocks", "b", same.format("b", "number")),
+                key_by_key(
+                    self._tx, "orphaned_by", "orphans", "o", same.format("o", "block_number"), left=True
+                ),
+            )
+        )
+        by_index(self._tx)
         rows = self._tx.execute(
             text(
                 "SELECT l.block_number, l.log_index, l.entry, k.address, k.topic0, l.topic1, l.topic2, "
                 "l.topic3, l.data, l.tx_hash, l.tx_index, b.hash, b.timestamp, o.orphaned_by "
-                "FROM logs l JOIN log_kinds k ON k.kind = l.kind "
-                "JOIN blocks b ON b.chain_id = l.chain_id AND b.number = l.block_number "
-                "AND b.entry = l.entry LEFT JOIN orphans o ON o.chain_id = l.chain_id "
-                "AND o.block_number = l.block_number AND o.entry = l.entry "
-                f"WHERE {' AND '.join(conditions)} "
-                "ORDER BY l.block_number, l.log_index, l.entry LIMIT :limit"
+                f"FROM logs l {beside} WHERE {' AND '.join(conditions)} ORDER BY {_BY_KEY} LIMIT :limit"
             ),
             {
                 "chain": self._chain,
@@ -348,6 +373,7 @@ class Journal:
             "first": logs[0].block_number,
             "last": logs[-1].block_number,
         }
+        by_index(self._tx)
         shared = []
         for number, living in self._tx.execute(
             text(
@@ -368,11 +394,12 @@ class Journal:
         if not shared:  # as nearly always: nothing lives where these logs go
             return list(logs)
         span |= {"first": min(shared), "last": max(shared)}
+        kinds = key_by_key(self._tx, "address, topic0", "log_kinds", "k", "k.kind = l.kind")
         rows = self._tx.execute(
             text(
                 "SELECT l.block_number, l.log_index, k.address, k.topic0, l.topic1, l.topic2, l.topic3, "
-                "l.data, l.tx_hash, l.tx_index FROM logs l JOIN log_kinds k ON k.kind = l.kind "
-                f"WHERE l.chain_id = :chain AND l.block_number BETWEEN :first AND :last AND {_LIVING}"
+                f"l.data, l.tx_hash, l.tx_index FROM logs l {kinds} WHERE l.chain_id = :chain "
+                f"AND l.block_number BETWEEN :first AND :last AND {_LIVING} ORDER BY {_BY_KEY}"
             ),
             span,
         )
@@ -507,7 +534,7 @@ class Journal:
         for number, entry, kind in self._tx.execute(
             text(
                 "SELECT block_number, entry, kind FROM logs WHERE chain_id = :chain "
-                "AND block_number BETWEEN :first AND :last ORDER BY block_number"
+                "AND block_number BETWEEN :first AND :last ORDER BY block_number, log_index, entry"
             ),
             {"chain": self._chain, "first": gone[0][0], "last": gone[-1][0]},
         ):
@@ -523,20 +550,25 @@ class Journal:
         ("+ 0" keeps both planners on it). Where few are, the index on kind finds them, and what it finds is
         sorted: a page's worth for each kind, so that a page costs what it reads, not what lies between.
         """
-        place, table, at_most = "l.kind + 0", "logs l", last
-        if (few := self._few(kinds, first, last, limit)) is not None:
-            place, at_most = "l.kind", few
-            table = "logs l INDEXED BY logs_by_kind" if self._sqlite else table
-        ever = (
-            "SELECT block_number, log_index, entry, kind, tx_hash, topic1, topic2, topic3, data "
-            f"FROM {table} WHERE chain_id = ? AND block_number BETWEEN ? AND ? "
-            f"AND {place} IN ({_marks(kinds)}){{}} ORDER BY block_number, log_index, entry LIMIT ?"
-        )
-        values = (self._chain, first, at_most, *kinds, limit)
-        rows = self._rows(ever.format(""), values, by_index=few is None)
+        by_index(self._tx)
+        few = self._few(kinds, first, last, limit)
+        own = "l.block_number, l.log_index, l.entry, l.kind, l.tx_hash, l.topic1, l.topic2, l.topic3, l.data"
+
+        def asked(*, living: bool) -> Sequence[Any]:
+            if few is not None:
+                found, values = self._of_kinds(own, kinds, first, few, also=living * f" AND {_LIVING}")
+            else:
+                values = (self._chain, first, last, *kinds)
+                found = (
+                    "FROM logs l WHERE l.chain_id = ? AND l.block_number BETWEEN ? AND ? "
+                    f"AND l.kind + 0 IN ({_marks(kinds)}){f' AND {_LIVING}' if living else ''}"
+                )
+            return self._rows(f"SELECT {own} {found} ORDER BY {_BY_KEY} LIMIT ?", (*values, limit))
+
+        rows = asked(living=False)
         if rows and self._any_orphans(rows[0][0], rows[-1][0]):  # seldom; asked of each log it is slow
-            rows = self._rows(ever.format(f" AND {_LIVING}"), values, by_index=few is None)
-        return list(starmap(StoredLog, rows)), at_most
+            rows = asked(living=True)
+        return list(starmap(StoredLog, rows)), last if few is None else few
 
     def _any_orphans(self, first: int, last: int) -> bool:
         sql = "SELECT 1 FROM orphans WHERE chain_id = ? AND block_number BETWEEN ? AND ? LIMIT 1"
@@ -544,11 +576,10 @@ class Journal:
 
     def _few(self, kinds: Sequence[int], first: int, last: int, limit: int) -> int | None:
         """Up to which block the index on kind is the shorter road to the next `limit`; None: it is not."""
-        wanted = f"chain_id = ? AND block_number BETWEEN ? AND ? AND kind IN ({_marks(kinds)})"
         span = (self._chain, first, last)
+        of_kinds, values = self._of_kinds("1", kinds, first, last)
         (found,) = self._rows(
-            f"SELECT count(*) FROM (SELECT 1 FROM logs WHERE {wanted} LIMIT ?) AS found",
-            (*span, *kinds, limit),
+            f"SELECT count(*) FROM (SELECT 1 {of_kinds} LIMIT ?) AS found", (*values, limit)
         )
         if found[0] < limit:
             return last
@@ -556,32 +587,22 @@ class Journal:
             "SELECT kind FROM logs WHERE chain_id = ? AND block_number BETWEEN ? AND ? "
             "ORDER BY block_number, log_index, entry LIMIT ?",
             (*span, _SAMPLE),
-            by_index=True,
         )
         if _DENSE * sum(kind in kinds for (kind,) in sample) >= len(sample):
             return None
-        ends = [
-            number
-            for kind in kinds
-            for (number,) in self._rows(
-                "SELECT block_number FROM logs WHERE chain_id = ? AND block_number BETWEEN ? AND ? "
-                "AND kind = ? ORDER BY block_number LIMIT 1 OFFSET ?",
-                (*span, kind, limit),
-                by_index=True,
-            )
-        ]
+        ends = []
+        for kind in kinds:
+            of_kind, values = self._of_kinds("l.block_number", [kind], first, last, tail="LIMIT 1 OFFSET ?")
+            ends += [number for (number,) in self._rows(f"SELECT l.block_number {of_kind}", (*values, limit))]
         return min(ends, default=last)
 
-    def _rows(self, sql: str, values: Sequence[int], *, by_index: bool = False) -> Sequence[Any]:
-        """`by_index`: in the order of an index, so that nothing is to be sorted. PostgreSQL must be told: of
-        a table that it has not analysed yet it sorts the rest for each page (290 ms for 10,000 of 100,000
-        logs, and 8 ms in order)."""
-        if self._sqlite or not by_index:
-            return bulk.rows(self._tx, sql, values)
-        self._tx.exec_driver_sql("SET LOCAL enable_sort = off")
-        found = bulk.rows(self._tx, sql, values)
-        self._tx.exec_driver_sql("SET LOCAL enable_sort TO DEFAULT")
-        return found
+    def _of_kinds(
+        self, columns: str, kinds: Sequence[int], first: int, last: int, **how: Any
+    ) -> tuple[str, tuple[Any, ...]]:
+        return by_kind(columns, self._chain, kinds, first, last, sqlite=self._sqlite, **how)
+
+    def _rows(self, sql: str, values: Sequence[Any]) -> Sequence[Any]:
+        return bulk.rows(self._tx, sql, values)
 
     def _blocks_of(self, logs: Sequence[StoredLog]) -> dict[tuple[int, int], StoredBlock]:
         if not logs:
@@ -592,6 +613,10 @@ class Journal:
         rows: list[Any] = []
         if _DENSE * len(numbers) >= last - first:
             rows += self._rows(f"{columns} BETWEEN ? AND ?", (self._chain, first, last))
+        elif not self._sqlite:
+            one = f"{columns} = wanted.number OFFSET 0"
+            sql = f"SELECT b.* FROM unnest(?::int8[]) AS wanted (number) CROSS JOIN LATERAL ({one}) b"
+            rows += self._rows(sql, (numbers, self._chain))
         else:
             for some in batches(numbers, _AT_ONCE):
                 rows += self._rows(f"{columns} IN ({_marks(some)})", (self._chain, *some))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from eventstore.planning import by_index, key_by_key
+
 
 class OrphanedKind(Struct, frozen=True):
     """What logs have in common: block, address, first topic (empty where there is none), number of topics."""
@@ -64,16 +66,20 @@ def _found(tx: Connection, chain_id: int, condition: str, bound: int, limit: int
 def _kinds(
     tx: Connection, chain_id: int, entry: int, first_block: int, last_block: int
 ) -> dict[OrphanedKind, int]:
+    by_index(tx)
+    same = "l.chain_id = o.chain_id AND l.block_number = o.block_number AND l.entry = o.entry"
+    logs = key_by_key(
+        tx, "kind, topic1, topic2, topic3", "logs", "l", same, order="l.block_number, l.log_index, l.entry"
+    )
+    kinds = key_by_key(tx, "address, topic0", "log_kinds", "k", "k.kind = l.kind")
     more = (
         "CASE WHEN l.topic3 IS NOT NULL THEN 3 WHEN l.topic2 IS NOT NULL THEN 2 "
         "WHEN l.topic1 IS NOT NULL THEN 1 ELSE 0 END"
     )
     rows = tx.execute(
         text(
-            f"SELECT o.block_number, k.address, k.topic0, {more}, count(*) FROM orphans o "
-            "JOIN logs l ON l.chain_id = o.chain_id AND l.block_number = o.block_number "
-            "AND l.entry = o.entry "
-            "JOIN log_kinds k ON k.kind = l.kind WHERE o.chain_id = :chain AND o.orphaned_by = :entry "
+            f"SELECT o.block_number, k.address, k.topic0, {more}, count(*) FROM orphans o {logs} {kinds} "
+            "WHERE o.chain_id = :chain AND o.orphaned_by = :entry "
             "AND o.block_number BETWEEN :first AND :last GROUP BY 1, 2, 3, 4 ORDER BY 2, 3, 1, 4"
         ),
         {"chain": chain_id, "entry": entry, "first": first_block, "last": last_block},

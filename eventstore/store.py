@@ -123,7 +123,11 @@ def _engine(url: str, *, read_only: bool) -> Engine:
         if backend == "postgresql":
             if parsed.drivername == "postgresql":
                 parsed = parsed.set(drivername="postgresql+psycopg")
-            engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=20)
+            # No plan is kept for later: it was made for tables of another size (`planning`).
+            plain = {"prepare_threshold": None}
+            engine = create_engine(
+                parsed, connect_args=plain, pool_pre_ping=True, pool_size=10, max_overflow=20
+            )
             if read_only:
                 event.listen(engine, "connect", _refuse_writes)
             return engine

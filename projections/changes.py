@@ -8,6 +8,8 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from eventstore import bulk
+from eventstore.planning import by_index, key_by_key, merging
+from projections.pairs import DIFFERENT, Pairs
 
 
 class Changed(Struct, frozen=True, gc=False):
@@ -52,44 +54,30 @@ class Changes:
         """
         if old is None:
             differing = "SELECT key FROM documents WHERE generation = :new"
-        elif since:
-            differing = (
-                "SELECT c.key FROM ("
-                "  SELECT key FROM changes WHERE projection = :projection AND revision > :since "
-                "  UNION SELECT key FROM undo WHERE generation = :new) c "
-                "LEFT JOIN documents o ON o.generation = :old AND o.key = c.key "
-                "LEFT JOIN documents n ON n.generation = :new AND n.key = c.key "
-                "WHERE (o.key IS NULL) <> (n.key IS NULL) OR o.body <> n.body"
-            )
         else:
-            differing = (
-                "SELECT n.key FROM documents n LEFT JOIN documents o "
-                "  ON o.generation = :old AND o.key = n.key "
-                "WHERE n.generation = :new AND (o.key IS NULL OR o.body <> n.body) "
-                "UNION ALL "
-                "SELECT o.key FROM documents o LEFT JOIN documents n "
-                "  ON n.generation = :new AND n.key = o.key "
-                "WHERE o.generation = :old AND n.key IS NULL"
-            )
+            found = Pairs(self._tx)
+            sql = found.touched(undone=True) if since else found.all()
+            differing = f"SELECT key FROM ({sql}) pairs WHERE {DIFFERENT}"
         first = not bulk.rows(
             self._tx, "SELECT 1 FROM changes WHERE projection = ? LIMIT 1", (self._projection,)
         )
         # A first promotion meets nothing: to be ready for it costs PostgreSQL twice the time.
         conflict = "ON CONFLICT (projection, key) DO UPDATE SET revision = excluded.revision"
-        result = self._tx.execute(
-            text(
-                "INSERT INTO changes (projection, key, revision) "
-                f"SELECT :projection, key, :revision FROM ({differing}) differing WHERE true "
-                f"{'' if first else conflict}"
-            ),
-            {
-                "projection": self._projection,
-                "revision": revision,
-                "old": old,
-                "new": new,
-                "since": since,
-            },
-        )
+        with merging(self._tx):
+            result = self._tx.execute(
+                text(
+                    "INSERT INTO changes (projection, key, revision) "
+                    f"SELECT :projection, key, :revision FROM ({differing}) differing WHERE true "
+                    f"{'' if first else conflict}"
+                ),
+                {
+                    "projection": self._projection,
+                    "revision": revision,
+                    "old": old,
+                    "new": new,
+                    "since": since,
+                },
+            )
         return int(result.rowcount)
 
     def mark_all(self, revision: int) -> None:
@@ -101,14 +89,15 @@ class Changes:
 
     def after(self, revision: int, key: str, *, generation: int, limit: int) -> list[Changed]:
         """The next changes above (revision, key), in that order, with the bodies of this generation."""
-        if self._tx.dialect.name == "postgresql":
-            # Right after a build PostgreSQL knows nothing of these tables, and would sort all that is left.
-            self._tx.execute(text("SET LOCAL enable_bitmapscan = off"))
+        by_index(self._tx)
+        documents = key_by_key(
+            self._tx, "body", "documents", "d", "d.generation = ? AND d.key = c.key", left=True
+        )
         rows = bulk.rows(
             self._tx,
             "SELECT c.key, c.revision, d.body FROM (SELECT key, revision FROM changes "
             "  WHERE projection = ? AND (revision, key) > (?, ?) ORDER BY revision, key LIMIT ?) c "
-            "LEFT JOIN documents d ON d.generation = ? AND d.key = c.key ORDER BY c.revision, c.key",
+            f"{documents} ORDER BY c.revision, c.key",
             (self._projection, revision, key, limit, generation),
         )
         return [Changed(key, of, body) for key, of, body in rows]

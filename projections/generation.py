@@ -15,8 +15,10 @@ from sqlalchemy import Connection, Row, text
 
 from eventstore.errors import Fenced
 from eventstore.journal import Journal
+from eventstore.planning import merging
 from projections.changes import Changes
 from projections.errors import GenerationRefused
+from projections.pairs import CHANGED, ONLY_NEW, ONLY_OLD, Pairs
 from projections.state import GenerationState
 
 Standing = Literal["building", "live", "stale", "retired"]
@@ -216,24 +218,21 @@ class Generations:
         values = {"projection": self._projection, "old": old.id, "new": new.id, "since": old.revision}
         standing, served = self.get(old.id), self.served()
         replaced = standing is not None and standing.state == "retired"
-        among = "SELECT key FROM changes WHERE projection = :projection AND revision > :since"
         is_successor = replaced and served is not None and served.id == new.id
-        join = "FROM documents a LEFT JOIN documents b ON b.key = a.key AND b.generation ="
-        where = f"{f'a.key IN ({among}) AND' if is_successor else ''} a.generation ="
-        sorts = (
-            f"{join} :new WHERE {where} :old AND b.key IS NULL",
-            f"{join} :old WHERE {where} :new AND b.key IS NULL",
-            f"{join} :new WHERE {where} :old AND b.body <> a.body",
-        )
-        counts = [
-            int(self._tx.execute(text(f"SELECT count(*) {sort}"), values).scalar_one()) for sort in sorts
-        ]
+        pairs = Pairs(self._tx)
+        among = f"FROM ({pairs.touched() if is_successor else pairs.all()}) pairs"
+        sorts = (ONLY_OLD, ONLY_NEW, CHANGED)
+        counted = ", ".join(f"coalesce(sum(CASE WHEN {sort} THEN 1 ELSE 0 END), 0)" for sort in sorts)
         found: list[str] = []
-        for sort, count in zip(sorts, counts, strict=True):
-            if count:
-                query = text(f"SELECT a.key {sort} ORDER BY a.key LIMIT :limit")
-                rows = self._tx.execute(query, {**values, "limit": min(count, examples)})
-                found.extend(key for (key,) in rows)
+        with merging(self._tx):
+            counts = [
+                int(count) for count in self._tx.execute(text(f"SELECT {counted} {among}"), values).one()
+            ]
+            for sort, count in zip(sorts, counts, strict=True):
+                if count:
+                    query = text(f"SELECT key {among} WHERE {sort} ORDER BY key LIMIT :limit")
+                    rows = self._tx.execute(query, {**values, "limit": min(count, examples)})
+                    found.extend(key for (key,) in rows)
         return Comparison(
             equal=not any(counts),
             only_old=counts[0],

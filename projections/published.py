@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection
 
+from eventstore import bulk
+from eventstore.planning import key_by_key
 from projections.changes import Changed
 from projections.generation import Generation
 from projections.sinks import Change
@@ -23,17 +25,21 @@ class Current(Struct, frozen=True, gc=False):
 
 def current(tx: Connection, projection: str, served: Generation, keys: Sequence[str]) -> dict[str, Current]:
     """The keys that ever had a document which was served; a key that never had is absent."""
-    rows = tx.execute(
-        text(
-            "SELECT c.key, c.revision, d.body FROM changes c LEFT JOIN documents d "
-            "ON d.generation = :generation AND d.key = c.key "
-            "WHERE c.projection = :projection AND c.key IN :keys"
-        ).bindparams(bindparam("keys", expanding=True)),
-        {"projection": projection, "generation": served.id, "keys": list(keys)},
-    )
-    return {
-        row.key: Current(row.key, row.revision, None if row.body is None else bytes(row.body)) for row in rows
-    }
+    values = (projection, served.id)
+    documents = key_by_key(tx, "body", "documents", "d", "d.generation = ? AND d.key = c.key", left=True)
+    if tx.dialect.name == "postgresql":
+        sql = (
+            "SELECT c.key, c.revision, d.body FROM unnest(?::text[]) AS wanted (key) CROSS JOIN LATERAL "
+            "(SELECT key, revision FROM changes WHERE projection = ? AND key = wanted.key OFFSET 0) c "
+            f"{documents}"
+        )
+        rows = bulk.rows(tx, sql, (list(keys), *values))
+    else:
+        sql = f"SELECT c.key, c.revision, d.body FROM changes c {documents} "
+        marks = ", ".join("?" * len(keys))
+        sql += f"WHERE c.projection = ? AND c.key IN ({marks})"
+        rows = bulk.rows(tx, sql, (served.id, projection, *keys))
+    return {key: Current(key, revision, body) for key, revision, body in rows}
 
 
 def as_change(item: Current | Changed, block: int) -> Change:

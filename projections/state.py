@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from eventstore import bulk
 from eventstore.batches import batches
+from eventstore.planning import by_index, key_by_key
 from projections.documents import Delta, Whole
 
 CHUNK = 500
@@ -38,8 +39,11 @@ class GenerationState:
         """The bodies under these keys; absent keys are absent."""
         wanted = sorted(keys)  # neighbours in the tree one after the other
         if self._tx.dialect.name == "postgresql":
-            sql = "SELECT key, body FROM documents WHERE generation = ? AND key = ANY(?::text[])"
-            return dict(bulk.rows(self._tx, sql, (self._generation, wanted)))
+            sql = (
+                "SELECT d.key, d.body FROM unnest(?::text[]) AS wanted (key) CROSS JOIN LATERAL (SELECT key, "
+                "body FROM documents WHERE generation = ? AND key = wanted.key OFFSET 0) d"
+            )
+            return dict(bulk.rows(self._tx, sql, (wanted, self._generation)))
         found: dict[str, bytes] = {}
         for chunk in batches(wanted, CHUNK):
             marks = ", ".join("?" * len(chunk))
@@ -58,11 +62,7 @@ class GenerationState:
         `limit` in all are absent: nobody knows how many a value has."""
         found: dict[str, list[str]] = {}
         for some in batches(values, CHUNK):
-            sql = (
-                "SELECT value, key FROM document_index WHERE generation = ? AND name = ? AND value "
-                f"IN ({', '.join('?' * len(some))}) ORDER BY value, key LIMIT ?"
-            )
-            rows = bulk.rows(self._tx, sql, (self._generation, field, *some, limit))
+            rows = self._found(field, some, limit)
             cut = len(rows) == limit
             answered: dict[str, list[str]] = {} if cut else {value: [] for value in some}
             for value, key in rows:
@@ -75,6 +75,21 @@ class GenerationState:
                 break
         return found
 
+    def _found(self, field: str, values: Sequence[str], limit: int) -> Sequence[tuple[str, str]]:
+        """At most `limit` (value, key) of these values: all keys of each value but the last one shown."""
+        if self._tx.dialect.name == "postgresql":
+            sql = (
+                "SELECT wanted.value, i.key FROM unnest(?::text[]) WITH ORDINALITY AS wanted (value, place) "
+                "CROSS JOIN LATERAL (SELECT key FROM document_index WHERE generation = ? AND name = ? "
+                "AND value = wanted.value ORDER BY key LIMIT ?) i ORDER BY wanted.place LIMIT ?"
+            )
+            return bulk.rows(self._tx, sql, (list(values), self._generation, field, limit, limit))
+        sql = (
+            "SELECT value, key FROM document_index WHERE generation = ? AND name = ? AND value "
+            f"IN ({', '.join('?' * len(values))}) ORDER BY value, key LIMIT ?"
+        )
+        return bulk.rows(self._tx, sql, (self._generation, field, *values, limit))
+
     def page(self, where: tuple[str, str] | None, *, after: str = "", limit: int) -> list[tuple[str, bytes]]:
         """The next (key, body) above `after`, ascending: all, or those whose indexed field has a value."""
         values = {"generation": self._generation, "after": after, "size": limit}
@@ -84,12 +99,15 @@ class GenerationState:
         )
         if where is not None:
             values |= {"name": where[0], "value": where[1]}
-            query = (
-                "SELECT d.key, d.body FROM document_index i JOIN documents d "
-                "ON d.generation = i.generation AND d.key = i.key "
-                "WHERE i.generation = :generation AND i.name = :name AND i.value = :value "
-                "AND i.key > :after ORDER BY i.key LIMIT :size"
+            documents = key_by_key(
+                self._tx, "body", "documents", "d", "d.generation = :generation AND d.key = i.key"
             )
+            query = (
+                "SELECT i.key, d.body FROM (SELECT key FROM document_index WHERE generation = :generation "
+                "AND name = :name AND value = :value AND key > :after ORDER BY key LIMIT :size) i "
+                f"{documents} ORDER BY i.key"
+            )
+        by_index(self._tx)
         return [(key, body) for key, body in self._tx.execute(text(query), values)]
 
     def at(self, key: str, block: int) -> bytes | None:
@@ -110,6 +128,7 @@ class GenerationState:
         """The bodies after block `above`, which must not be below the floor, of the keys that changed since:
         for each its earliest before-image above. None: there was no document."""
         before: dict[str, bytes | None] = {}
+        by_index(self._tx)
         for key, body in bulk.rows(
             self._tx,
             "SELECT key, before FROM undo WHERE generation = ? AND block > ? ORDER BY block",
@@ -152,8 +171,7 @@ class GenerationState:
                 made.append((key, body))
             else:
                 kept.append((key, body))
-        if self._tx.dialect.name == "postgresql":
-            self._by_key()
+        by_index(self._tx)
         self._delete("documents", ("key",), gone)
         self._insert("documents", ("key", "body"), made)
         self._update_documents(kept)
@@ -163,6 +181,7 @@ class GenerationState:
 
     def drop_undo(self, *, above: int | None = None, through: int | None = None) -> None:
         """Forgets before-images above a block (they were restored) or up to one (it is final)."""
+        by_index(self._tx)
         for condition, block in (("block > :block", above), ("block <= :block", through)):
             if block is not None:
                 self._tx.execute(
@@ -210,6 +229,7 @@ class GenerationState:
 
     def exhume(self, above: int) -> None:
         """Forgets the dead letters above a block: its events are folded again."""
+        by_index(self._tx)
         self._tx.execute(
             text("DELETE FROM dead_letters WHERE generation = :generation AND block > :block"),
             {"generation": self._generation, "block": above},
@@ -217,29 +237,22 @@ class GenerationState:
 
     def drop(self) -> None:
         """Removes every row of this generation."""
+        by_index(self._tx)
         for table in ("documents", "document_index", "undo", "dead_letters"):
             self._tx.execute(
                 text(f"DELETE FROM {table} WHERE generation = :generation"),
                 {"generation": self._generation},
             )
 
-    def _by_key(self) -> None:
-        """From here to the end of the transaction PostgreSQL finds each row that is changed by its key. Of a
-        table that it has not analysed it thinks that a generation has few rows, and reads them all for each
-        part of a commit: 5,000 of 140,000 took 210 ms, and 55 by key."""
-        self._tx.exec_driver_sql(
-            "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
-        )
-
     def _update_documents(self, rows: Sequence[tuple[str, bytes]]) -> None:
         if not rows:
             return
         if self._tx.dialect.name == "postgresql":
             self._tx.exec_driver_sql(
-                "UPDATE documents d SET body = new.body "
-                "FROM unnest(%b::text[], %b::bytea[]) AS new (key, body) "
-                "WHERE d.generation = %s AND d.key = new.key",
-                ([key for key, _ in rows], [body for _, body in rows], self._generation),
+                "INSERT INTO documents (generation, key, body) "
+                "SELECT %s, key, body FROM unnest(%b::text[], %b::bytea[]) AS new (key, body) "
+                "ON CONFLICT (generation, key) DO UPDATE SET body = excluded.body",
+                (self._generation, [key for key, _ in rows], [body for _, body in rows]),
             )
             return
         bulk.insert(
@@ -266,8 +279,9 @@ class GenerationState:
             arrays = ", ".join(["%b::text[]"] * len(columns))
             match = " AND ".join(f"t.{column} = gone.{column}" for column in columns)
             self._tx.exec_driver_sql(
-                f"DELETE FROM {table} t USING unnest({arrays}) AS gone ({listed}) "
-                f"WHERE t.generation = %s AND {match}",
+                f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT found.ctid "
+                f"FROM unnest({arrays}) AS gone ({listed}) CROSS JOIN LATERAL (SELECT t.ctid FROM {table} t "
+                f"WHERE t.generation = %s AND {match} OFFSET 0) found))",
                 (*[list(values) for values in zip(*rows, strict=True)], self._generation),
             )
             return

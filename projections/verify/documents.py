@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from eventstore.errors import StoreUnavailable
 from eventstore.journal import Journal
+from eventstore.planning import by_index, key_by_key
 from eventstore.store import Store
 from eventstore.verdict import Check, Findings
 from projections.fold import Projection
@@ -154,12 +155,15 @@ def _indexed(shape: Shape, body: bytes) -> list[tuple[str, str]] | None:
 def _index(tx: Connection, generation: int, shape: Shape, pairs: int) -> Iterator[tuple[str, str]]:
     """What the index says otherwise than the documents, which hold `pairs` values that belong into it."""
     after, true = ("", "", ""), 0
+    documents = key_by_key(
+        tx, "body", "documents", "d", "d.generation = i.generation AND d.key = i.key", left=True
+    )
     while True:
+        by_index(tx)
         rows = tx.execute(
             text(
-                "SELECT i.name, i.value, i.key, d.body FROM document_index i LEFT JOIN documents d "
-                "ON d.generation = i.generation AND d.key = i.key WHERE i.generation = :generation "
-                "AND (i.name, i.value, i.key) > (:name, :value, :key) "
+                f"SELECT i.name, i.value, i.key, d.body FROM document_index i {documents} "
+                "WHERE i.generation = :generation AND (i.name, i.value, i.key) > (:name, :value, :key) "
                 "ORDER BY i.name, i.value, i.key LIMIT :page"
             ),
             {

