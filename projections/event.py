@@ -1,4 +1,4 @@
-"""Declarations of events: read from human-readable signatures or ABI files, by name, type and topic."""
+"""Declarations of events: read from human-readable signatures or items of an ABI, by name, type and topic."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from eth_hash.auto import keccak
 from msgspec import Struct
 
 from projections.errors import SignatureError
+from projections.solidity import NAME, bare, hint_for, hint_for_type, hint_for_words
 
 _ALIASES = {
     "uint": "uint256",
@@ -78,58 +79,90 @@ class Event(Struct, frozen=True):
 def parse(signature: str) -> Event:
     """The event of a declaration such as `Sent(address indexed to, uint256 amount)`.
 
-    `event`, a final `;` and `anonymous` may stand as in Solidity; parameters without a name are called
-    arg0, arg1 ... Raises `SignatureError` that names the text and what is wrong with it.
+    Comments, `event`, a final `;` and `anonymous` may stand as in Solidity; parameters without a name are
+    called arg0, arg1 ... Raises `SignatureError`: the text, what is wrong with it, what to write instead.
     """
-    text = " ".join(signature.split()).removesuffix(";").strip().removeprefix("event ").strip()
+    text = bare(signature)
     anonymous = text.endswith((" anonymous", ")anonymous"))
     if anonymous:
         text = text.removesuffix("anonymous").strip()
     if nesting(text) > NESTING + 1:
         raise _too_deep(text)
-    found = re.fullmatch(r"([A-Za-z_$][\w$]*) ?\((.*)\)", text)
+    found = re.fullmatch(rf"({NAME.pattern}) ?\((.*)\)", text)
     if not found:
-        raise SignatureError(
-            f"The event {signature!r} cannot be parsed.",
-            hint="Write it as Name(type indexed name, type name).",
-        )
+        raise SignatureError(f"The event {signature!r} cannot be parsed.", hint=hint_for(signature))
     name, inner = found.groups()
-    parameters = tuple(
-        _parameter(part, index, signature) for index, part in enumerate(_split(inner, signature))
-    )
-    return _checked(Event(name, parameters, anonymous), signature)
+    parameters = [_parameter(part, index, signature) for index, part in enumerate(_split(inner, signature))]
+    return _checked(Event(name, _named(parameters), anonymous), signature)
 
 
-def from_abi(abi: Any, where: str) -> list[Event]:
-    """The events of an ABI: a list of items, or an artifact that holds one under `abi`."""
-    items = abi.get("abi") if isinstance(abi, Mapping) else abi
-    if not isinstance(items, Sequence) or isinstance(items, str):
-        raise SignatureError(f"{where} holds no ABI: neither a list nor an object with `abi`.")
-    try:
-        return [
-            _checked(_from_item(item), f"{where}: {item['name']}")
-            for item in items
-            if isinstance(item, Mapping) and item.get("type") == "event"
-        ]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise SignatureError(f"{where} holds an event without a name, a type or components.") from error
+def from_abi(abi: Sequence[Any], where: str) -> list[Event]:
+    """The events among an ABI's items: objects, or human-readable texts. Raises `SignatureError` for one that
+    cannot be, beginning with `where`."""
+    found = []
+    for item in abi:
+        if isinstance(item, str) and re.match(r"\s*event\s", item):
+            found.append(parse(item))
+        elif isinstance(item, Mapping) and item.get("type") == "event":
+            name = item.get("name")
+            if not isinstance(name, str):
+                raise SignatureError(f"{where}: an event has no name.")
+            said = f"{where}: {name}"
+            found.append(_checked(_from_item(item, name, said), said))
+    return found
 
 
-def _from_item(item: Mapping[str, Any]) -> Event:
-    parameters = tuple(
-        Parameter(inner.get("name") or f"arg{index}", _abi_type(inner), inner.get("indexed", False))
-        for index, inner in enumerate(item.get("inputs", ()))
-    )
-    return Event(item["name"], parameters, item.get("anonymous", False))
+def _from_item(item: Mapping[str, Any], name: str, said: str) -> Event:
+    inputs, anonymous = item.get("inputs", []), item.get("anonymous", False)
+    if not isinstance(inputs, list):
+        raise SignatureError(f"The event {said!r} has inputs that are no list.")
+    if not isinstance(anonymous, bool):
+        raise SignatureError(
+            f"The event {said!r} has anonymous = {anonymous!r}, which is neither true nor false.",
+            hint="Write it without quotation marks.",
+        )
+    return Event(name, _named([_input(inner, said) for inner in inputs]), anonymous)
 
 
-def _abi_type(item: Mapping[str, Any], within: int = 0) -> str:
-    kind = str(item["type"])
+def _input(item: Any, said: str) -> Parameter:
+    if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
+        raise SignatureError(f"The event {said!r} has a parameter without a type.")
+    name, indexed = item.get("name") or "", item.get("indexed", False)
+    if not isinstance(name, str):
+        raise SignatureError(f"The event {said!r} has a parameter whose name is {name!r}.")
+    if not isinstance(indexed, bool):
+        raise SignatureError(
+            f"In the event {said!r} the parameter {name} has indexed = {indexed!r}, neither true nor false.",
+            hint="Write it without quotation marks.",
+        )
+    return Parameter(name, _abi_type(item, said), indexed)
+
+
+def _named(parameters: Sequence[Parameter]) -> tuple[Parameter, ...]:
+    """Those without a name are called by their place."""
+    taken = {item.name for item in parameters}
+    found = []
+    for place, item in enumerate(parameters):
+        name = item.name or f"arg{place}"
+        while not item.name and name in taken:
+            name += "_"
+        taken.add(name)
+        found.append(Parameter(name, item.type, item.indexed))
+    return tuple(found)
+
+
+def _abi_type(item: Mapping[str, Any], said: str, within: int = 0) -> str:
+    kind = item.get("type")
     if within > NESTING:
-        raise _too_deep(str(item.get("name", kind)))
-    if kind.startswith("tuple"):
-        return f"({','.join(_abi_type(inner, within + 1) for inner in item['components'])}){kind[5:]}"
-    return _canonical_type(kind)
+        raise _too_deep(said)
+    if not isinstance(kind, str):
+        raise SignatureError(f"The event {said!r} has a tuple with a member without a type.")
+    if not kind.startswith("tuple"):
+        return _canonical_type(kind)
+    members = item.get("components")
+    if not isinstance(members, list) or not all(isinstance(inner, Mapping) for inner in members):
+        raise SignatureError(f"The event {said!r} has a tuple without its components.")
+    return f"({','.join(_abi_type(inner, said, within + 1) for inner in members)}){kind[5:]}"
 
 
 def _parameter(part: str, index: int, signature: str) -> Parameter:
@@ -151,9 +184,12 @@ def _parameter(part: str, index: int, signature: str) -> Parameter:
     indexed = words[:1] == ["indexed"]
     if indexed:
         words.pop(0)
-    if len(words) > 1:
-        raise SignatureError(f"In the event {signature!r} the parameter {part!r} has too many words.")
-    return Parameter(words[0] if words else f"arg{index}", kind, indexed)
+    if len(words) > 1 or words[:1] == ["indexed"]:
+        raise SignatureError(
+            f"In the event {signature!r} the parameter {part!r} has too many words.",
+            hint=hint_for_type(kind) or hint_for_words(words),
+        )
+    return Parameter(words[0] if words else "", kind, indexed)
 
 
 def _canonical_type(kind: str) -> str:
@@ -162,7 +198,13 @@ def _canonical_type(kind: str) -> str:
 
 
 def _checked(event: Event, said: str) -> Event:
-    for item in event.parameters:
+    if not NAME.fullmatch(event.name):
+        raise SignatureError(f"The event {said!r} has a name that is none: {event.name!r}.")
+    for place, item in enumerate(event.parameters):
+        if not NAME.fullmatch(item.name):
+            raise SignatureError(f"In the event {said!r} a parameter has a name that is none: {item.name!r}.")
+        if item.name in [other.name for other in event.parameters[:place]]:
+            raise SignatureError(f"In the event {said!r} two parameters are called {item.name}.")
         if nesting(item.type) > NESTING:
             raise _too_deep(said)
         try:
@@ -204,7 +246,10 @@ def _too_deep(said: str) -> SignatureError:
 
 
 def _unknown_type(item: Parameter, said: str) -> SignatureError:
-    return SignatureError(f"In the event {said!r} the parameter {item.name} has no known type: {item.type}.")
+    return SignatureError(
+        f"In the event {said!r} the parameter {item.name} has no known type: {item.type}.",
+        hint=hint_for_type(item.type),
+    )
 
 
 def _is_known(parsed: Any) -> bool:
@@ -224,7 +269,7 @@ def _split(inner: str, signature: str) -> list[str]:
             parts.append(inner[start:place].strip())
             start = place + 1
     if depth:
-        raise SignatureError(f"The parentheses of the event {signature!r} do not match.")
+        raise _unmatched(signature)
     last = inner[start:].strip()
     return [*parts, last] if last or parts else []
 
@@ -235,7 +280,12 @@ def _closing(part: str, start: int, signature: str) -> int:
         depth += (part[place] == "(") - (part[place] == ")")
         if depth == 0:
             return place
-    raise SignatureError(f"The parentheses of the event {signature!r} do not match.")
+    raise _unmatched(signature)
+
+
+def _unmatched(signature: str) -> SignatureError:
+    hint = hint_for(signature) if ";" in bare(signature) else ""
+    return SignatureError(f"The parentheses of the event {signature!r} do not match.", hint=hint)
 
 
 def names(events: Iterable[Event]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 import tomllib
@@ -17,8 +16,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from eventstore.secret import keys_in
+from projections.artifact import Abi, Lost, read
 from projections.errors import ConfigurationError, SignatureError
-from projections.event import Event, from_abi, parse
+from projections.event import Event, parse
 from projections.meaning import Declaration, Meaning
 from projections.service import duties, folding, listening
 from projections.service.placeholders import Placeholders
@@ -70,6 +70,8 @@ class Contract(Struct, frozen=True):
     end_block: int | None
     topics: Literal["all", "declared"]
     events: tuple[Event, ...]
+    lost: tuple[Lost, ...] = ()
+    """Events of its ABI that cannot be used."""
 
 
 class RedisTarget(Struct, frozen=True):
@@ -266,24 +268,34 @@ def _contract(table: ContractTable, where: str, chains: Mapping[str, Chain], fol
     if table.end_block is not None and first is not None and table.end_block < first:
         raise ConfigurationError(f"{where}.end_block: {table.end_block} is below start_block {first}.")
     declared: list[Event] = []
+    lost: tuple[Lost, ...] = ()
     try:
         declared += [parse(text) for text in table.events]
         if table.abi is not None:
-            declared += from_abi(_abi(folder / table.abi, f"{where}.abi"), table.abi)
+            abi = _abi(table.abi, folder, f"{where}.abi")
+            declared, lost = [*declared, *abi.events], abi.lost
     except SignatureError as error:
         raise SignatureError(f"{where}: {error.message}", hint=error.hint) from error
+    if not declared and lost:
+        raise SignatureError(f"{where}: {lost[0].said}")
     if not declared:
         raise ConfigurationError(f"{where} declares no event.", hint="Give events = [...] or abi = ...")
-    return Contract(table.chain, addresses, first, table.end_block, table.topics, tuple(declared))
+    return Contract(table.chain, addresses, first, table.end_block, table.topics, tuple(declared), lost)
 
 
-def _abi(path: Path, where: str) -> Any:
+def _abi(named: str, folder: Path, where: str) -> Abi:
+    """The ABI in a file beside the configuration; `file.json#Name` is that of one contract of several."""
+    file, mark, contract = named, "", ""
+    if not (folder / named).exists():
+        file, mark, contract = named.rpartition("#") if "#" in named else (named, "", "")
+    path = folder / file
     try:
-        return json.loads(path.read_text("utf-8-sig"))
+        text = path.read_text("utf-8-sig")
     except OSError as error:
         raise ConfigurationError(f"{where}: {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise ConfigurationError(f"{where}: {path} is not valid JSON: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{where}: {path} is no UTF-8 text.") from error
+    return read(text, file, contract=contract if mark else None)
 
 
 def _projection(table: ProjectionTable, where: str, contracts: Mapping[str, Contract]) -> ProjectionSettings:

@@ -98,6 +98,8 @@ def _of_contract(plan: Plan, name: str) -> Iterator[Remark]:
     elif left:
         names = list(dict.fromkeys(event.name for event in left))
         yield Remark(about, f"nobody handles {', '.join(names)}.", f"nobody handles {_cut(names)}.")
+    for item in contract.lost:
+        yield Remark(about, f"{item.name} is left out: {item.said}", f"{item.name} is left out.")
     yield from _anonymous(about, name, contract, meaning)
 
 
