@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -27,20 +28,32 @@ def of_projector(where: str, file: str | None = None) -> Iterator[None]:
     except ChainfoldError:
         raise
     except (Exception, SystemExit) as raised:
-        raise ProjectorError(f"{where}: {told(raised, file)}.", hint="Mend the projector.") from raised
+        said = told(raised, file)
+        place = f" ({file})" if file is not None and file not in said else ""
+        raise ProjectorError(f"{where}: {said}{place}.", hint="Mend the projector.") from raised
 
 
 def told(raised: BaseException, file: str | None = None) -> str:
-    """The kind of an error, its text, and (file, line N): of `file`, where that has a part in it, else of the
-    last code that is neither ours nor a library's."""
+    """The kind of an error, its text, and (file, line N): the last line of `file` that it went through, or,
+    where that is not known, of the last code that is neither ours nor a library's."""
     if isinstance(raised, SyntaxError) and raised.filename:
         return f"{type(raised).__name__}: {raised.msg} ({raised.filename}, line {raised.lineno})"
     text = str(raised)
     said = f"{type(raised).__name__}: {text}" if text else type(raised).__name__
     frames = traceback.extract_tb(raised.__traceback__)
-    own = [frame for frame in frames if frame.filename == file]
-    theirs = own or [frame for frame in frames if _is_theirs(frame.filename)]
+    if file is None:
+        theirs = [frame for frame in frames if _is_theirs(frame.filename)]
+    else:
+        theirs = [frame for frame in frames if frame.filename == file]
     return f"{said} ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else said
+
+
+def written_in(kind: type) -> str | None:
+    """The file that a class is written in, as tracebacks name it; None where that is not known."""
+    try:
+        return inspect.getfile(kind)
+    except (OSError, TypeError):
+        return None
 
 
 def _is_theirs(name: str) -> bool:

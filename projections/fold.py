@@ -17,6 +17,7 @@ from eventstore.journal import Kind, Page, StoredBlock, StoredLog
 from eventstore.records import Log, Watch
 from projections.documents import TrackedDocuments
 from projections.errors import DecodingError, HistoryOutOfOrder, ProjectorError, ValueRefused
+from projections.faults import told, written_in
 from projections.projectors import Projector
 from projections.routes import Route
 from projections.state import DeadLetter
@@ -84,6 +85,7 @@ class Fold:
 
     def __init__(self, projection: Projection) -> None:
         self._projection = projection
+        self._file = written_in(type(projection.projector))
 
     def page(
         self,
@@ -123,11 +125,11 @@ class Fold:
             assert block is not None
             if event is None or (skips and (block.hash, last) in skips):
                 continue
-            error = event if isinstance(event, Exception) else None
+            error: BaseException | None = event if isinstance(event, Exception) else None
             if error is None:
                 try:
                     handlers[log.kind](event, documents)
-                except Exception as raised:  # noqa: BLE001 - a projector may raise anything; the policy decides
+                except (Exception, SystemExit) as raised:  # noqa: BLE001 - anything; the policy decides
                     error = _own_fault(raised)
                 else:
                     try:
@@ -140,14 +142,20 @@ class Fold:
                     observe(log)
             elif self._projection.poison == "quarantine":
                 documents.discard_event()
-                dead.append(_dead_letter(log, error))
+                dead.append(self._dead_letter(log, error))
             else:
                 documents.discard_block()
-                reason = f"{where(log)}: {_dead_letter(log, error).reason}"
+                reason = f"{where(log)}: {self._dead_letter(log, error).reason}"
                 dead = [letter for letter in dead if letter.block < at]
                 return Batch(at - 1, timestamp, count, dead, reason)
         documents.end_block(at, keep_undo=at > keep_undo_above)
         return Batch(page.through, timestamp, len(events) - events.count(None), dead, None)
+
+    def _dead_letter(self, log: StoredLog, error: BaseException) -> DeadLetter:
+        stack = "".join(traceback.format_exception(error))
+        ours = isinstance(error, ChainfoldError)
+        reason = f"{type(error).__name__}: {error}" if ours else told(error, self._file)
+        return DeadLetter(log.block_number, log.log_index, log.entry, reason, stack)
 
     def _fetch(self, documents: TrackedDocuments, logs: Sequence[StoredLog], events: Sequence[Any]) -> None:
         """Brings what the projector says its events will want, of all of them in one go: it is not asked
@@ -179,7 +187,7 @@ def _hints(
         except Exception as raised:
             fault = _own_fault(raised)
             raise ProjectorError(
-                f"The projector's {name} failed for {where(log)}: {type(fault).__name__}: {fault}.",
+                f"The projector's {name} failed for {where(log)}: {told(fault)}.",
                 hint="It only says what an event will want: let it say nothing where it does not know.",
             ) from raised
 
@@ -197,7 +205,7 @@ def events_of(routes: Mapping[int, Way], page: Page) -> list[Any]:
     return events
 
 
-def _own_fault(raised: Exception) -> Exception:
+def _own_fault(raised: BaseException) -> BaseException:
     """What a handler raised is its event's own fault, whatever it is, and is returned.
 
     But a store that failed under a handler is not: that goes up to the loop.
@@ -214,11 +222,6 @@ def _own_fault(raised: Exception) -> Exception:
 def where(log: StoredLog) -> str:
     """A log's place, for a sentence."""
     return f"block {log.block_number}, log {log.log_index}, transaction 0x{log.tx_hash.hex()}"
-
-
-def _dead_letter(log: StoredLog, error: Exception) -> DeadLetter:
-    stack = "".join(traceback.format_exception(error))
-    return DeadLetter(log.block_number, log.log_index, log.entry, f"{type(error).__name__}: {error}", stack)
 
 
 def _out_of_order(log: StoredLog, block: int, index: int) -> HistoryOutOfOrder:

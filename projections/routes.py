@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -13,14 +12,12 @@ from msgspec import Struct
 from eventstore.journal import Kind, StoredBlock, StoredLog
 from eventstore.records import Filter
 from projections import slices
+from projections.calling import FACTS, attributes
 from projections.damaged import damaged
 from projections.decoding import Decoder, Unreadable, asks_bytes, wants
 from projections.errors import SignatureError
 from projections.event import Event, names, parse
 from projections.projectors import Projector
-
-_FACTS = ("block", "log_index", "tx_hash", "contract")
-"""What every event knows of its place, beside its own parameters."""
 
 
 class Route(Struct, frozen=True):
@@ -219,8 +216,5 @@ def _check_roles(
 
 
 def _event_type(wanted: Event) -> type:
-    fields = [
-        item.name + "_" if keyword.iskeyword(item.name) or item.name in _FACTS else item.name
-        for item in wanted.parameters
-    ]
-    return msgspec.defstruct(wanted.name, [*fields, *_FACTS], frozen=True, gc=False)
+    fields = attributes(wanted)
+    return msgspec.defstruct(wanted.name, [*fields, *FACTS], frozen=True, gc=False)

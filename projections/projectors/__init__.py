@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 
+from projections.calling import check_methods
 from projections.errors import ProjectorError
 from projections.kinds import fields_of, members, plain
 
@@ -178,6 +179,7 @@ class Projector:
                 )
         if not cls.handlers():
             raise ProjectorError(f"{name} handles no event.", hint="Decorate a method with @handles.")
+        check_methods(cls, cls.handlers())
 
     @classmethod
     def syntax(cls) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +12,7 @@ import msgspec
 import projections
 from eventstore.recursion import limit_kept
 from projections.errors import ConfigurationError, ProjectorError
-from projections.faults import of_projector
+from projections.faults import of_projector, written_in
 from projections.projectors import Projector
 
 
@@ -24,7 +23,7 @@ def loaded(named: str, where: str, *, folder: Path) -> Projector:
     Raises `ConfigurationError` where there is none, `ProjectorError` where it cannot be used.
     """
     found = _found(named, where, folder)
-    with of_projector(f"{where}: {found.__name__} cannot be used", _file(found)):
+    with of_projector(f"{where}: {found.__name__} cannot be used", written_in(found)):
         found.check()
         msgspec.json.schema(found.document)
         return found()
@@ -79,10 +78,3 @@ def _import(name: str, where: str) -> ModuleType:
                 "Python looks, in the folder of the command and beside the configuration.",
             ) from missing
         raise
-
-
-def _file(kind: type) -> str | None:
-    try:
-        return inspect.getfile(kind)
-    except (OSError, TypeError):
-        return None
