@@ -12,10 +12,13 @@ ChainfoldError
     ├── SinkUnavailable       unreachable or failing                            (retry)
     ├── ForeignMarker         the sink belongs to another store or projection
     ├── MarkerLost            the sink was wiped, restored or taken meanwhile   (retry)
-    └── KeyConflict           the sink holds a document we may not touch under our key
+    ├── KeyConflict           the sink holds several documents under one key of ours
+    └── DocumentsRefused      the sink took everything but these documents
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from eventstore.errors import ChainfoldError
 
@@ -69,4 +72,18 @@ class MarkerLost(SinkError):
 
 
 class KeyConflict(SinkError):
-    """A unique key is taken in the sink by a document that is not ours to change."""
+    """The sink holds several documents under one key, of which there may be one only."""
+
+
+class DocumentsRefused(SinkError):
+    """The sink took what it was sent, `written` of it newly, but for single documents.
+
+    `reasons` says by key why: what the server said, or what its types cannot hold.
+    """
+
+    def __init__(self, sink: str, reasons: Mapping[str, str], *, written: int) -> None:
+        key, reason = next(iter(reasons.items()))
+        others = f" (and {len(reasons) - 1:,} others)" if len(reasons) > 1 else ""
+        super().__init__(f"{sink} does not take the document {key}{others}: {reason}")
+        self.reasons = dict(reasons)
+        self.written = written

@@ -3,6 +3,7 @@
 Law: the marker inside the sink is the cursor. Changes go out in order of (revision, key), then the marker
 advances by compare-and-set; a sink that was wiped or restored shows it by its marker, and is refilled.
 Whatever is sent twice, late, or by a process that should be dead, the revision guard of the sink sorts out.
+A document that the sink does not take is set aside before the marker passes it, and is tried again.
 
 While the sink takes a batch the next one is read. It is sent only where marker and generation still stand as
 they did for that reading, so that it is what reading anew would give; else it is read anew.
@@ -10,30 +11,43 @@ they did for that reading, so that it is what reading anew would give; else it i
 
 from __future__ import annotations
 
-import secrets
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, select
 
 from eventstore import schema
+from eventstore.errors import ChainfoldError
 from eventstore.lease import Lease
 from eventstore.store import Store
+from projections.aside import Aside, now
 from projections.changes import Changes
-from projections.errors import ForeignMarker
+from projections.errors import DocumentsRefused, MarkerLost, SinkError
 from projections.generation import Generation, Generations
-from projections.published import as_change
+from projections.publications import Publications, refusal
+from projections.published import as_change, current
 from projections.sinks import Change, Marker, Sink
 from projections.state import GenerationState
 
 BATCH = 5_000
 """Documents in one write to a sink: each costs two commits and two markers more."""
 
+AGAIN = 500
+"""Documents that stand aside and are tried again in one step."""
+
+
+_UNREAD = ""
+"""For why a sink takes nothing, where another process may have written that down."""
+
 
 class Published(Struct, frozen=True):
-    """What one step did: `sent` changes, of which the sink took `written`; `lag` revisions are left."""
+    """What one step did: `sent` changes, of which the sink took `written` and refused `refused`; `lag`
+    revisions are left. `aside` documents are set aside now, and `reason` says of one of them why.
+
+    Documents that were tried again count as sent; `tried` says that this is all that the step did.
+    """
 
     projection: str
     sink: str
@@ -42,6 +56,10 @@ class Published(Struct, frozen=True):
     sent: int = 0
     written: int = 0
     claimed: bool = False
+    refused: int = 0
+    aside: int = 0
+    reason: str | None = None
+    tried: bool = False
 
     @property
     def idle(self) -> bool:
@@ -49,12 +67,23 @@ class Published(Struct, frozen=True):
 
 
 class _Batch(Struct, frozen=True):
-    """The changes above (revision, key), read from a generation that stood at `served`."""
+    """The changes above (revision, key), read from a generation that stood at `served`, and the place of the
+    marker once they are sent. With `again` they are documents that stand aside, and the marker stays."""
 
     revision: int
     key: str
     served: Generation
     changes: list[Change]
+    through: tuple[int, str]
+    again: bool = False
+
+
+class _Standing(Struct, frozen=True):
+    """How many documents stand aside, and why one of them does; `known`: something is written of some."""
+
+    known: bool = False
+    count: int = 0
+    reason: str | None = None
 
 
 class Publisher:
@@ -77,6 +106,8 @@ class Publisher:
         self._chain = chain_id
         self._batch = batch
         self._ahead: _Batch | None = None
+        self._began = now()
+        self._noted: str | None = _UNREAD
 
     @property
     def sink(self) -> Sink:
@@ -87,6 +118,39 @@ class Publisher:
 
         Raises `SinkError` where the sink failed or is not ours, `Fenced` where the lease is lost.
         """
+        try:
+            done = self._step()
+        except MarkerLost:
+            raise
+        except SinkError as error:
+            self.note(error)
+            raise
+        self.note(None)
+        return done
+
+    def note(self, error: ChainfoldError | None) -> None:
+        """Writes down, for all who look, why the sink takes nothing; None: it does."""
+        said = None if error is None else str(error)
+        if self._noted is _UNREAD:
+            with self._store.read() as tx:
+                self._noted = Publications(tx, self._projection, self._sink.name).known().error
+        if said != self._noted:
+            with self._lease.commit() as tx:
+                Publications(tx, self._projection, self._sink.name).note(said)
+            self._noted = said
+
+    def again(self) -> str:
+        """Tries all that stands aside, now; says what came of it."""
+        with self._lease.commit() as tx:
+            before = Aside(tx, self._projection, self._sink.name).again()
+        self._began = now()
+        while self.step().tried:
+            pass
+        with self._store.read() as tx:
+            left = Aside(tx, self._projection, self._sink.name).count()
+        return f"{before:,} documents were tried again, {left:,} stand aside"
+
+    def _step(self) -> Published:
         marker = self._sink.marker()
         with self._store.read() as tx:
             served = Generations(tx, self._projection).served()
@@ -100,10 +164,18 @@ class Publisher:
                 )
                 if foreign is not None:
                     raise foreign
-                batch = self._next(tx, marker, served)
+                aside = Aside(tx, self._projection, self._sink.name)
+                standing = _standing(aside)
+                lost = standing.known and aside.lost(marker.sends)
+                due = standing.known and aside.due(through=marker.revision, began=self._began, limit=AGAIN)
+                batch = self._again(tx, marker, served, due) if due else self._next(tx, marker, served)
         if marker is None:
             return self._claim(mine, served)
-        return self._send(marker, batch)
+        if lost:
+            with self._lease.commit() as tx:
+                Aside(tx, self._projection, self._sink.name).put_back(marker.sends)
+            return self._step()
+        return self._send(marker, batch, standing)
 
     def take_over(self) -> None:
         """Makes a sink that carries another's marker ours: continues above its revision, sends
@@ -127,12 +199,15 @@ class Publisher:
             changes.mark_all(top + 1)
             changes.mark(sorted(held - state.load(sorted(held)).keys()), top + 1)
             Generations(tx, self._projection).advance(served, replace(served, revision=top + 1))
-            ours = self._announced(tx, Marker(_store_id(tx), self._chain, self._projection, top, ""))
+            ours = Marker(_store_id(tx), self._chain, self._projection, top, "")
+            ours = Publications(tx, self._projection, self._sink.name).announce(ours)
         self._sink.mark(ours, old=foreign)
 
     def _claim(self, store: str, served: Generation) -> Published:
         with self._lease.commit() as tx:
-            ours = self._announced(tx, Marker(store, self._chain, self._projection, 0, ""))
+            Aside(tx, self._projection, self._sink.name).forget()
+            ours = Marker(store, self._chain, self._projection, 0, "")
+            ours = Publications(tx, self._projection, self._sink.name).announce(ours)
         self._sink.mark(ours, old=None)
         return Published(self._projection, self._sink.name, lag=served.revision, claimed=True)
 
@@ -152,7 +227,16 @@ class Publisher:
             marker.revision + 1, marker.key, generation=served.id, limit=self._batch
         )
         changes = [as_change(item, served.block) for item in found]
-        return _Batch(marker.revision, marker.key, served, changes)
+        full = len(found) == self._batch
+        through = (found[-1].revision - 1, found[-1].key) if full else (served.revision, "")
+        return _Batch(marker.revision, marker.key, served, changes, through)
+
+    def _again(self, tx: Connection, marker: Marker, served: Generation, keys: list[str]) -> _Batch:
+        """What stands aside under these keys, as it is now."""
+        found = current(tx, self._projection, served, keys)
+        changes = [as_change(item, served.block) for item in found.values()]
+        at = (marker.revision, marker.key)
+        return _Batch(*at, served, changes, at, again=True)
 
     def _read_ahead(self, marker: Marker) -> _Batch | None:
         """What will come after `marker`, in a snapshot of its own."""
@@ -160,24 +244,26 @@ class Publisher:
             served = Generations(tx, self._projection).served()
             return None if served is None else self._read(tx, marker, served)
 
-    def _send(self, marker: Marker, batch: _Batch) -> Published:
+    def _send(self, marker: Marker, batch: _Batch, standing: _Standing) -> Published:
         written, started = 0, time.monotonic()
         served, found = batch.served, batch.changes
-        full = len(found) == self._batch
-        if full:
-            ahead = replace(marker, revision=found[-1].revision - 1, key=found[-1].key)
-        else:
-            ahead = replace(marker, revision=served.revision, key="")
+        ahead = replace(marker, revision=batch.through[0], key=batch.through[1])
+        reasons: dict[str, str] = {}
         with ThreadPoolExecutor(1, thread_name_prefix="read ahead") as beside:
             reading: Future[_Batch | None] | None = None
             if found:
                 with self._lease.commit() as tx:
-                    announced = self._announced(tx, marker)
+                    announced = Publications(tx, self._projection, self._sink.name).announce(marker)
                 # First: no document may be in the sink of which its marker does not tell.
                 self._sink.mark(announced, old=marker)
-                if full:
+                if len(found) == self._batch and not batch.again:
                     reading = beside.submit(self._read_ahead, ahead)
-                written = self._sink.write(found)
+                try:
+                    written = self._sink.write(found)
+                except DocumentsRefused as error:
+                    written, reasons = error.written, error.reasons
+                if reasons or standing.known:
+                    standing = self._set_aside(found, reasons, announced)
                 ahead = replace(ahead, sends=announced.sends, nonce=announced.nonce)
                 marker = announced
             if ahead != marker:
@@ -193,67 +279,28 @@ class Publisher:
             lag=served.revision - ahead.revision,
             sent=len(found),
             written=written,
+            refused=len(reasons),
+            aside=standing.count,
+            reason=standing.reason,
+            tried=batch.again,
         )
 
-    def _announced(self, tx: Connection, marker: Marker) -> Marker:
-        """`marker` with the number and nonce of a new send, which this transaction writes down."""
-        sends = _sends(tx, self._projection, self._sink.name)
-        new = replace(marker, sends=max(sends, marker.sends) + 1, nonce=secrets.token_hex(8))
-        tx.execute(
-            text(
-                "INSERT INTO publications VALUES (:projection, :sink, :sends, :nonce) "
-                "ON CONFLICT (projection, sink) DO UPDATE "
-                "SET sends = excluded.sends, nonce = excluded.nonce"
-            ),
-            {
-                "projection": self._projection,
-                "sink": self._sink.name,
-                "sends": new.sends,
-                "nonce": new.nonce,
-            },
-        )
-        return new
+    def _set_aside(self, sent: list[Change], reasons: dict[str, str], marker: Marker) -> _Standing:
+        """Writes down which of those that were sent the sink did not take, and which it did."""
+        with self._lease.commit() as tx:
+            aside = Aside(tx, self._projection, self._sink.name)
+            aside.refused({change.key: change.revision for change in sent}, reasons)
+            aside.arrived((c.key for c in sent if c.key not in reasons), send=marker.sends)
+            return _standing(aside)
 
 
-def refusal(
-    tx: Connection, marker: Marker, sink: str, *, chain_id: int, projection: str
-) -> ForeignMarker | None:
-    """Why this marker is not ours: another store's, another projection's, or of a later state of this
-    store than the one it was put back to. None where it is ours.
-
-    A marker of an earlier send is a sink that was put back, or a send that died: it is caught up.
-    """
-    store, sends, nonce = tx.execute(
-        text(
-            "SELECT s.id, coalesce(p.sends, 0), coalesce(p.nonce, '') FROM store s LEFT JOIN publications p "
-            "ON p.projection = :projection AND p.sink = :sink"
-        ),
-        {"projection": projection, "sink": sink},
-    ).one()
-    if marker.store != store:
-        whose = "another event store"
-    elif (marker.projection, marker.chain_id) != (projection, chain_id):
-        whose = f"the projection {marker.projection} of chain {marker.chain_id}"
-    elif marker.sends > sends or (marker.sends == sends and marker.nonce != nonce):
-        whose = (
-            f"this projection at revision {marker.revision} that this store knows nothing of: the store "
-            "was restored from a backup"
-        )
-    else:
-        return None
-    return ForeignMarker(
-        f"The {sink} sink of {projection} holds documents of {whose}.",
-        hint="Point it elsewhere, or run `chainfold sync --take-over` to make it ours.",
-    )
-
-
-def _sends(tx: Connection, projection: str, sink: str) -> int:
-    """The number of the newest send to a sink; 0 before the first."""
-    found = tx.execute(
-        text("SELECT sends FROM publications WHERE projection = :projection AND sink = :sink"),
-        {"projection": projection, "sink": sink},
-    ).scalar()
-    return 0 if found is None else int(found)
+def _standing(aside: Aside) -> _Standing:
+    if not aside.known():
+        return _Standing()
+    first = aside.listed(limit=1)
+    if not first:
+        return _Standing(known=True)
+    return _Standing(True, aside.count(), f"{first[0].key}: {first[0].reason}")
 
 
 def _store_id(tx: Connection) -> str:

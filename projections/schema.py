@@ -106,7 +106,8 @@ dead_letters = Table(
     Column("stack", Text, nullable=False),
 )
 
-# The newest send to each sink: a marker that is ahead of it belongs to a later state of this store.
+# The newest send to each sink: a marker that is ahead of it belongs to a later state of this store. Before it
+# the marker stood at (revision, key). `error` is why the sink takes nothing at all, NULL where it does.
 publications = Table(
     "publications",
     metadata,
@@ -114,6 +115,27 @@ publications = Table(
     Column("sink", String(100), primary_key=True),
     Column("sends", BigInteger, nullable=False),
     Column("nonce", String(32), nullable=False),
+    Column("revision", BigInteger, nullable=False, server_default=text("0")),
+    Column("key", Text, nullable=False, server_default=text("''")),
+    Column("error", Text),
+)
+
+# Documents that a sink did not take. Times are microseconds since 1970; `arrived` is the number of the send
+# by which it took the document after all, NULL before.
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("projection", String(100), primary_key=True),
+    Column("sink", String(100), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    Column("tried_at", BigInteger, nullable=False),
+    Column("next_at", BigInteger, nullable=False),
+    Column("arrived", BigInteger),
+    sqlite_with_rowid=False,
 )
 
 # A webhook's rule: the condition it began with, and its marker, which a receiver cannot hold.

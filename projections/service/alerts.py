@@ -46,6 +46,7 @@ class Watched(Struct, frozen=True):
     projections: Sequence[Projection]
     jobs: Sequence[str]
     limits: Limits
+    sinks: Mapping[str, Sequence[str]] | None = None
 
 
 class Watchman(threading.Thread):
@@ -109,6 +110,7 @@ class Watchman(threading.Thread):
                 limits=self._watched.limits,
                 open_now=open_now,
                 now=now,
+                sinks=self._watched.sinks,
             )
         found = changes(open_now, worst(seen, told))
         opened = found.opened | {key: detail for key, detail in reorgs.items() if key not in open_now}
@@ -229,6 +231,7 @@ def watchman(plan: Plan, stop: threading.Event, log: Any) -> Watchman:
         list(plan.projections.values()),
         list(plan.config.schedule.jobs),
         chosen.limits,
+        {name: plan.sink_kinds(name) for name in plan.projections},
     )
     return Watchman(
         plan.store,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
 
 from eventstore.history import Learned
 from eventstore.records import Filter
+from projections.moment import precise
 from projections.service.config import Config
 from projections.service.declared import Declared, unknown_event
 
@@ -87,4 +87,4 @@ def narrowed(
 
 
 def _time(micros: int) -> str:
-    return datetime.fromtimestamp(micros / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return precise(micros)

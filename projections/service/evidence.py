@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
@@ -11,6 +11,7 @@ from eventstore.failures import Failures
 from eventstore.incident import Key
 from eventstore.proof.ledger import Ledger
 from eventstore.run import Outcome, Runs
+from projections.aside import Aside, sinks_with
 from projections.generation import Generations
 from projections.service.incidents import Bad, Good, Limits, Standing
 from projections.state import GenerationState
@@ -28,9 +29,10 @@ def evidence(
     limits: Limits,
     open_now: Iterable[Key],
     now: int,
+    sinks: Mapping[str, Collection[str]] | None = None,
 ) -> dict[Key, Standing]:
     """The standing of all that the store tells of, in one snapshot; `chains` are ids by name, `now` is in
-    microseconds since 1970."""
+    microseconds since 1970, `sinks` are those of each projection (None: whichever there are)."""
     known = list(projections)
     found: dict[Key, Standing] = {}
     for name, chain_id in chains.items():
@@ -48,6 +50,7 @@ def evidence(
         if served.error is not None:
             found[Key("projection-halted", own.name)] = Bad(served.error)
         found[Key("projection-quarantining", own.name)] = _letters(tx, served.id)
+        found |= _set_aside(tx, own.name, open_now, None if sinks is None else sinks[own.name])
     return found | _runs(tx, jobs)
 
 
@@ -68,6 +71,23 @@ def _letters(tx: Connection, generation: int) -> Standing:
     if first is None:
         return Good()
     return Bad(f"{waiting.count_dead_letters():,} so far, the first of block {first.block:,}: {first.reason}")
+
+
+def _set_aside(
+    tx: Connection, projection: str, open_now: Iterable[Key], sinks: Collection[str] | None
+) -> dict[Key, Standing]:
+    """Of each sink that does not take some documents, and of those that took them all since."""
+    kind = "documents-set-aside"
+    found: dict[Key, Standing] = {
+        key: Good() for key in open_now if key.kind == kind and key.subject.rpartition(".")[0] == projection
+    }
+    for sink in sinks_with(tx, projection):
+        if sinks is None or sink in sinks:
+            aside = Aside(tx, projection, sink)
+            [first] = aside.listed(limit=1)
+            said = f"{aside.count():,} documents, the first {first.key}: {first.reason}"
+            found[Key(kind, f"{projection}.{sink}")] = Bad(said)
+    return found
 
 
 def _disproofs(tx: Connection, chain_id: int) -> Standing:

@@ -84,9 +84,16 @@ KINDS: dict[str, Kind] = {
     ),
     "sink-down": Kind(
         "the sink {subject} is down",
-        "it could not be reached or written to for `failing_for`, or refuses a document",
+        "it could not be reached or written to for `failing_for`, or nobody may write into it",
         "it took what was sent",
         "Run `chainfold check` and bring the server back; the sink catches up by itself, nothing is lost.",
+    ),
+    "documents-set-aside": Kind(
+        "the sink {subject} does not take some documents",
+        "documents are set aside because the sink refuses them",
+        "it took all of them",
+        "Look at `chainfold failures list` and remove what stands in their way; they are sent again by "
+        "themselves, or at once by `chainfold failures retry`. All others arrive.",
     ),
     "sink-foreign": Kind(
         "the sink {subject} holds the documents of another store",

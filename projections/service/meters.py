@@ -83,6 +83,9 @@ class Meters:
         self._promotions = count("promotions", "Builds put in the place of what was served.", "projection")
         self._sent = count("documents_sent", "Documents sent to a sink.", "projection", "sink")
         self._written = count("documents_written", "Documents that a sink took.", "projection", "sink")
+        self._not_taken = count(
+            "documents_refused", "Documents that a sink did not take, each time.", "projection", "sink"
+        )
         self._told = count(
             "notifications_delivered", "Notifications that the receiver took.", "projection", "webhook"
         )
@@ -200,6 +203,7 @@ class Meters:
     def _published(self, record: Published) -> str:
         self._sent.labels(record.projection, record.sink).inc(record.sent)
         self._written.labels(record.projection, record.sink).inc(record.written)
+        self._not_taken.labels(record.projection, record.sink).inc(record.refused)
         return "fold" if record.idle else "nothing"
 
     def _delivered(self, stage: str, record: Delivered) -> str:

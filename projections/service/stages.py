@@ -25,6 +25,7 @@ from eventstore.resync import Resynced
 from eventstore.store import Store
 from projections.ahead import COMMIT_EVERY
 from projections.documents import ROOM
+from projections.errors import SinkError
 from projections.fold import Projection
 from projections.generation import lease_of
 from projections.publisher import Published, Publisher
@@ -247,13 +248,19 @@ class PublishStage:
         self.sink = sink
 
     def open(self) -> None:
-        self.sink.open()
+        try:
+            self.sink.open()
+        except SinkError as error:
+            self.publisher.note(error)
+            raise
 
     def step(self) -> Published:
         return self.publisher.step()
 
     def execute(self, request: Request) -> str:
-        """No command asks anything of a publisher."""
+        """Does what a command asked for, and says what came of it."""
+        if request.kind == "again":
+            return self.publisher.again()
         raise StoreError(f"{request.kind} is no request that {self.name} knows.")
 
     def close(self) -> None:

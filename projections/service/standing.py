@@ -50,6 +50,7 @@ GAUGES: dict[str, tuple[str, list[str]]] = {
     "sink_revision": ("The revision that is published.", ["projection", "sink"]),
     "sink_lag_revisions": ("Revisions that are not published yet.", ["projection", "sink"]),
     "sink_state": ("1 for the state that it is in.", ["projection", "sink", "state"]),
+    "sink_documents_set_aside": ("Documents that the sink does not take.", ["projection", "sink"]),
     "sink_error": ("1 where it is in error, else 0.", ["projection", "sink"]),
     "lease_held": ("1 while a process works at it, 0 while none does that should.", ["work"]),
     "lease_holder_info": ("1 for the process that works at it.", ["work", "host", "pid"]),
@@ -146,6 +147,7 @@ def _projections(found: Status, families: Families) -> None:
         values = {
             "sink_revision": sink.revision,
             "sink_lag_revisions": sink.lag_revisions,
+            "sink_documents_set_aside": sink.set_aside,
             "sink_error": sink.error is not None,
         }
         _add(families, values, [projection, kind])

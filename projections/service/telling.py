@@ -8,13 +8,13 @@ than `per_hour` messages go out within an hour; what has to wait is not lost, it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import Literal
 
 from msgspec import Struct
 
 from eventstore.incident import Incident, Key
+from projections.moment import moment
 from projections.service.incidents import kind_of
 
 HOUR = 3_600.0
@@ -145,4 +145,4 @@ def _times(count: int) -> str:
 
 
 def _when(micros: int) -> str:
-    return datetime.fromtimestamp(micros / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return moment(micros / 1e6)

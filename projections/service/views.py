@@ -27,11 +27,12 @@ from eventstore.run import Runs
 from eventstore.store import Store
 from eventstore.tail import Tail
 from eventstore.tally import Tally
+from projections.aside import Aside
 from projections.backlog import distance
 from projections.fold import Projection
 from projections.generation import Generation, Generations, lease_of
 from projections.meaning import Meaning
-from projections.publisher import refusal
+from projections.publications import Publications, refusal
 from projections.service.cron import Cron
 from projections.service.holders import Holder
 from projections.service.incidents import kind_of
@@ -44,6 +45,9 @@ STALE = (
     "What is served is of blocks that left the chain below what can be undone; the build that replaces it is "
     "on the way."
 )
+
+NAMED = 20
+"""Documents of a sink that are set aside and named in its status."""
 
 
 class ChainStatus(Struct, frozen=True):
@@ -155,13 +159,27 @@ class ProjectionStatus(Struct, frozen=True):
         return ", ".join(parts)
 
 
+class SetAsideStatus(Struct, frozen=True):
+    """A document that a sink does not take, and why; it is sent again at `retry_at`. Times are seconds since
+    1970."""
+
+    key: str
+    revision: int
+    reason: str
+    attempts: int
+    since: float
+    retry_at: float
+
+
 class SinkStatus(Struct, frozen=True):
-    """Where one sink of one projection stands."""
+    """Where one sink of one projection stands. It does not take `set_aside` documents; `aside` has some."""
 
     revision: int
     lag_revisions: int | None
     state: str
     error: str | None
+    set_aside: int = 0
+    aside: list[SetAsideStatus] = []
 
 
 class IncidentStatus(Struct, frozen=True):
@@ -357,19 +375,33 @@ def sink_status(store: Store, name: str, chain_id: int, sink: Sink) -> SinkStatu
     """The state of one sink, asked of the sink itself; an unreachable one is shown, not raised."""
     with store.read() as tx:
         served = Generations(tx, name).served()
+        failing = Publications(tx, name, sink.name).known().error
+        documents = Aside(tx, name, sink.name)
+        first, count = documents.listed(limit=NAMED), documents.count()
     wanted = served.revision if served else 0
     try:
         marker = sink.marker()
     except ChainfoldError as error:
         return SinkStatus(0, None, "down", str(error))
     if marker is None:
-        return SinkStatus(0, wanted, "empty", None)
+        return SinkStatus(0, wanted, "empty", failing)
     with store.read() as tx:
         foreign = refusal(tx, marker, sink.name, chain_id=chain_id, projection=name)
     if foreign is not None:
         return SinkStatus(marker.revision, None, "foreign", str(foreign))
     lag = wanted - marker.revision
-    return SinkStatus(marker.revision, lag, "behind" if lag else "current", None)
+    if failing is None and first:
+        failing = (
+            f"{count:,} documents are set aside, e.g. {first[0].key}: {first[0].reason} "
+            "`chainfold failures list` names them; they are sent again by themselves."
+        )
+    aside = [
+        SetAsideStatus(
+            item.key, item.revision, item.reason, item.attempts, item.first_at / 1e6, item.next_at / 1e6
+        )
+        for item in first
+    ]
+    return SinkStatus(marker.revision, lag, "behind" if lag else "current", failing, count, aside)
 
 
 def webhook_status(store: Store, name: str, chain_id: int, hook: WebhookSink) -> SinkStatus:

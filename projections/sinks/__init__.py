@@ -70,11 +70,16 @@ class Sink(Protocol):
 
         Whatever the sink holds that is not ours stays. Durable when it returns. A removal leaves its
         revision behind, so that an older write cannot bring the document back.
+
+        What it cannot or may not hold of single documents keeps no other one out: raises `DocumentsRefused`
+        once all others are written, with the reason of each. What ails the sink as a whole is another error.
         """
         ...
 
     def read(self, keys: Sequence[str]) -> dict[str, Change]:
-        """What the sink holds under these keys, removed ones (fields None) included; absent: absent."""
+        """What the sink holds under these keys, removed ones (fields None) included; absent: absent.
+
+        What is there under a key and is nothing that a document could be is absent too."""
         ...
 
     def as_held(self, change: Change) -> Change:

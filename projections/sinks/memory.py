@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 
 import msgspec
 
-from projections.errors import MarkerLost
+from projections.errors import DocumentsRefused, MarkerLost
 from projections.sinks import Change, Marker, Value
 
 
 class MemorySink:
-    """Keeps everything, tombstones included, until the process ends. Safe to share among threads."""
+    """Keeps everything, tombstones included, until the process ends. Safe to share among threads.
 
-    def __init__(self, name: str = "memory") -> None:
+    `refuses` gives the reason why a change is not taken, None where it is: by default all are.
+    """
+
+    def __init__(
+        self, name: str = "memory", *, refuses: Callable[[Change], str | None] | None = None
+    ) -> None:
         self.name = name
+        self.refuses = refuses
         self._held: dict[str, Change] = {}
         self._marker: Marker | None = None
         self._lock = Lock()
@@ -41,13 +47,20 @@ class MemorySink:
 
     def write(self, changes: Sequence[Change]) -> int:
         newest = {change.key: change for change in sorted(changes, key=lambda c: c.revision)}
+        reasons: dict[str, str] = {}
         with self._lock:
             newer = {
-                key: _copied(change)
+                key: change
                 for key, change in newest.items()
                 if key not in self._held or self._held[key].revision < change.revision
             }
+            for key, change in newer.items():
+                if self.refuses is not None and (why := self.refuses(change)) is not None:
+                    reasons[key] = why
+            newer = {key: _copied(change) for key, change in newer.items() if key not in reasons}
             self._held.update(newer)
+        if reasons:
+            raise DocumentsRefused(f"The sink {self.name}", reasons, written=len(newer))
         return len(newer)
 
     def read(self, keys: Sequence[str]) -> dict[str, Change]:

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from importlib import import_module
 from itertools import pairwise
 from typing import Any, Protocol
@@ -15,8 +15,9 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pymongo import MongoClient
 
-from projections.errors import MarkerLost
+from projections.errors import DocumentsRefused, MarkerLost
 from projections.sinks import Change, Marker, Sink, Value
 from projections.sinks.memory import MemorySink
 from projections.sinks.mongo import MongoSink
@@ -57,6 +58,41 @@ def make(request: pytest.FixtureRequest) -> Callable[[], SinkAtHand]:
         return lambda: RedisSink(url, fields=FIELDS, ttl=600, projection="referrals")
     one = MemorySink()
     return lambda: one
+
+
+Refusing = Callable[[Sequence[str]], None]
+
+
+@pytest.fixture
+def refusing(make: Callable[[], SinkAtHand], request: pytest.FixtureRequest) -> Iterator[Refusing]:
+    """Has the place where `make` publishes refuse documents of these keys from now on, and no others."""
+    with ExitStack() as opened:
+        one = make()
+        if isinstance(one, MemorySink):
+            yield lambda keys: setattr(
+                one, "refuses", lambda change: "it is not wanted" if change.key in keys else None
+            )
+        elif isinstance(one, MongoSink):
+            place: Mongo = request.getfixturevalue("mongo")
+            client: MongoClient[dict[str, Any]] = opened.enter_context(MongoClient(place.url))
+            yield lambda keys: client[place.database].command(
+                {"collMod": "users", "validator": {"address": {"$nin": list(keys)}}}
+            )
+        else:
+            assert isinstance(one, RedisSink)
+            server = one._connected()
+            opened.callback(one.close)
+            set_before: list[str] = []
+
+            def refuse(keys: Sequence[str]) -> None:
+                for key in set_before:
+                    server.delete(f"user:{key}")
+                set_before[:] = keys
+                for key in keys:
+                    server.delete(f"user:{key}")
+                    server.set(f"user:{key}", "somebody's own")
+
+            yield refuse
 
 
 @pytest.fixture
@@ -237,6 +273,45 @@ def test_every_time_that_a_document_can_have_is_written_and_read_back_as_it_is(
 def text(value: Value) -> str:
     """A time as every sink shows it, in Redis as text."""
     return "" if value is None else str(value)
+
+
+@pytest.mark.parametrize("again", ["first", "later"])
+@pytest.mark.parametrize(
+    "bad",
+    [{0}, {299}, {5, 77, 78, 150}, set(range(0, 300, 2)), set(range(300))],
+    ids=lambda bad: str(len(bad)),
+)
+def test_a_document_that_is_refused_keeps_no_other_out(
+    sink: SinkAtHand, refusing: Refusing, bad: set[int], again: str
+) -> None:
+    """Wherever in the batch it stands, alone or among many, in a first write and in a later one."""
+    if again == "later":
+        sink.write([user("before", 1)])
+        sink.write([user("before", 2), *(user(f"k{n}", 2) for n in range(1, 300, 3))])
+    changes = [user(f"k{n}", 5) if n % 7 else gone(f"k{n}", 5) for n in range(300)]
+    refused = [changes[n].key for n in sorted(bad)]
+    refusing(refused)
+    with pytest.raises(DocumentsRefused) as raised:
+        sink.write(changes)
+    assert sorted(raised.value.reasons) == sorted(refused)
+    assert all(raised.value.reasons.values())
+    assert raised.value.written == 300 - len(bad)
+    taken = [change for change in changes if change.key not in refused]
+    found = sink.read([change.key for change in changes])
+    assert {key: item for key, item in found.items() if key not in refused} == held(sink, taken)
+    assert all(item.revision < 5 for key, item in found.items() if key in refused)
+
+
+def test_a_document_that_was_refused_is_taken_when_the_obstacle_is_gone(
+    sink: SinkAtHand, refusing: Refusing
+) -> None:
+    changes = [user("a", 1), user("b", 1), gone("c", 1)]
+    refusing(["b", "c"])
+    with pytest.raises(DocumentsRefused):
+        sink.write(changes)
+    refusing([])
+    assert sink.write(changes) == 2
+    assert scanned(sink) == held(sink, changes)
 
 
 def test_revisions_beyond_32_bits_are_compared_as_numbers(sink: SinkAtHand) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -170,6 +171,51 @@ def test_mongodb_is_lost_and_redis_is_flushed(
             assert users.count_documents({"nickname": "theirs"}) == 1
             users.update_one({"nickname": "theirs"}, {"$unset": {"nickname": ""}})
         assert in_mongo(mongo.url, mongo.database) == found
+
+
+def test_a_sink_refuses_a_document(
+    workshop: Workshop, tmp_path: Path, chain: SimulatedChain, mongo: Mongo, redis_url: str
+) -> None:
+    """One that MongoDB refuses and one that Redis refuses: all others arrive, both are named, and both arrive
+    when the obstacle is gone."""
+    client: MongoClient[dict[str, object]]
+    with (
+        synced(workshop, tmp_path / "site", chain) as (site, _),
+        MongoClient(mongo.url) as client,
+        redis.Redis.from_url(redis_url) as hashes,
+    ):
+        found = in_sql(site)
+        odd, taken = sorted(found)[3:5]
+        client[mongo.database].create_collection("users", validator={"address": {"$ne": odd}})
+        hashes.set(f"user:{taken}", "somebody's own")
+        site.publish(mongo=(mongo.url, mongo.database), redis_url=redis_url)
+        done = site.run("sync")
+        assert (done.code, "and 2 set aside" in done.out) == (0, True)
+        assert in_mongo(mongo.url, mongo.database) == {key: found[key] for key in found if key != odd}
+        hashes.delete(f"user:{taken}")
+        assert in_redis(redis_url) == {key: item for key, item in as_hashes(found).items() if key != taken}
+        hashes.set(f"user:{taken}", "somebody's own")
+        named = json.loads(site.run("failures", "list", "--json").out)
+        assert [(item["sink"], item["key"], item["state"]) for item in named] == [
+            ("mongo", odd, "set aside"),
+            ("redis", taken, "set aside"),
+        ]
+        assert "validation" in named[0]["reason"]
+        assert "WRONGTYPE" in named[1]["reason"]
+        assert site.run("status", "--check").code == 1
+        told = site.run("verify", "sinks")
+        assert (told.code, told.out.count("is set aside since")) == (3, 2)
+        client[mongo.database].command({"collMod": "users", "validator": {}})
+        said = Way(site, "A sink refuses a document").follow()
+        assert odd in said[0].out
+        assert taken in said[0].out
+        assert in_mongo(mongo.url, mongo.database) == found
+        hashes.delete(f"user:{taken}")
+        assert site.run("sync").code == 0
+        assert in_redis(redis_url) == as_hashes(found)
+        assert json.loads(site.run("failures", "list", "--json").out) == []
+        assert site.run("verify", "sinks").code == 0
+        assert site.run("status", "--check").code == 0
 
 
 def test_the_disk_is_full(workshop: Workshop, tmp_path: Path, chain: SimulatedChain) -> None:

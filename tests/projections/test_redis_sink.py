@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from projections.errors import ConfigurationError, KeyConflict, SinkUnavailable
+from projections.errors import ConfigurationError, DocumentsRefused, SinkUnavailable
 from projections.sinks import Change, Marker, Value
 from projections.sinks.redis import RedisSink
 
@@ -184,16 +184,51 @@ def test_glob_characters_of_the_pattern_are_literal(server: redis.Redis, make: M
 
 def test_a_key_that_is_no_hash_is_a_conflict(server: redis.Redis, make: Make) -> None:
     server.set(f"user:{ALICE}", "theirs")
-    with pytest.raises(KeyConflict, match=f"user:{ALICE}"):
+    with pytest.raises(DocumentsRefused, match=ALICE) as raised:
         make().write([user(BOB, 1), user(ALICE, 1)])
+    assert raised.value.reasons == {
+        ALICE: "WRONGTYPE Operation against a key holding the wrong kind of value"
+    }
+    assert raised.value.written == 1
     assert server.get(f"user:{ALICE}") == "theirs"
     assert server.hget(f"user:{BOB}", "revision") == "1"
 
 
 def test_a_foreign_revision_is_a_conflict(server: redis.Redis, make: Make) -> None:
     server.hset(f"user:{ALICE}", "revision", "v2")
-    with pytest.raises(KeyConflict, match=f"user:{ALICE}"):
+    with pytest.raises(DocumentsRefused, match=f"{ALICE}.*its revision is no number"):
         make().write([user(ALICE, 1)])
+
+
+def test_a_key_that_is_no_hash_is_no_document(server: redis.Redis, make: Make) -> None:
+    sink = make()
+    sink.write([user(BOB, 1)])
+    server.set(f"user:{ALICE}", "theirs")
+    assert list(sink.read([ALICE, BOB])) == [BOB]
+
+
+@pytest.fixture
+def small(server: redis.Redis) -> Iterator[None]:
+    """The server takes values of a megabyte, for the length of a test."""
+    before = server.config_get("proto-max-bulk-len")["proto-max-bulk-len"]
+    server.config_set("proto-max-bulk-len", 2**20)
+    yield
+    server.config_set("proto-max-bulk-len", before)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("place", [0, 70, 149])
+def test_a_value_that_is_too_large_for_the_server_keeps_no_other_out(make: Make, place: int) -> None:
+    """The server hangs up on it in the middle of all others, and does not say why."""
+    sink = make()
+    sent = [user(f"k{n}", 1) for n in range(150)]
+    sent[place] = user(f"k{place}", 1, directReferrer="x" * (2**20 + 1))
+    with pytest.raises(DocumentsRefused) as raised:
+        sink.write(sent)
+    assert list(raised.value.reasons) == [f"k{place}"]
+    assert sorted(sink.read([change.key for change in sent])) == sorted(
+        change.key for change in sent if change.key != f"k{place}"
+    )
 
 
 def test_scripts_that_the_server_forgot_are_loaded_again(server: redis.Redis, make: Make) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from projections.publisher import refusal
+from projections.publications import refusal
 from projections.service.checkup import Trial
 from projections.service.wiring import Plan
 from projections.sinks import Sink

@@ -20,6 +20,7 @@ from projections.service.cli import (  # noqa: F401 - each adds to `app`
     demo,
     events,
     export,
+    failures,
     heads,
     look,
     notifications,

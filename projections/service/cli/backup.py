@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from eventstore.backup import restoration
 from eventstore.backup.restoration import Restored
+from projections.moment import moment
 from projections.service import backup as service
 from projections.service.cli.app import Json, app, configuration, out, print_json
 from projections.service.cli.bars import counted
@@ -75,6 +75,6 @@ def restore(
 
 
 def _line(found: Restored, verb: str) -> str:
-    taken = datetime.fromtimestamp(found.taken_at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    taken = moment(found.taken_at)
     what = f"{found.logs:,} logs in {found.entries:,} entries"
     return f"The backup of {taken} {verb} {what}, every digest as it must be ({found.seconds:.1f} s)."

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
 from rich.console import RenderableType
 
+from projections.moment import moment
 from projections.service import views
 from projections.service.cli.app import table
 from projections.service.cli.bars import span
@@ -223,7 +223,7 @@ def incidents(found: views.Status) -> Iterator[str]:
 
 
 def when(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return None if seconds is None else moment(seconds)
 
 
 def _proven(item: views.ChainStatus) -> str | None:

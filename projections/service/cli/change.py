@@ -1,4 +1,4 @@
-"""The commands that change a projection by hand: rebuild, rollback, resume, failures.
+"""The commands that change a projection by hand: rebuild, rollback, resume.
 
 They ask whoever holds the projection's lease, so they work while the service runs.
 """
@@ -6,7 +6,7 @@ They ask whoever holds the projection's lease, so they work while the service ru
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,17 +16,16 @@ from eventstore.request import Requests
 from eventstore.store import Store
 from eventstore.tail import Tail
 from projections.backlog import Backlog, reach
-from projections.errors import ConfigurationError, GenerationRefused
+from projections.errors import GenerationRefused
 from projections.fold import Projection
 from projections.generation import Comparison, Generation, Generations
 from projections.runner import Folded
 from projections.service import loops
-from projections.service.cli.app import Json, app, configuration, out, print_json, table
-from projections.service.cli.pipeline import failed_ranges, recorded
+from projections.service.cli.app import app, configuration, out
+from projections.service.cli.pipeline import recorded
 from projections.service.cli.progress import Summary, showing
 from projections.service.stages import FoldStage
 from projections.service.wiring import Plan, planned
-from projections.state import GenerationState
 
 Name = Annotated[str, typer.Argument(metavar="PROJECTION", help="Which projection.")]
 
@@ -186,93 +185,4 @@ def resume(projection: Name) -> None:
     """Let a projection go on that `rollback --hold` made wait."""
     with planned(configuration()) as plan:
         answer = loops.ask(_stage(plan, projection), Requests(plan.store), "resume")
-    out().print(f"{projection}: {answer}.")
-
-
-failures = typer.Typer(
-    help="Ranges and events that did not work out: list, retry, skip.", no_args_is_help=True
-)
-app.add_typer(failures, name="failures")
-
-
-@failures.command("list")
-def list_failures(*, as_json: Json = False) -> None:
-    """Blocks that no endpoint gave, what halted a projection, and what a quarantine passed over."""
-    with planned(configuration()) as plan:
-        found: list[dict[str, Any]] = [{"state": "gap", **gap} for gap in failed_ranges(plan)]
-        for name in plan.projections:
-            for generation in _generations(plan, name):
-                if generation is None:
-                    continue
-                if generation.error is not None:
-                    found.append({"projection": name, "state": "halted", "reason": generation.error})
-                with plan.store.read() as tx:
-                    letters = GenerationState(tx, generation.id).dead_letters()
-                found.extend(
-                    {
-                        "projection": name,
-                        "state": "quarantined",
-                        "block": letter.block,
-                        "log_index": letter.log_index,
-                        "reason": letter.reason,
-                        "stack": letter.stack,
-                    }
-                    for letter in letters
-                )
-    if as_json:
-        print_json(found)
-        return
-    if not found:
-        out().print("No failures.")
-        return
-    rows = [
-        [
-            item.get("projection") or item["chain"],
-            item["state"],
-            item.get("block") or (f"{item['first_block']}-{item['last_block']}" if "chain" in item else None),
-            item.get("log_index"),
-            item["reason"],
-        ]
-        for item in found
-    ]
-    out().print(table("", ["projection or chain", "state", "block", "log index", "reason"], rows))
-
-
-@failures.command("retry")
-def retry(
-    projection: Annotated[
-        str | None, typer.Argument(help="Whose events are folded again; none: gaps are asked for again.")
-    ] = None,
-) -> None:
-    """Fold again, from the lowest of them on, the blocks whose events were passed over.
-
-    Without a projection: all blocks that no endpoint gave are asked for again, by the running service at
-    once, else by the next sync.
-    """
-    with planned(configuration()) as plan:
-        if projection is not None:
-            answer = loops.ask(_stage(plan, projection), Requests(plan.store), "retry")
-            out().print(f"{projection}: {answer}.")
-            return
-        for stage in plan.ingest():
-            try:
-                out().print(f"{stage.chain}: {loops.ask(stage, Requests(plan.store), 'retry')}.")
-            finally:
-                stage.close()
-
-
-@failures.command("skip")
-def skip(
-    projection: Name,
-    *,
-    block: Annotated[int, typer.Option(min=0, help="The event's block.")],
-    log_index: Annotated[int, typer.Option(min=0, help="Its log index.")],
-    reason: Annotated[str, typer.Option(help="Why; it is kept.")],
-) -> None:
-    """Pass one event over, for ever: every rebuild honours it."""
-    if not reason.strip():
-        raise ConfigurationError("--reason must say why the event is passed over.")
-    arguments = {"block": block, "log_index": log_index, "reason": reason}
-    with planned(configuration()) as plan:
-        answer = loops.ask(_stage(plan, projection), Requests(plan.store), "skip", **arguments)
     out().print(f"{projection}: {answer}.")

@@ -72,7 +72,7 @@ class Course:
 
     def _sent(self, record: Published) -> None:
         """Documents, for revisions say little: the first one has all of them."""
-        self._done += record.sent
+        self._done += 0 if record.tried else record.sent
         if not record.lag:
             self._of = self._done
         elif not self._of:

@@ -43,6 +43,7 @@ class Summary:
         self.halted: list[str] = []
         self.told = self.untold = 0
         self.behind = False
+        self.aside: dict[str, int] = {}
         self.started = time.monotonic()
 
     def add(self, stage: str, record: Record) -> None:
@@ -72,6 +73,7 @@ class Summary:
             case Published():
                 self.sent += record.sent
                 self.written += record.written
+                self.aside[f"{record.projection}.{record.sink}"] = record.aside
             case Delivered():
                 self.told += record.delivered
                 self.untold += record.failed + record.dead
@@ -92,6 +94,7 @@ class Summary:
             "changed": self.changed,
             "sent": self.sent,
             "written": self.written,
+            "set_aside": sum(self.aside.values()),
             "delivered": self.told,
             "reorgs": self.reorgs,
             "notes": self.notes,
@@ -101,9 +104,11 @@ class Summary:
         seconds = time.monotonic() - self.started
         untold = f", {self.untold:,} attempts failed" if self.untold else ""
         told = f", {self.told:,} notifications delivered{untold}" if self.told or self.untold else ""
+        aside = sum(self.aside.values())
+        refused = f" and {aside:,} set aside (`chainfold failures list`)" if aside else ""
         return (
             f"{self.appended:,} logs appended, {self.orphaned:,} orphaned; {self.events:,} events folded, "
-            f"{self.changed:,} documents changed; {self.written:,} documents written to sinks"
+            f"{self.changed:,} documents changed; {self.written:,} documents written to sinks{refused}"
             f"{told} ({seconds:.1f} s)"
         )
 
@@ -276,6 +281,14 @@ def logged() -> Observer:
                     left=record.left,
                     rewound_to=record.rewound_to,
                     promoted=record.promoted is not None,
+                )
+            case Published() if record.refused:
+                log.warning(
+                    "documents set aside",
+                    stage=event.stage,
+                    refused=record.refused,
+                    aside=record.aside,
+                    reason=record.reason,
                 )
             case Published() if record.sent:
                 log.info("published", stage=event.stage, revision=record.revision, written=record.written)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
 from eventstore.run import Run, Runs
+from projections.moment import moment
 from projections.service.cli.app import Json, app, configuration, out, print_json, table
 from projections.service.wiring import planned
 
@@ -67,6 +68,4 @@ def _took(run: Run) -> str | None:
 
 def when(micros: int | None) -> str | None:
     """A time as people read it, in UTC."""
-    return (
-        None if micros is None else datetime.fromtimestamp(micros / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    )
+    return None if micros is None else moment(micros / 1e6)

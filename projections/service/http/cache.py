@@ -16,7 +16,7 @@ from msgspec import Struct
 from eventstore.errors import ChainfoldError
 from eventstore.store import Store
 from projections.fold import Projection
-from projections.publisher import refusal
+from projections.publications import refusal
 from projections.service.http.breaker import Breaker
 from projections.service.http.fill import Filler
 from projections.service.pulse import Beat

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable
 from eventstore.errors import ChainfoldError
 from eventstore.store import Store
 from projections.generation import Generations
+from projections.publications import refusal
 from projections.published import as_change, current
-from projections.publisher import refusal
 from projections.sinks import Change
 from projections.sinks.redis import RedisSink
 

@@ -19,7 +19,7 @@ from litestar.params import QueryParameter
 from msgspec import Struct, defstruct
 
 from eventstore.errors import ChainfoldError
-from projections.publisher import refusal
+from projections.publications import refusal
 from projections.service.http import asked
 from projections.service.http.desk import Desk, Shelf
 from projections.service.http.documents import MinBlock

@@ -12,6 +12,7 @@ from litestar.params import JSONBody
 from msgspec import Struct
 
 from eventstore.request import Requests
+from projections.aside import sinks_with
 from projections.generation import lease_of
 from projections.service.http.access import NO_TOKENS
 from projections.service.http.desk import Desk
@@ -53,11 +54,13 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
     )
     def retry(data: JSONBody[Ask]) -> Response[Any]:
         """As `chainfold failures retry`: gaps of a chain are asked for again, or a projection folds again
-        what it passed over. Only where `[http]` has tokens."""
+        what it passed over and sends again what its sinks did not take. Only where `[http]` has tokens."""
         if not desk.settings.tokens:  # the gate refuses it unread; this holds also without the gate
             raise Refused(403, NO_TOKENS.error, hint=NO_TOKENS.hint)
         requests = Requests(desk.plan.store)
         number = requests.submit(_lease(desk, data), "retry")
+        if data.projection is not None:
+            _send_again(desk, requests, data.projection)
         end = time.monotonic() + PATIENCE
         while (request := requests.get(number)).state == "pending" and time.monotonic() < end:
             time.sleep(LOOKS)
@@ -68,6 +71,14 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
         return Response(msgspec.json.encode(answer), media_type=JSON)
 
     return retry
+
+
+def _send_again(desk: Desk, requests: Requests, projection: str) -> None:
+    """Has what the sinks of a projection do not take sent again, by whoever publishes there."""
+    with desk.plan.store.read() as tx:
+        sinks = sinks_with(tx, projection)
+    for sink in set(sinks) & set(desk.plan.sink_kinds(projection)):
+        requests.submit(f"publish:{projection}.{sink}", "again")
 
 
 def _lease(desk: Desk, data: Ask) -> str:

@@ -19,6 +19,14 @@ Document = dict[str, Any]
 
 DUPLICATE_KEY = 11000
 
+_OWN = frozenset(
+    {6, 7, 13, 18, 20, 24, 50, 59, 63, 64, 79, 89, 91, 100, 112, 133, 134, 150, 189, 202, 225, 244, 246, 251}
+    | {262, 290, 317, 334, 358, 384, 391, 8000, 9001, 10058, 10107, 11600, 11601, 11602, 13388, 13435, 13436}
+    | {14031, 16500, 17280}
+)
+"""What ails a server and no document: unreachable members, no right, no room, no primary, shutting down, an
+interrupted or conflicting transaction, a quota or rate of a hosted server (MongoDB's error_codes.yml)."""
+
 READ = 100
 """Keys in one `$in`: the embedded server takes seven times as long for ten times as many."""
 
@@ -74,6 +82,11 @@ def ensure_index(
         ) from error
 
 
+def is_own_trouble(code: int | None) -> bool:
+    """Does an error of this code say nothing of the document? Then the same write may do later."""
+    return code in _OWN
+
+
 @contextlib.contextmanager
 def translated(url: str) -> Iterator[None]:
     """Turns the driver's errors into ours, with an address that shows neither user nor password."""
@@ -88,7 +101,7 @@ def translated(url: str) -> Iterator[None]:
 def _reason(error: theirs.PyMongoError) -> str:
     """The first sentence of what the driver says; the description of the topology comes after it."""
     if isinstance(error, theirs.BulkWriteError):
-        concerns = error.details.get("writeConcernErrors", [])
-        return "; ".join(str(concern.get("errmsg")) for concern in concerns) or str(error)
+        told = [*error.details.get("writeConcernErrors", []), *error.details.get("writeErrors", [])[:1]]
+        return "; ".join(str(item.get("errmsg")) for item in told) or str(error)
     said = str(error).split(", Timeout:")[0].split(", full error:")[0]
     return said.split(" (configured timeouts:")[0].strip()

@@ -21,13 +21,14 @@ from typing import Any
 
 import msgspec
 from bson.codec_options import CodecOptions, DatetimeConversion
+from msgspec.structs import replace
 from pymongo import MongoClient, WriteConcern
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from eventstore.batches import batches
-from projections.errors import KeyConflict, MarkerLost, SinkError, SinkUnavailable
+from projections.errors import DocumentsRefused, MarkerLost, SinkError, SinkUnavailable
 from projections.projectors import Invariant
 from projections.sinks import Change, Marker
 from projections.sinks.mongo.aggregations import violations
@@ -35,7 +36,7 @@ from projections.sinks.mongo.driver import READ, connect, ensure_index, translat
 from projections.sinks.mongo.foreign import ForeignCollection
 from projections.sinks.mongo.names import MARKED, Document, Names
 from projections.sinks.mongo.pages import Wanted, order, query
-from projections.sinks.mongo.sending import Refused, Sending
+from projections.sinks.mongo.sending import Sending, Sent
 
 _THERE = {**MARKED, "chainfold.removed": {"$ne": True}}
 _ROUNDS = 8
@@ -133,26 +134,31 @@ class MongoSink:
         newest = {change.key: change for change in sorted(changes, key=lambda c: c.revision)}
         if not newest:
             return 0
-        pending, refused = list(newest.values()), list[Refused]()
-        made = changed = 0
+        pending, sent = list(newest.values()), Sent()
         with translated(self._url):
             if time.monotonic() - self._swept >= self._grace:
                 self.sweep()
             sending = Sending(self._documents(), self._names)
             send = sending.insert if self._new >= _NEARLY_ALL else sending.upsert
             for _ in range(_ROUNDS):
-                sent = send(pending)
-                made, changed, refused = made + sent.made, changed + sent.changed, sent.refused
-                pending, send = sending.still_to_do(refused), sending.upsert
+                now = send(pending)
+                sent = replace(sent + now, taken=now.taken)
+                pending, send = sending.still_to_do([item.change for item in now.taken]), sending.upsert
                 if not pending:
-                    self._new = made / len(newest)
-                    return made + changed
-        why = next(item.why for item in refused if item.change == pending[0])
-        raise KeyConflict(
-            f"The collection {self._collection} refuses {self._names.key} {pending[0].key} for another "
-            f"document's sake: {why}",
-            hint=f"Give that document its right {self._names.key}, or another value where it is in the way.",
-        )
+                    break
+        self._new = sent.made / len(newest)
+        reasons = {item.change.key: item.why for item in sent.refused}
+        waiting = {change.key for change in pending}
+        reasons |= {
+            item.change.key: f"another document is in its way: {item.why}"
+            for item in sent.taken
+            if item.change.key in waiting
+        }
+        if reasons:
+            raise DocumentsRefused(
+                f"The collection {self._collection}", reasons, written=sent.made + sent.changed
+            )
+        return sent.made + sent.changed
 
     def read(self, keys: Sequence[str]) -> dict[str, Change]:
         found: dict[str, Change] = {}

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
 from redis.cluster import RedisCluster
-from redis.exceptions import ClusterCrossSlotError, NoScriptError, ResponseError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MasterDownError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
 
 from eventstore.batches import batches
-from projections.errors import KeyConflict
 from projections.sinks.redis.connection import pipeline
 
 
@@ -21,6 +32,11 @@ class Call(Struct, frozen=True, gc=False):
     name: str
     own: list[str | int]
     shared: tuple[str | int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Characters of its name and its own words."""
+        return len(self.name) + sum(len(word) for word in self.own if isinstance(word, str))
 
 
 WRITE = """
@@ -43,7 +59,8 @@ local function write(key)
   if newest >= tonumber(revision) then return 0 end
   set[2] = revision
   for i = 1, count do set[4 + 2 * i] = ARGV[values + i] end
-  redis.call('HSET', key, unpack(set))
+  local done = redis.pcall('HSET', key, unpack(set))
+  if type(done) == 'table' then return done.err end
   if going > 0 and (held[2] or not only_mark) then redis.call('HDEL', key, unpack(ARGV, first, last)) end
   if redis.call('HLEN', key) > count + 2 then
     if held[2] then redis.call('PERSIST', key) end
@@ -82,7 +99,26 @@ _TOGETHER = 50
 """Keys in one call of `WRITE` on a server that has all of them: a call costs more than a key does."""
 
 
+_OWN = (
+    AskError,
+    AuthenticationError,
+    ClusterDownError,
+    MasterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+_ALONE = (ClusterCrossSlotError, NoPermissionError)
+_OWN_WORDS = frozenset(
+    ["OOM", "READONLY", "MASTERDOWN", "LOADING", "NOAUTH", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "BUSY"]
+)
+"""Answers that say nothing of a key: by the driver's classes and, where a script hands one on, by word."""
+
+
 class _Sent(Struct, frozen=True):
+    """Calls that go as one."""
+
     calls: list[Call]
 
     def words(self, sha: str) -> list[str | int | bytes]:
@@ -99,25 +135,64 @@ class _Sent(Struct, frozen=True):
         ]
 
 
+class Whole(Exception):
+    """What a server answered says nothing of a key, but of itself; the message is its own."""
+
+
 def run(client: Any, script: str, calls: Sequence[Call]) -> list[int]:
     """What a script answers for each key. One that the server does not know is loaded, and sent again.
 
-    In a cluster no call spans keys, also where it is one behind a single address. Raises `KeyConflict` where
-    a key is not what we write.
+    No call spans keys: a cluster takes it as well. Raises what the server answered where that is an error.
     """
-    alone = script is not WRITE or isinstance(client, RedisCluster)
-    found = _run(client, script, calls, together=1 if alone else _TOGETHER)
-    return _run(client, script, calls, together=1) or [] if found is None else found
+    answers = _answers(client, script, [_Sent([call]) for call in calls])
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return [int(done) for [done] in answers]
 
 
-def _run(client: Any, script: str, calls: Sequence[Call], *, together: int) -> list[int] | None:
-    """None where keys that went together must go alone: none of such a call was written."""
-    sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+def write(client: Any, calls: Sequence[Call]) -> list[int | str]:
+    """What `WRITE` answers for each key: a number, or in words why it was not written.
+
+    Many keys go to a call, unless one of them is of a call that is refused: then each goes by itself. In a
+    cluster no call spans keys, also where it is one behind a single address. Raises `Whole`, or the driver's
+    own error, for what says nothing of a key.
+    """
+    together = 1 if isinstance(client, RedisCluster) else _TOGETHER
+    done: list[int | str] = [0] * len(calls)
+    alone: list[int] = []
+    for places, answer in _parts(client, calls, range(len(calls)), together=together):
+        if isinstance(answer, ResponseError) and len(places) > 1:
+            _own_trouble(answer)
+            alone += places
+        else:
+            _settle(done, places, answer)
+    for places, answer in _parts(client, calls, alone, together=1):
+        _settle(done, places, answer)
+    return done
+
+
+def may_write(client: Any, name: str) -> None:
+    """Raises `Whole` where this user may not so much as look into a hash of this name by a script."""
+    [answer] = _answers(client, KEEP, [_Sent([Call(name, ["-1", 0, 0])])])
+    if isinstance(answer, Exception):
+        raise Whole(str(answer)) from answer
+
+
+def _parts(
+    client: Any, calls: Sequence[Call], chosen: Iterable[int], *, together: int
+) -> Iterator[tuple[list[int], Any]]:
+    """The places of those that went in one call, and what it was answered."""
     alike: dict[tuple[str | int, ...], list[int]] = {}
-    for place, call in enumerate(calls):
-        alike.setdefault(call.shared, []).append(place)
-    places = [part for same in alike.values() for part in batches(same, together)]
-    parts = [_Sent([calls[place] for place in part]) for part in places]
+    for place in chosen:
+        alike.setdefault(calls[place].shared, []).append(place)
+    parts = [part for same in alike.values() for part in batches(same, together)]
+    answers = _answers(client, WRITE, [_Sent([calls[place] for place in part]) for part in parts])
+    return zip(parts, answers, strict=True)
+
+
+def _answers(client: Any, script: str, parts: Sequence[_Sent]) -> list[Any]:
+    sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
     answers: list[Any] = [None] * len(parts)
     missing = list(range(len(parts)))
     for _ in range(3):
@@ -130,29 +205,24 @@ def _run(client: Any, script: str, calls: Sequence[Call], *, together: int) -> l
         if not missing:
             break
         client.script_load(script)
-    if together > 1 and any(isinstance(answer, ClusterCrossSlotError) for answer in answers):
-        return None
-    done = [0] * len(calls)
-    for part, sent, answer in zip(places, parts, answers, strict=True):
-        for place, of in zip(part, _checked(sent, answer), strict=True):
-            done[place] = of
-    return done
+    return answers
 
 
-def check(name: str, answer: Any) -> None:
-    """Raises what a server answered for one key, if that is an error."""
-    if isinstance(answer, ResponseError) and "WRONGTYPE" in str(answer):
-        raise KeyConflict(
-            f"The Redis key {name} is not one that chainfold wrote, and cannot be shared: {answer}",
-            hint="Choose another redis.key, or move that key out of the way.",
-        ) from answer
-    if isinstance(answer, Exception):
+def _settle(done: list[int | str], places: Sequence[int], answer: Any) -> None:
+    """Writes down what a call was answered, for each of its keys."""
+    if isinstance(answer, ResponseError):
+        _own_trouble(answer)
+        answer = [str(answer)]
+    elif isinstance(answer, Exception):
         raise answer
+    for place, of in zip(places, answer, strict=True):
+        if isinstance(of, str):
+            _own_trouble(ResponseError(of))
+        done[place] = of if isinstance(of, str) else int(of)
 
 
-def _checked(part: _Sent, answer: Any) -> list[int]:
-    check(part.calls[0].name, answer)
-    for call, done in zip(part.calls, answer, strict=True):
-        if isinstance(done, str):
-            check(call.name, ResponseError(done))
-    return [int(done) for done in answer]
+def _own_trouble(error: ResponseError) -> None:
+    """Raises `Whole` for an answer that says nothing of a key: no room, a replica, a server that loads."""
+    said = str(error)
+    if not isinstance(error, _ALONE) and (isinstance(error, _OWN) or said.partition(" ")[0] in _OWN_WORDS):
+        raise Whole(said) from error

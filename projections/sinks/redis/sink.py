@@ -20,13 +20,23 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from eventstore.batches import batches
 from eventstore.secret import public
-from projections.errors import ConfigurationError, MarkerLost, SinkError, SinkUnavailable
+from projections.errors import (
+    ConfigurationError,
+    DocumentsRefused,
+    MarkerLost,
+    SinkError,
+    SinkUnavailable,
+)
 from projections.sinks import Change, Marker, Value
 from projections.sinks.redis.connection import connect, is_cluster, pipeline
-from projections.sinks.redis.script import COMPARE_AND_SET, KEEP, WRITE, Call, check, run
+from projections.sinks.redis.script import COMPARE_AND_SET, KEEP, Call, Whole, may_write, run, write
 from projections.sinks.redis.witness import Witnesses
 
 _BATCH = 1_000
+_LARGE = 2**20
+"""Characters from which on a value may be why a server hung up: none of its limits is lower
+(`proto-max-bulk-len`, `client-query-buffer-limit`)."""
+
 _MARK = ("revision", "block", "removed")
 
 
@@ -124,12 +134,32 @@ class RedisSink:
 
     def write(self, changes: Sequence[Change]) -> int:
         newest = list({change.key: change for change in sorted(changes, key=lambda c: c.revision)}.values())
-        applied = 0
+        applied, reasons = 0, dict[str, str]()
         with self._translated():
             for some in batches(newest, _BATCH):
-                done = run(self._connected(), WRITE, [self._call(change) for change in some])
-                applied += sum(1 for answer in done if answer)
+                done = self._write([self._call(change) for change in some])
+                reasons |= {c.key: said for c, said in zip(some, done, strict=True) if isinstance(said, str)}
+                applied += sum(1 for answer in done if answer and not isinstance(answer, str))
+            if len(reasons) == len(newest) > 0:
+                may_write(self._connected(), self._name("chainfold"))
+        if reasons:
+            raise DocumentsRefused(f"Redis ({self._pattern})", reasons, written=applied)
         return applied
+
+    def _write(self, calls: list[Call]) -> list[int | str]:
+        """Writes, of every hash by itself: where a server hangs up on a value that is too large for it, the
+        calls are halved until that one stands alone."""
+        client = self._connected()
+        try:
+            return write(client, calls)
+        except redis.ConnectionError as error:
+            if sum(call.size for call in calls) < _LARGE:
+                raise
+            client.ping()
+            if len(calls) == 1:
+                return [f"{calls[0].size:,} characters are more than the server takes: {error}"]
+        middle = len(calls) // 2
+        return self._write(calls[:middle]) + self._write(calls[middle:])
 
     def fill(self, changes: Sequence[Change], *, seconds: int) -> list[Change]:
         """Writes as `write` does, what a reader missed, to live `seconds` only; those that it gave that life.
@@ -139,7 +169,7 @@ class RedisSink:
         if not changes:
             return []
         with self._translated():
-            done = run(self._connected(), WRITE, [self._call(change, seconds) for change in changes])
+            done = write(self._connected(), [self._call(change, seconds) for change in changes])
         return [change for change, answer in zip(changes, done, strict=True) if answer == 2]
 
     def keep(self, changes: Sequence[Change]) -> None:
@@ -208,7 +238,10 @@ class RedisSink:
                 pipe.hmget(self._name(key).encode("utf-8", "surrogateescape"), wanted)
             answers = pipe.execute(raise_on_error=False)
         for key, answer in zip(keys, answers, strict=True):
-            check(self._name(key), answer)
+            if isinstance(answer, redis.ResponseError) and "WRONGTYPE" in str(answer):
+                continue  # somebody's key of another type is no document
+            if isinstance(answer, Exception):
+                raise answer
             revision, block, removed, *values = answer
             if revision is not None and revision.isdecimal():
                 held: dict[str, Value] = {
@@ -239,7 +272,7 @@ class RedisSink:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (RedisError, RedisClusterException, OSError) as error:
+        except (RedisError, RedisClusterException, Whole, OSError) as error:
             raise SinkUnavailable(f"Redis at {public(self._url)} failed: {error}") from error
         except UnicodeError as error:
             raise SinkError(f"A value cannot be stored in Redis: {error}") from error

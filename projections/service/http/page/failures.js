@@ -7,13 +7,13 @@ import { put, token } from "./api.js";
 const BECAME = { done: "Done", pending: "Asked for", failed: "It failed" };
 const asked = new Map(); // by failure, what became of the last try
 
-/** Gaps, halted projections and notifications that nobody took; `again` shows the page anew. */
+/** Gaps, halted projections, documents and notifications that nobody took; `again` shows the page anew. */
 export function failures(status, again) {
-  const found = [...gaps(status), ...halted(status), ...dead(status)];
+  const found = [...gaps(status), ...halted(status), ...aside(status), ...dead(status)];
   if (!found.length)
     return empty(
       "Nothing failed.",
-      "Blocks that no node gives, events that cannot be folded and notifications that nobody takes are listed here.",
+      "Blocks that no node gives, events that cannot be folded, and documents and notifications that nobody takes are listed here.",
     );
   return h(
     "ul",
@@ -50,6 +50,27 @@ const halted = (status) =>
       body: { projection: name },
       command: `chainfold failures retry ${name}`,
     }));
+
+const aside = (status) =>
+  Object.entries(status.sinks).flatMap(([name, sink]) =>
+    sink.aside.map((item, place) => ({
+      key: `aside-${name}-${item.key}`,
+      kind: ["set aside", "warn"],
+      title: `${name} does not take ${item.key}`,
+      detail: item.reason,
+      facts: [
+        `${plural(item.attempts, "attempt")} since `,
+        when(item.since),
+        ", next ",
+        when(item.retry_at),
+        place === 0 && sink.set_aside > sink.aside.length
+          ? `; ${number(sink.set_aside)} are set aside in all`
+          : "",
+      ],
+      body: { projection: name.slice(0, name.lastIndexOf(".")) },
+      command: `chainfold failures retry ${name.slice(0, name.lastIndexOf("."))}`,
+    })),
+  );
 
 const dead = (status) =>
   Object.entries(status.sinks)
