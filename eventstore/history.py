@@ -6,12 +6,14 @@ they orphaned stands.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, TextClause, bindparam, text
 
+from eventstore.by_kind import LISTED
 from eventstore.journal import Journal
 from eventstore.legal import MOST
 from eventstore.planning import key_by_key
@@ -69,7 +71,7 @@ def ask(tx: Connection, chain_id: int, question: Question, *, page: int = PAGE) 
             return
     begin = (MOST, MOST, MOST) if question.newest_first else (-1, 0, 0)
     block, index, entry = begin if question.after is None else question.after
-    values = {
+    values: dict[str, Any] = {
         "chain": chain_id,
         "block": block,
         "index": index,
@@ -83,10 +85,12 @@ def ask(tx: Connection, chain_id: int, question: Question, *, page: int = PAGE) 
         "tx_hash": question.tx_hash,
         "page": page,
     }
-    few = kinds is not None and _are_few(tx, values)
-    query = text(_query(tx, question, kinds=kinds is not None, few=few))
-    if kinds is not None:
-        query = query.bindparams(bindparam("kinds", expanding=True))
+    listed = kinds is None or len(kinds) <= LISTED
+    if kinds is not None and not listed and tx.dialect.name == "sqlite":
+        values["kinds"] = json.dumps(kinds)
+    of_kinds = "" if kinds is None else _among(tx, listed=listed)
+    few = kinds is not None and _are_few(tx, values, of_kinds)
+    query = _bound(_query(tx, question, of_kinds=of_kinds, few=few), of_kinds)
     while True:
         rows = tx.execute(query, values).all()
         for row in rows:
@@ -96,16 +100,32 @@ def ask(tx: Connection, chain_id: int, question: Question, *, page: int = PAGE) 
         values |= {"block": rows[-1][0], "index": rows[-1][1], "entry": rows[-1][2]}
 
 
-def _are_few(tx: Connection, values: dict[str, Any]) -> bool:
-    query = text(
-        "SELECT count(*) FROM (SELECT 1 FROM logs WHERE chain_id = :chain AND kind IN :kinds "
+_LISTED = "IN :kinds"
+
+
+def _among(tx: Connection, *, listed: bool) -> str:
+    """What follows the name of a column that holds one of the kinds: see `eventstore.by_kind.among`."""
+    if listed:
+        return _LISTED
+    many = "IN (SELECT value FROM json_each(:kinds))"
+    return many if tx.dialect.name == "sqlite" else "= ANY(CAST(:kinds AS int8[]))"
+
+
+def _bound(sql: str, of_kinds: str) -> TextClause:
+    query = text(sql)
+    return query.bindparams(bindparam("kinds", expanding=True)) if of_kinds == _LISTED else query
+
+
+def _are_few(tx: Connection, values: dict[str, Any], of_kinds: str) -> bool:
+    query = (
+        f"SELECT count(*) FROM (SELECT 1 FROM logs WHERE chain_id = :chain AND kind {of_kinds} "
         "AND block_number BETWEEN :first AND :last LIMIT :few) found"
     )
-    asked = query.bindparams(bindparam("kinds", expanding=True))
+    asked = _bound(query, of_kinds)
     return int(tx.execute(asked, values | {"few": FEW}).scalar_one()) < FEW
 
 
-def _query(tx: Connection, question: Question, *, kinds: bool, few: bool) -> str:
+def _query(tx: Connection, question: Question, *, of_kinds: str, few: bool) -> str:
     """One page after (block, index, entry)."""
     beyond, order = ("<", " DESC") if question.newest_first else (">", "")
     conditions = [
@@ -115,8 +135,8 @@ def _query(tx: Connection, question: Question, *, kinds: bool, few: bool) -> str
         f"(l.block_number, l.log_index, l.entry) {beyond} (:block, :index, :entry)",
         "l.entry <= :as_of",
     ]
-    if kinds:  # "+ 0" keeps the planner from the index: see `Journal.read`
-        conditions.append(f"l.kind{'' if few else ' + 0'} IN :kinds")
+    if of_kinds:  # "+ 0" keeps the planner from the index: see `Journal.read`
+        conditions.append(f"l.kind{'' if few else ' + 0'} {of_kinds}")
     if question.names is not None:
         inside = "instr(l.data, :word)" if tx.dialect.name == "sqlite" else "position(:word IN l.data)"
         conditions.append(f"(l.topic1 = :word OR l.topic2 = :word OR l.topic3 = :word OR {inside} > 0)")

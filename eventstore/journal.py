@@ -20,7 +20,7 @@ from sqlalchemy import Connection, bindparam, text
 from eventstore import bulk, digest
 from eventstore.acyclic import acyclic
 from eventstore.batches import batches
-from eventstore.by_kind import by_kind
+from eventstore.by_kind import LISTED, among, by_kind
 from eventstore.coverage import Coverage, Covered
 from eventstore.errors import HistoryConflict
 from eventstore.legal import MOST
@@ -228,10 +228,11 @@ class Journal:
             "l.chain_id = o.chain_id AND l.block_number = o.block_number AND l.entry = o.entry",
             order=_BY_KEY,
         )
+        among_them, own = among(wanted, sqlite=self._sqlite)
         (gone,) = self._rows(  # few, first
             f"SELECT count(*) FROM orphans o {logs} WHERE o.chain_id = ? AND o.block_number BETWEEN ? AND ? "
-            f"AND l.kind IN ({_marks(wanted)})",
-            (self._chain, after + 1, to, *wanted),
+            f"AND l.kind {among_them}",
+            (self._chain, after + 1, to, *own),
         )
         return int(ever[0]) - int(gone[0])
 
@@ -263,11 +264,12 @@ class Journal:
         if not wanted:
             return None
         if self._sqlite:
+            among_them, own = among(wanted, sqlite=True)
             sql = (
                 "SELECT min(first_block) FROM entry_kinds WHERE chain_id = ? AND entry > ? "
-                f"AND kind IN ({_marks(wanted)})"
+                f"AND kind {among_them}"
             )
-            ((found,),) = self._rows(sql, (self._chain, since, *wanted))
+            ((found,),) = self._rows(sql, (self._chain, since, *own))
         else:
             sql = (
                 "SELECT min(first) FROM unnest(?::int8[]) AS wanted (kind) CROSS JOIN LATERAL (SELECT "
@@ -478,14 +480,16 @@ class Journal:
             if self._tx.dialect.name == "postgresql":  # another chain's ingester may intern as well
                 self._tx.execute(text("LOCK TABLE log_kinds IN SHARE ROW EXCLUSIVE MODE"))
             start = self._tx.execute(text("SELECT coalesce(max(kind), 0) FROM log_kinds")).scalar_one()
-            for kind, (address, topic0) in enumerate(missing, start=start + 1):
-                self._tx.execute(
-                    text(
-                        "INSERT INTO log_kinds VALUES (:kind, :address, :topic0) "
-                        "ON CONFLICT (address, topic0) DO NOTHING"
-                    ),
-                    {"kind": kind, "address": address, "topic0": topic0},
-                )
+            self._tx.execute(
+                text(
+                    "INSERT INTO log_kinds VALUES (:kind, :address, :topic0) "
+                    "ON CONFLICT (address, topic0) DO NOTHING"
+                ),
+                [
+                    {"kind": kind, "address": address, "topic0": topic0}
+                    for kind, (address, topic0) in enumerate(missing, start=start + 1)
+                ],
+            )
             return self._intern(wanted)
         return {pair: known[pair] for pair in wanted}
 
@@ -558,10 +562,11 @@ class Journal:
             if few is not None:
                 found, values = self._of_kinds(own, kinds, first, few, also=living * f" AND {_LIVING}")
             else:
-                values = (self._chain, first, last, *kinds)
+                among_them, wanted = among(kinds, sqlite=self._sqlite)
+                values = (self._chain, first, last, *wanted)
                 found = (
                     "FROM logs l WHERE l.chain_id = ? AND l.block_number BETWEEN ? AND ? "
-                    f"AND l.kind + 0 IN ({_marks(kinds)}){f' AND {_LIVING}' if living else ''}"
+                    f"AND l.kind + 0 {among_them}{f' AND {_LIVING}' if living else ''}"
                 )
             return self._rows(f"SELECT {own} {found} ORDER BY {_BY_KEY} LIMIT ?", (*values, limit))
 
@@ -583,6 +588,8 @@ class Journal:
         )
         if found[0] < limit:
             return last
+        if len(kinds) > LISTED:
+            return None  # to look for the end of each takes longer
         sample = self._rows(
             "SELECT kind FROM logs WHERE chain_id = ? AND block_number BETWEEN ? AND ? "
             "ORDER BY block_number, log_index, entry LIMIT ?",
