@@ -73,18 +73,18 @@ def bind(
 
     An event goes to a handler of its own name; else, where it has all the parameters that `roles` name, to
     a handler that has all these roles. Every indexed parameter of the handler, and every role, must be
-    found in it by fitting type. The handler for which most is found gets it; events that fit none are
-    left alone, if another one of the contract fits.
+    found in it by fitting type. The handler for which most is found gets it; an event that fits none
+    is left alone if another one of its name fits or, with roles, any other of the contract.
     Raises `SignatureError`, which starts with `where`, if something is named that is not there.
     """
     handlers = {method: parse(signature) for method, signature in type(projector).handlers().items()}
     _check_roles(handlers, events, roles, where)
     routes: list[Route] = []
-    missed: list[SignatureError] = []
+    missed: list[tuple[Event, SignatureError]] = []
     for event in events:
         found = _best(handlers, event, roles, where)
         if isinstance(found, SignatureError):
-            missed.append(found)
+            missed.append((event, found))
         elif found is not None:
             method, places = found
             make = _event_type(handlers[method])
@@ -108,8 +108,10 @@ def bind(
                         of_topic if event.anonymous else None,
                     )
                 )
-    if missed and not (routes and roles):  # with roles, those that fit are what was meant
-        raise missed[0]
+    named = {route.decoder.event.name for route in routes}
+    for event, error in missed:
+        if not (routes and roles) and event.name not in named:  # else those that fit are what was meant
+            raise error
     return routes
 
 

@@ -96,7 +96,8 @@ def _of_contract(plan: Plan, name: str) -> Iterator[Remark]:
     if not readers:
         yield _remark(about, "no projection reads it.")
     elif left:
-        names = list(dict.fromkeys(event.name for event in left))
+        others = {event.name for event in contract.events if event not in left}
+        names = list(dict.fromkeys(str(e) if e.name in others else e.name for e in left))
         yield Remark(about, f"nobody handles {', '.join(names)}.", f"nobody handles {_cut(names)}.")
     for item in contract.lost:
         yield Remark(about, f"{item.name} is left out: {item.said}", f"{item.name} is left out.")

@@ -254,8 +254,10 @@ def chain_status(
         wanted = list(watches)
         standing = proven(tx, chain_id, wanted)
         disproofs = Ledger(tx, chain_id).disproofs()
-        through = [coverage.through(watch) for watch in wanted]
-        begun = all(last >= watch.first_block for last, watch in zip(through, wanted, strict=True))
+        reached = [(watch, coverage.through(watch)) for watch in wanted]
+        begun = all(last >= watch.first_block for watch, last in reached)
+        through = [last for watch, last in reached if watch.last_block is None or last < watch.last_block]
+        through = through or [last for _, last in reached]  # every contract has ended
         totals = (tally or Tally()).totals(tx, chain_id)
         late = behind.read(tx, chain_id)
         return ChainStatus(

@@ -165,6 +165,10 @@ def test_the_export_holds_each_in_the_file_of_its_own_layout(site: Site) -> None
     assert [(row["who"], row["to"]) for row in read] == [(address(1), address(2))]
 
 
+def test_a_contract_that_has_ended_holds_no_height_back(site: Site) -> None:
+    assert site.run("status", "--json").json()["chains"]["main"]["covered_to"] == 5
+
+
 def test_check_names_what_nobody_handles_and_that_everything_is_fetched(site: Site) -> None:
     found = {item["name"]: item["notes"] for item in site.run("check", "--json").json()}
     fetched = 'topics = "declared" fetches all of it: no topic tells the logs of Note, which is anonymous.'
