@@ -8,6 +8,7 @@ declared at its address; else of none.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import combinations
 
@@ -60,11 +61,18 @@ class Meaning:
     def __init__(self, declarations: Iterable[Declaration]) -> None:
         self._named: dict[tuple[bytes, bytes], list[Declaration]] = {}
         self._anonymous: dict[bytes, list[Declaration]] = {}
+        self._cuts: dict[bytes, list[int]] = {}
+        self._decided: dict[tuple[bytes, bytes, int, int], Declaration | Misfit | None] = {}
+        topics: dict[Event, bytes] = {}  # one event may be that of a thousand addresses
         for item in declarations:
             if item.event.anonymous:
                 self._anonymous.setdefault(item.address, []).append(item)
             else:
-                self._named.setdefault((item.address, item.event.topic0), []).append(item)
+                topic0 = topics.get(item.event) or topics.setdefault(item.event, item.event.topic0)
+                self._named.setdefault((item.address, topic0), []).append(item)
+            ends = [item.first] if item.last is None else [item.first, item.last + 1]
+            self._cuts.setdefault(item.address, []).extend(ends)
+        self._cuts = {address: sorted(set(cuts)) for address, cuts in self._cuts.items()}
         for group in self._named.values():
             for one, other in combinations(group, 2):
                 if _alike(one, other):
@@ -75,6 +83,18 @@ class Meaning:
 
         None where nothing that is declared says what it is.
         """
+        known = topic0 if (address, topic0) in self._named else b""
+        place = address, known, topics, self.segment(address, block)
+        try:
+            return self._decided[place]
+        except KeyError:
+            return self._decided.setdefault(place, self._decide(address, known, topics, block))
+
+    def segment(self, address: bytes, block: int) -> int:
+        """A number that two blocks share in which the same is declared at an address."""
+        return bisect_right(self._cuts.get(address, ()), block)
+
+    def _decide(self, address: bytes, topic0: bytes, topics: int, block: int) -> Declaration | Misfit | None:
         named = [item for item in self._named.get((address, topic0), ()) if item.holds(block)]
         for item in named:
             if item.event.topics == topics:

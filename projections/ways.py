@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from eventstore.journal import Kind, StoredBlock, StoredLog
 from eventstore.records import Watch
 from projections.errors import DecodingError, SignatureError
-from projections.meaning import Declaration, Meaning
+from projections.meaning import Declaration, Meaning, Misfit
 from projections.routes import Route
 from projections.slices import Decode
 
@@ -63,23 +63,27 @@ class Fork(Struct, frozen=True):
     def _taken(self, kind: Kind) -> Way:
         mine = [item for item in self.bound if item.route.may_be(kind)]
         decoders = [(item.declaration, item.route.decoding(kind.topic0)) for item in mine]
-        decide, (address, topic0), first = self.meaning.of, (kind.address, kind.topic0), bool(kind.topic0)
+        segment, address, first = self.meaning.segment, kind.address, bool(kind.topic0)
+        settled: dict[tuple[int, int], Decode] = {}
 
-        def decode(log: StoredLog, block: StoredBlock) -> Any:
-            topics = first + sum(topic is not None for topic in (log.topic1, log.topic2, log.topic3))
-            at = log.block_number
-            decided = decide(address, topic0, topics, at)
-            if decided is None:
-                return None
+        def settle(topics: int, at: int) -> Decode:
+            decided = self.meaning.of(address, kind.topic0, topics, at)
             if isinstance(decided, Declaration):
                 layout = decided.event.layout
                 for own, read in decoders:
                     if own.event.layout == layout and own.holds(at):
-                        return read(log, block)
-                return None
-            if any(own.holds(at) and not own.event.anonymous for own, _ in decoders):
-                raise DecodingError(str(decided))
-            return None
+                        return read
+            elif decided is not None and any(o.holds(at) and not o.event.anonymous for o, _ in decoders):
+                return _refusing(decided)
+            return _passed
+
+        def decode(log: StoredLog, block: StoredBlock) -> Any:
+            topics = first + sum(topic is not None for topic in (log.topic1, log.topic2, log.topic3))
+            place = topics, segment(address, log.block_number)
+            read = settled.get(place)
+            if read is None:
+                read = settled[place] = settle(topics, log.block_number)
+            return read(log, block)
 
         handlers = {item.route.makes: item.route.handle for item in mine}
 
@@ -88,6 +92,17 @@ class Fork(Struct, frozen=True):
             (handlers.get(own) or handlers[own.__mro__[1]])(event, documents)
 
         return Taken(decode, handle)
+
+
+def _passed(log: StoredLog, block: StoredBlock) -> None:
+    """Of a log that is of no event that is handled."""
+
+
+def _refusing(misfit: Misfit) -> Decode:
+    def decode(log: StoredLog, block: StoredBlock) -> Any:
+        raise DecodingError(str(misfit))
+
+    return decode
 
 
 class Taken(Struct, frozen=True):

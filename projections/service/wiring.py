@@ -61,13 +61,13 @@ class Plan:
         self._open.close()
         self.store.close()
 
-    def watches(self, chain: str) -> list[Watch]:
-        """What the ingester of a chain fetches of every address configured on it: all its topics, or
-        those of the declared events."""
+    def watches(self, chain: str, *, only: str | None = None) -> list[Watch]:
+        """What the ingester of a chain fetches of every address configured on it, or of the `only` contract
+        that is named: all its topics, or those of the declared events."""
         return [
             Watch(Filter(address, topic), contract.start_block or 0, contract.end_block)
-            for contract in self.config.contracts.values()
-            if contract.chain == chain
+            for name, contract in self.config.contracts.items()
+            if contract.chain == chain and only in (None, name)
             for address in contract.addresses
             for topic in _topics(contract)
         ]
@@ -105,16 +105,13 @@ class Plan:
     ) -> list[IngestStage]:
         """One stage per chain; with `first`, `last` or `contract` it fetches only that, in ranges that begin
         as wide as `window`."""
-        chosen = None if contract is None else self.contract(contract).addresses
+        chain_of = None if contract is None else self.contract(contract).chain
         stages = []
         for name, chain in self.config.chains.items():
-            narrowed = [_narrowed(watch, first, last) for watch in self.watches(name)]
-            watches = [
-                watch
-                for watch in narrowed
-                if watch is not None and (chosen is None or watch.filter.address in chosen)
-            ]
-            if watches and (contract is None or self.contract(contract).chain == name):
+            wanted = self.watches(name, only=contract)
+            narrowed = [_narrowed(watch, first, last) for watch in wanted]
+            watches = [watch for watch in narrowed if watch is not None]
+            if watches and chain_of in (None, name):
                 stages.append(
                     IngestStage(
                         self.store,

@@ -243,3 +243,11 @@ def test_two_layouts_that_no_log_can_tell_apart_are_refused_by_name(spans: list[
 )
 def test_layouts_that_topics_or_blocks_tell_apart_stand_beside_each_other(spans: list[Span]) -> None:
     assert configured(spans).contracts.keys() == {f"c{place}" for place in range(len(spans))}
+
+
+def test_of_two_contracts_at_one_address_one_can_be_fetched_alone() -> None:
+    plan = Plan(configured([Span(0, 4, (FIRST, "Beta()"), "all"), Span(5, None, (SECOND, "Beta()"), "all")]))
+    spans = {only: plan.watches("main", only=only) for only in ("c0", "c1")}
+    assert [(item.first_block, item.last_block) for item in spans["c0"]] == [(0, 4)]
+    assert [(item.first_block, item.last_block) for item in spans["c1"]] == [(5, None)]
+    plan.close()
