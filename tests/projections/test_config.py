@@ -134,6 +134,21 @@ def test_an_abi_stands_beside_the_configuration(folder: Folder) -> None:
     assert [event.canonical for event in config.contracts["r"].events] == ["Left(address)"]
 
 
+def test_one_contract_of_several_in_a_file_is_named_behind_it(folder: Folder) -> None:
+    def abi(name: str) -> dict[str, object]:
+        return {"abi": [{"type": "event", "name": name, "inputs": []}]}
+
+    built = {"contracts": {"a.sol": {"One": abi("First"), "Two": abi("Second")}}}
+    (folder.path / "build.json").write_text(json.dumps(built))
+    config = folder.load(contracts={"r": {"events": [], "abi": "build.json#Two"}})
+    assert [event.name for event in config.contracts["r"].events] == ["Second"]
+    assert "several contracts: a.sol:One, a.sol:Two. Name one" in folder.contract(abi="build.json")
+    assert "nowhere.json cannot be read" in folder.contract(abi="nowhere.json#Two")
+    (folder.path / "odd#name.json").write_text(json.dumps(abi("Odd")))
+    config = folder.load(contracts={"r": {"events": [], "abi": "odd#name.json"}})
+    assert [event.name for event in config.contracts["r"].events] == ["Odd"]
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("500ms", 0.5), ("2s", 2), ("5m", 300), ("1.5h", 5400), ("7d", 604_800)]
 )

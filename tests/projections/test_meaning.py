@@ -8,22 +8,31 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+from eth_abi.abi import encode
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from eventstore.history import Learned
 from eventstore.journal import Kind, StoredBlock, StoredLog
 from eventstore.records import Log
 from projections.errors import DecodingError, SignatureError
 from projections.event import Event, parse
 from projections.projectors import Projector, handles
+from projections.service.columns import Shape
 from projections.service.config import Config, load
 from projections.service.declared import Declared
 from projections.service.wiring import Plan
 
 ADDRESS, OTHER = b"\x51" * 20, b"\x52" * 20
+ODD_TYPES = ["string", "bytes", "(uint8,string)[]", "uint8[2]", "address", "int128"]
+ODD_NAMES = ["$", "class", "block", "__class__", "address", "Address", "_"]
 ALPHA = parse("Alpha(uint256 p0, uint256 p1, uint256 p2, uint256 p3)")
+
+
+HANDLED = ("p0", "p1", "p2", "p3")
 
 
 class Seen(Struct, frozen=True):
@@ -66,8 +75,10 @@ def declarations(draw: st.DrawFn) -> str:
     anonymous = draw(st.sampled_from([False, False, True]))
     indexed = draw(st.lists(st.booleans(), min_size=0, max_size=4))
     assume(sum(indexed) <= 3 + anonymous)
-    inner = ", ".join(f"uint256{' indexed' * flag} p{place}" for place, flag in enumerate(indexed))
-    return f"{name}({inner}){' anonymous' * anonymous}"
+    parts = [f"uint256{' indexed' * flag} p{place}" for place, flag in enumerate(indexed)]
+    more = draw(st.lists(st.sampled_from(ODD_TYPES), max_size=2))
+    parts += [f"{kind} {draw(st.sampled_from(ODD_NAMES))}{place}" for place, kind in enumerate(more)]
+    return f"{name}({', '.join(parts)}){' anonymous' * anonymous}"
 
 
 @st.composite
@@ -133,11 +144,20 @@ def folded(plan: Plan, log: Log) -> tuple[str, dict[str, Any]] | str | None:
         return str(error)
     if event is None:
         return None
-    given = {name: getattr(event, name) for name in ("p0", "p1", "p2", "p3")}
+    given = {name: getattr(event, name) for name in HANDLED}
     return type(event).__name__, {name: str(value) for name, value in given.items() if value is not None}
 
 
 words = st.integers(0, 2**256 - 1).map(lambda number: number.to_bytes(32, "big"))
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "uint256": st.integers(0, 2**256 - 1),
+    "string": st.text(max_size=9),
+    "bytes": st.binary(max_size=40),
+    "(uint8,string)[]": st.lists(st.tuples(st.integers(0, 255), st.text(max_size=3)), max_size=2),
+    "uint8[2]": st.tuples(st.integers(0, 255), st.integers(0, 255)),
+    "address": st.binary(min_size=20, max_size=20).map(lambda word: "0x" + word.hex()),
+    "int128": st.integers(-(2**127), 2**127 - 1),
+}
 
 
 @st.composite
@@ -149,8 +169,9 @@ def logs(draw: st.DrawFn, spans: list[Span]) -> Log:
     count = max(0, indexed + draw(st.sampled_from([0, 0, 0, -1, 1])))
     more = [draw(words) for _ in range(min(4, count) if event.anonymous else min(3, count))]
     topics = more if event.anonymous else [event.topic0, *more]
-    data = b"".join(draw(words) for item in event.parameters if not item.indexed)
-    data = draw(st.sampled_from([data, data, data + bytes(32), data[:-1]]))
+    kinds = [item.type for item in event.parameters if not item.indexed]
+    data = encode(kinds, [draw(VALUES[kind]) for kind in kinds])
+    data = draw(st.sampled_from([data, data, data + bytes(32), data[:20]]))
     address = draw(st.sampled_from([ADDRESS] * 7 + [OTHER]))
     return Log(block, 0, address, tuple(topics), data, b"\x01" * 32, 0, b"\x05" * 32)
 
@@ -200,7 +221,14 @@ def test_fold_audit_and_filters_take_one_log_for_one_event(data: Any) -> None:
             if shown is None:
                 assert isinstance(found, str) and "bytes of data" in found
                 continue
-            assert found == (event.name, shown.arguments)
+            mine = {name: value for name, value in shown.arguments.items() if name in HANDLED}
+            assert found == (event.name, mine)
+            tables = [item for item in declared.told_apart() if item == (shown.contract, shown.event)]
+            assert len(tables) == 1, "the export has no file of its own for it"
+            row = Shape(pyarrow, shown.event).row(1, Learned(log, 60, 1, 0, None, None), shown.values, {})
+            cells = row[-1 - len(event.parameters) : -1]
+            named = zip(event.parameters, cells, strict=True)
+            assert {item.name: str(cell) for item, cell in named if item.name in HANDLED} == mine
             own = plan.projections["p"].watches
             assert any(watch.filter.matches(log) for watch in own), "it is folded before it is fetched"
     finally:
