@@ -308,7 +308,10 @@ def _projection(table: ProjectionTable, where: str, contracts: Mapping[str, Cont
         key = f"{where}.contract" if table.contract is not None else f"{where}.from[{place}].contract"
         _known(source.contract, contracts, key, "contract")
         declared = {event.name: event for event in contracts[source.contract].events}
+        lost = {item.name: item.said for item in contracts[source.contract].lost}
         for at, name in enumerate(source.events):
+            if name in lost and name not in declared:
+                raise SignatureError(f"{where}.from[{place}].events[{at}]: {lost[name]}")
             _known(name, declared, f"{where}.from[{place}].events[{at}]", "event")
     chains = sorted({contracts[source.contract].chain for source in sources})
     if len(chains) > 1:

@@ -55,8 +55,15 @@ def _of_projection(plan: Plan, name: str) -> Iterator[Remark]:
             continue
         event = parse(signature).name
         dead = f"{projector.__name__}.{method} is never called: "
+        lost = {
+            item.name
+            for source in plan.config.projections[name].sources
+            for item in plan.config.contracts[source.contract].lost
+        }
         if event in taken:
             yield _remark(about, f"{dead}{event} goes to {taken[event]}.")
+        elif event in lost:
+            yield _remark(about, f"{dead}{event} is left out of its contract's ABI.")
         else:
             yield _remark(about, f"{dead}no contract of it has an event {event}.{_near(plan, name, event)}")
 

@@ -128,6 +128,17 @@ NEVER = "projections.p: Shop.noted is never called: "
             ],
         ),
         (
+            {
+                "events": [SOLD],
+                "abi": [{"type": "event", "name": "Note", "anonymous": "false"}],
+            },
+            [
+                f"{NEVER}Note is left out of its contract's ABI.",
+                "contracts.c: Note is left out: The event 'abi.json: Note' has anonymous = 'false', which is "
+                "neither true nor false. Write it without quotation marks.",
+            ],
+        ),
+        (
             {"events": [SOLD, NOTE, "A(bool indexed a) anonymous", "B(int8 indexed b) anonymous"]},
             [
                 "contracts.c: nobody handles A, B.",
@@ -175,3 +186,11 @@ def test_a_log_that_would_go_two_ways_is_refused(tmp_path: Path) -> None:
 def test_one_event_under_two_names_goes_one_way(tmp_path: Path) -> None:
     plan = planned(tmp_path, **of_two(SOLD, "Sold(address indexed whom)"))
     assert said(plan) == [f"{NEVER}no contract of it has an event Note."]
+
+
+def test_an_event_that_is_asked_for_and_lost_is_refused_with_its_reason(tmp_path: Path) -> None:
+    abi = [{"type": "event", "name": "Odd", "inputs": [{"name": "a", "type": "uint7"}]}]
+    with pytest.raises(
+        SignatureError, match=r"projections\.p\.from\[0\]\.events\[1\]: .*no known type: uint7"
+    ):
+        planned(tmp_path, events=[SOLD], abi=abi, source=', events = ["Sold", "Odd"]')
