@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from eventstore.legal import MOST
+
 COLUMNS = "id, kind, subject, detail, opened_at, closed_at, outcome, told_at, over_told_at"
 
 
@@ -88,7 +90,7 @@ class Incidents:
 
     def listed(self, *, limit: int, before: int | None = None) -> list[Incident]:
         """The newest first: `limit` of those whose number is below `before`."""
-        last = 2**62 if before is None else before
+        last = MOST if before is None else before
         return self._where("id < :before", order="id DESC LIMIT :limit", before=last, limit=limit)
 
     def untold(self) -> list[Incident]:

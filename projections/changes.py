@@ -87,8 +87,10 @@ class Changes:
             {"projection": self._projection, "revision": revision},
         )
 
-    def after(self, revision: int, key: str, *, generation: int, limit: int) -> list[Changed]:
-        """The next changes above (revision, key), in that order, with the bodies of this generation."""
+    def after(self, revision: int, key: str | None, *, generation: int, limit: int) -> list[Changed]:
+        """The next changes above (revision, key), in that order, with the bodies of this generation; without a
+        key all of this revision, that of the document under the empty key among them."""
+        beyond = ">=" if key is None else ">"
         by_index(self._tx)
         documents = key_by_key(
             self._tx, "body", "documents", "d", "d.generation = ? AND d.key = c.key", left=True
@@ -96,8 +98,8 @@ class Changes:
         rows = bulk.rows(
             self._tx,
             "SELECT c.key, c.revision, d.body FROM (SELECT key, revision FROM changes "
-            "  WHERE projection = ? AND (revision, key) > (?, ?) ORDER BY revision, key LIMIT ?) c "
+            f"  WHERE projection = ? AND (revision, key) {beyond} (?, ?) ORDER BY revision, key LIMIT ?) c "
             f"{documents} ORDER BY c.revision, c.key",
-            (self._projection, revision, key, limit, generation),
+            (self._projection, revision, key or "", limit, generation),
         )
         return [Changed(key, of, body) for key, of, body in rows]

@@ -224,11 +224,11 @@ class Publisher:
 
     def _read(self, tx: Connection, marker: Marker, served: Generation) -> _Batch:
         found = Changes(tx, self._projection).after(
-            marker.revision + 1, marker.key, generation=served.id, limit=self._batch
+            marker.revision + 1, marker.after, generation=served.id, limit=self._batch
         )
         changes = [as_change(item, served.block) for item in found]
         full = len(found) == self._batch
-        through = (found[-1].revision - 1, found[-1].key) if full else (served.revision, "")
+        through = (found[-1].revision - 1, Marker.of(found[-1].key)) if full else (served.revision, "")
         return _Batch(marker.revision, marker.key, served, changes, through)
 
     def _again(self, tx: Connection, marker: Marker, served: Generation, keys: list[str]) -> _Batch:

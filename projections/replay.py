@@ -12,6 +12,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from eventstore.journal import Journal, StoredLog
+from eventstore.legal import MOST
 from eventstore.store import Store
 from projections.documents import TrackedDocuments
 from projections.fold import Fold, Projection
@@ -85,7 +86,7 @@ class Replay:
                 routes,
                 after=after,
                 timestamp=0,
-                keep_undo_above=2**62,
+                keep_undo_above=MOST,
                 skips=skips,
                 observe=observe,
             )

@@ -90,11 +90,15 @@ class GenerationState:
         )
         return bulk.rows(self._tx, sql, (self._generation, field, *values, limit))
 
-    def page(self, where: tuple[str, str] | None, *, after: str = "", limit: int) -> list[tuple[str, bytes]]:
-        """The next (key, body) above `after`, ascending: all, or those whose indexed field has a value."""
-        values = {"generation": self._generation, "after": after, "size": limit}
+    def page(
+        self, where: tuple[str, str] | None, *, after: str | None = None, limit: int
+    ) -> list[tuple[str, bytes]]:
+        """The next (key, body) above `after`, ascending: all, or those whose indexed field has a value. Without
+        `after` from the first on, which may be under the empty key."""
+        values = {"generation": self._generation, "after": after or "", "size": limit}
+        beyond = ">=" if after is None else ">"
         query = (
-            "SELECT key, body FROM documents WHERE generation = :generation AND key > :after "
+            f"SELECT key, body FROM documents WHERE generation = :generation AND key {beyond} :after "
             "ORDER BY key LIMIT :size"
         )
         if where is not None:
@@ -104,7 +108,7 @@ class GenerationState:
             )
             query = (
                 "SELECT i.key, d.body FROM (SELECT key FROM document_index WHERE generation = :generation "
-                "AND name = :name AND value = :value AND key > :after ORDER BY key LIMIT :size) i "
+                f"AND name = :name AND value = :value AND key {beyond} :after ORDER BY key LIMIT :size) i "
                 f"{documents} ORDER BY i.key"
             )
         by_index(self._tx)
@@ -139,7 +143,7 @@ class GenerationState:
 
     def scan(self, size: int = 5000) -> Iterator[tuple[str, bytes]]:
         """Every (key, body), ascending by key."""
-        after = ""
+        after: str | None = None
         while True:
             rows = self.page(None, after=after, limit=size)
             yield from rows

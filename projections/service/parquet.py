@@ -12,6 +12,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from eventstore.history import Learned, Question, ask
+from eventstore.legal import MOST
 from eventstore.records import Filter
 from eventstore.store import Store
 from projections.errors import ConfigurationError
@@ -125,7 +126,7 @@ def _rows(
 
 def _ever(tx: Connection, chain_id: int, asked: Question) -> int:
     """How many logs these blocks ever had: no fewer than are to be read."""
-    span = {"chain": chain_id, "first": asked.first, "last": 2**62 if asked.last is None else asked.last}
+    span = {"chain": chain_id, "first": asked.first, "last": MOST if asked.last is None else asked.last}
     query = "SELECT count(*) FROM logs WHERE chain_id = :chain AND block_number BETWEEN :first AND :last"
     return int(tx.execute(text(query), span).scalar_one())
 

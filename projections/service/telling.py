@@ -14,6 +14,7 @@ from typing import Literal
 from msgspec import Struct
 
 from eventstore.incident import Incident, Key
+from eventstore.legal import MOST
 from projections.moment import moment
 from projections.service.incidents import kind_of
 
@@ -39,7 +40,7 @@ class Message(Struct, frozen=True):
     @property
     def first(self) -> int:
         """The incident that stands for all of them, whoever makes this message."""
-        return min(*self.begun, *self.ended, 2**62)
+        return min(*self.begun, *self.ended, MOST)
 
 
 def due(untold: Sequence[Incident], told: Sequence[Incident], pace: Pace, *, now: int) -> Message | None:

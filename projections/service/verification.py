@@ -17,6 +17,7 @@ from sqlalchemy import text
 
 from eventstore.errors import ChainfoldError, LeaseHeld
 from eventstore.integrity import check_journal
+from eventstore.legal import MOST
 from eventstore.proof.ledger import Disproof, Ledger
 from eventstore.proof.standing import proven
 from eventstore.records import BlockRange, clipped
@@ -61,7 +62,7 @@ class Wanted(Struct, frozen=True):
 def events(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
     """The chain's own commitments against the journal, for all blocks that are final and not proven yet."""
     found = []
-    within = wanted.blocks or BlockRange(0, 2**62)
+    within = wanted.blocks or BlockRange(0, MOST)
     addresses = None if wanted.contract is None else plan.contract(wanted.contract).addresses
     for stage in plan.prove(contract=wanted.contract):
         chain_id = plan.config.chains[stage.chain].chain_id

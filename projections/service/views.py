@@ -340,13 +340,16 @@ def _projection_status(
     build: BuildStatus | None,
     stands_still: bool = False,
 ) -> ProjectionStatus:
+    told = shown.timestamp > 0  # 0 before the first event: no time to count from
     return ProjectionStatus(
         state=state,
         block=shown.block,
         entry=shown.entry,
         revision=shown.revision,
         lag_blocks=None if head is None else max(0, head - shown.block),
-        lag_seconds=max(0.0, time.time() - shown.timestamp) if head and head > shown.block else 0.0,
+        lag_seconds=max(0.0, time.time() - shown.timestamp)
+        if head is not None and told and head > shown.block
+        else 0.0,
         documents=shown.documents,
         digest=shown.digest.hex(),
         generation=shown.id,

@@ -24,11 +24,15 @@ class Change(Struct, frozen=True, gc=False):
     fields: dict[str, Value] | None
 
 
+_EMPTY_KEY = "\0"
+"""Stands for the empty key in a marker: no key holds a NUL, and none but the empty one sorts before it."""
+
+
 class Marker(Struct, frozen=True, gc=False):
     """The publisher's cursor, kept inside the sink: whose documents these are, and how far they go.
 
-    Everything up to `revision` was sent, and of the next one the keys up to `key`. `store` is the
-    event store's id; `sends` counts what it sent here, `nonce` is drawn anew for each send, and the
+    Everything up to `revision` was sent, and of the next one the keys up to the one that `after` says. `store`
+    is the event store's id; `sends` counts what it sent here, `nonce` is drawn anew for each send, and the
     store knows both: it sees by them when it was itself put back to an older state.
     """
 
@@ -39,6 +43,16 @@ class Marker(Struct, frozen=True, gc=False):
     nonce: str
     key: str = ""
     sends: int = 0
+
+    @property
+    def after(self) -> str | None:
+        """The last key of the next revision that was sent; None where none was."""
+        return None if self.key == "" else "" if self.key == _EMPTY_KEY else self.key
+
+    @staticmethod
+    def of(key: str) -> str:
+        """What `key` says after this one was sent."""
+        return key or _EMPTY_KEY
 
 
 class Sink(Protocol):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from eventstore.legal import MOST
 from eventstore.records import BlockRange
 from eventstore.run import Outcome
 from eventstore.verdict import Check
@@ -47,7 +48,7 @@ def verify(
         raise ConfigurationError(f"--from-block {from_block} is above --to-block {to_block}.")
     blocks = None
     if from_block is not None or to_block is not None:
-        blocks = BlockRange(from_block or 0, 2**62 if to_block is None else to_block)
+        blocks = BlockRange(from_block or 0, MOST if to_block is None else to_block)
     shown = verification.Shown(counted=counted, following=following, rebuilt=rebuilt)
     wanted = verification.Wanted(
         projection=projection,

@@ -75,7 +75,8 @@ class Cache:
             self._read("miss", 1)  # somebody wrote into our fields
             return None
         self._read("hit", 1)
-        return Cached(fields, held.revision, self._through or held.block)
+        through = held.block if self._through is None else self._through
+        return Cached(fields, held.revision, through)
 
     def want(self, key: str) -> None:
         """Has a missed document filled."""

@@ -266,7 +266,7 @@ def _from_store(desk: Desk, shelf: Shelf, ask: Ask) -> Page:
     with desk.store.read() as tx:
         served = desk.generation(tx, shelf)
         rows = GenerationState(tx, served.id).page(
-            where, after="" if ask.after is None else ask.after.key, limit=ask.limit + 1
+            where, after=None if ask.after is None else ask.after.key, limit=ask.limit + 1
         )
     found = [msgspec.json.decode(body) for _, body in rows]
     return _made(shelf, ask, found, block=served.block, revision=served.revision, source="store")

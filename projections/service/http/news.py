@@ -29,10 +29,11 @@ MANY = 200
 
 
 class Position(Struct, frozen=True):
-    """How far was told: by projection (revision, key), by chain the entry, of the store with this id."""
+    """How far was told: by projection (revision, key), by chain the entry, of the store with this id. Without
+    a key nothing of that revision was told; a document may have the empty one."""
 
     store: str
-    projections: dict[str, tuple[int, str]]
+    projections: dict[str, tuple[int, str | None]]
     chains: dict[str, int]
 
     def sealed(self) -> str:
@@ -42,7 +43,7 @@ class Position(Struct, frozen=True):
     def possible(self) -> bool:
         """Whether any store could stand there."""
         numbers = [*self.chains.values(), *(revision for revision, _ in self.projections.values())]
-        keys = (key for _, key in self.projections.values())
+        keys = (key for _, key in self.projections.values() if key is not None)
         return all(0 <= number <= asked.HIGHEST for number in numbers) and all(map(is_text, keys))
 
 
@@ -68,7 +69,7 @@ class News:
         return Position(
             beat.store,
             {
-                name: (found.revision + 1, "") if (found := beat.served.get(name)) else (1, "")
+                name: (found.revision + 1, None) if (found := beat.served.get(name)) else (1, None)
                 for name in self._shelves
             },
             {name: beat.entries.get(chain_id, 0) for name, chain_id in self._chains.items()},
@@ -93,7 +94,8 @@ class News:
         return (
             position.store == now.store
             and all(
-                position.projections.get(name, (0, "")) <= place for name, place in now.projections.items()
+                _place(position.projections.get(name, (0, None))) <= _place(place)
+                for name, place in now.projections.items()
             )
             and all(position.chains.get(name, 0) <= entry for name, entry in now.chains.items())
         )
@@ -152,10 +154,16 @@ class News:
         return told, position
 
 
+def _place(at: tuple[int, str | None]) -> tuple[int, bool, str]:
+    """A place in the order in which changes are told."""
+    revision, key = at
+    return revision, key is not None, key or ""
+
+
 def _moved(
     position: Position,
     *,
-    projections: dict[str, tuple[int, str]] | None = None,
+    projections: dict[str, tuple[int, str | None]] | None = None,
     chains: dict[str, int] | None = None,
 ) -> Position:
     return Position(

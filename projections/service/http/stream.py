@@ -110,7 +110,7 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
         elif revision is not None:
             if len(names) != 1:
                 raise Refused(422, "revision: it is one projection's.", hint="Name one with ?projection=.")
-            position = Position(position.store, {names[0]: (revision + 1, "")}, position.chains)
+            position = Position(position.store, {names[0]: (revision + 1, None)}, position.chains)
         return ServerSentEvent(
             followed(news, position, news.ready(position, first, beat)),  # type: ignore[arg-type]
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},

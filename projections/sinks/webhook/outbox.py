@@ -223,13 +223,13 @@ class Outbox:
     def listed(self, *, state: Standing | None, key: str | None, limit: int) -> list[Notification]:
         """The newest first."""
         wanted = " AND ".join(
-            ["1 = 1", *(["state = :state"] if state else []), *(["key = :key"] if key else [])]
+            ["1 = 1", *(["state = :state"] if state else []), *(["key = :key"] if key is not None else [])]
         )
         values = {"state": state, "key": key}
         return self._where(
             f"{wanted} ORDER BY id DESC LIMIT :limit",
             limit=limit,
-            **{name: value for name, value in values.items() if value},
+            **{name: value for name, value in values.items() if value is not None},
         )
 
     def _where(self, condition: str, **values: Any) -> list[Notification]:

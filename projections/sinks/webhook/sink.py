@@ -105,16 +105,18 @@ class WebhookSink:
 
     def _begin(self) -> None:
         """Remembers what is there, piece by piece; what was remembered before, by who died at it, stays."""
-        after: str | None = ""
-        while after is not None:
+        after: str | None = None
+        more = True
+        while more:
+            beyond = ">=" if after is None else ">"  # the first key may be the empty one
             with self.lease.commit() as tx:
                 served = Generations(tx, self._projection).served()
                 rows = tx.execute(
                     text(
-                        "SELECT key, body FROM documents WHERE generation = :generation AND key > :after "
-                        "ORDER BY key LIMIT :limit"
+                        "SELECT key, body FROM documents WHERE generation = :generation "
+                        f"AND key {beyond} :after ORDER BY key LIMIT :limit"
                     ),
-                    {"generation": served.id if served else -1, "after": after, "limit": CHUNK},
+                    {"generation": served.id if served else -1, "after": after or "", "limit": CHUNK},
                 ).all()
                 nothing = unseen(self.rule)
                 seen: dict[str, Memory] = {}
@@ -124,7 +126,8 @@ class WebhookSink:
                     if memory != nothing:
                         seen[key] = memory
                 self._outbox(tx).remember(seen, keep=True)
-            after = rows[-1].key if len(rows) == CHUNK else None
+            more = len(rows) == CHUNK
+            after = rows[-1].key if more else None
 
     def _fired(self, change: Change, before: Memory, occurrence: int) -> Fired:
         own, rule = self._projection, self.rule
