@@ -88,7 +88,7 @@ class Changes:
         )
 
     def after(self, revision: int, key: str | None, *, generation: int, limit: int) -> list[Changed]:
-        """The next changes above (revision, key), in that order, with the bodies of this generation; without a
+        """The next changes above (revision, key), in that order, with bodies of this generation; without a
         key all of this revision, that of the document under the empty key among them."""
         beyond = ">=" if key is None else ">"
         by_index(self._tx)

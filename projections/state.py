@@ -93,8 +93,8 @@ class GenerationState:
     def page(
         self, where: tuple[str, str] | None, *, after: str | None = None, limit: int
     ) -> list[tuple[str, bytes]]:
-        """The next (key, body) above `after`, ascending: all, or those whose indexed field has a value. Without
-        `after` from the first on, which may be under the empty key."""
+        """The next (key, body) above `after`, ascending: all, or those whose indexed field has a value;
+        without `after` from the first on, which may be under the empty key."""
         values = {"generation": self._generation, "after": after or "", "size": limit}
         beyond = ">=" if after is None else ">"
         query = (

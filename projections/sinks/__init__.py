@@ -31,9 +31,9 @@ _EMPTY_KEY = "\0"
 class Marker(Struct, frozen=True, gc=False):
     """The publisher's cursor, kept inside the sink: whose documents these are, and how far they go.
 
-    Everything up to `revision` was sent, and of the next one the keys up to the one that `after` says. `store`
-    is the event store's id; `sends` counts what it sent here, `nonce` is drawn anew for each send, and the
-    store knows both: it sees by them when it was itself put back to an older state.
+    Everything up to `revision` was sent, and of the next one the keys up to the one that `after` says.
+    `store` is the event store's id; `sends` counts what it sent here, `nonce` is drawn anew for each send,
+    and the store knows both: it sees by them when it was itself put back to an older state.
     """
 
     store: str

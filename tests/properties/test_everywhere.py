@@ -1,0 +1,119 @@
+"""One journal, one set of documents: on both databases, live and rebuilt, and in every sink that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from eventstore.store import Store
+from projections.fold import Projection
+from projections.sinks.memory import MemorySink
+from projections.sinks.mongo import MongoSink
+from projections.sinks.redis import RedisSink
+from projections.state import GenerationState
+from tests.properties.everywhere import Story, Thing, Things, World, named, opened, projection_of, stories
+from tests.servers.mongo import Mongo
+
+
+@pytest.fixture
+def bound(tmp_path: Path) -> Callable[[], Projection]:
+    """Gives the projection, whose own text would be too long for what hypothesis prints."""
+    found = projection_of(tmp_path)
+    return lambda: found
+
+
+FEW = settings(
+    max_examples=8,
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate),  # an example takes a second: shrinking would take minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@FEW
+@given(story=stories())
+def test_both_databases_make_the_same_documents_live_and_rebuilt(
+    story: Story, sqlite_store: Store, postgres_store: Store, bound: Callable[[], Projection]
+) -> None:
+    outcomes = []
+    for store in (sqlite_store, postgres_store):
+        world = World(store, bound())
+        world.play(story)
+        outcomes.append(world.outcome())
+        if outcomes[-1].documents:  # a build that comes out empty replaces nothing
+            world.rebuild()
+        outcomes.append(world.outcome())
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+
+
+def sinks_of(name: str, mongo: Mongo, redis_url: str) -> list[Any]:
+    fields = Thing.__struct_fields__
+    return [
+        MemorySink(),
+        MongoSink(
+            mongo.url,
+            database=mongo.database,
+            collection=f"things_{uuid4().hex}",
+            key="key",
+            fields=fields,
+            dates=frozenset(Things.dates),
+            indexes=("text",),
+        ),
+        RedisSink(
+            redis_url,
+            key=f"{uuid4().hex}:{{key}}",
+            key_field="key",
+            fields=fields,
+            ttl=None,
+            projection=name,
+        ),
+    ]
+
+
+@FEW
+@given(story=stories())
+def test_every_sink_holds_what_it_can_and_names_the_rest(
+    story: Story, sqlite_store: Store, bound: Callable[[], Projection], mongo: Mongo, redis_url: str
+) -> None:
+    world = World(sqlite_store, bound())
+    world.play(story)
+    sinks = sinks_of(world.projection.name, mongo, redis_url)
+    with opened(*sinks):
+        for sink in sinks:
+            world.publish(sink, batch=1 + len(story.blocks) % 3)
+            wanted = world.wanted(sink)
+            found = {key: change.fields for key, change in sink.read(list(wanted)).items()}
+            assert found == wanted, sink.name
+            assert world.check(sink) == []
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_the_document_under_the_empty_key_is_paged_published_and_repaired(
+    batch: int, store: Store, bound: Callable[[], Projection], mongo: Mongo, redis_url: str
+) -> None:
+    world = World(store, bound())
+    world.play(named(b"b", b"", b"a"))
+    assert list(world.outcome().documents) == ["", "a", "b"]
+    with store.read() as tx:
+        state = GenerationState(tx, world.served(tx).id)
+        assert [key for key, _ in state.page(None, limit=1)] == [""]
+        assert [key for key, _ in state.page(None, after="", limit=9)] == ["a", "b"]
+        assert [key for key, _ in state.page(("text", ""), limit=1)] == [""]
+        assert state.page(("text", ""), after="", limit=1) == []
+    sinks = sinks_of(world.projection.name, mongo, redis_url)
+    with opened(*sinks):
+        for sink in sinks:
+            world.publish(sink, batch=batch)
+            assert sorted(sink.read(["", "a", "b"])) == ["", "a", "b"], sink.name
+            assert world.check(sink) == []
+        world.mend([""])
+        for sink in sinks:
+            world.publish(sink, batch=batch)
+            revisions = {key: change.revision for key, change in sink.read(["", "a"]).items()}
+            assert revisions[""] > revisions["a"], sink.name
+            assert world.check(sink) == []
