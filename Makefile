@@ -16,7 +16,7 @@ help:
 	@echo "make lint     ruff, mypy, import contracts"
 	@echo "make bench    the benchmark of docs/benchmarks.md"
 	@echo "make profile  a flame graph of a benchmark: make profile BENCH=\"publish --sinks redis\""
-	@echo "make chaos    random schedules of crashes, zombies and reorgs, for as long as you like"
+	@echo "make chaos    random schedules of crashes and reorgs, and random journals, for as long as you like"
 	@echo "make storm    real processes killed and stopped under load: make storm KILLS=200 SEED=1"
 	@echo "make clean    remove .venv and node_modules"
 
@@ -113,6 +113,7 @@ SEED ?= 1
 STORE ?= sqlite
 chaos: install
 	$(BIN)/python -m tests.properties.chaos --seconds $(SECONDS) --seed $(SEED) --store $(STORE)
+	$(BIN)/python -m tests.properties.journals --seconds $(SECONDS) --seed $(SEED)
 
 # KILLS is how many kill -9 befall two services; for every 20 of them one is stopped past its lease.
 KILLS ?= 200

@@ -13,6 +13,7 @@ from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from eth_abi.abi import encode
 from hypothesis import strategies as st
@@ -38,8 +39,12 @@ from projections.runner import Runner
 from projections.service.config import load
 from projections.service.wiring import Plan
 from projections.sinks import Sink
+from projections.sinks.memory import MemorySink
+from projections.sinks.mongo import MongoSink
+from projections.sinks.redis import RedisSink
 from projections.state import GenerationState
 from projections.verify.sinks import SinkCheck
+from tests.servers.mongo import Mongo
 
 CONTRACT = b"\xc0" * 20
 NAMED = "Named(string name, uint256 wide, int64 small, string[] tags)"
@@ -357,3 +362,53 @@ def opened(*sinks: Sink) -> Iterator[None]:
             sink.open()
             stack.callback(sink.close)
         yield
+
+
+def sinks_of(name: str, mongo: Mongo, redis_url: str) -> list[Any]:
+    """One sink of each kind, empty."""
+    fields = Thing.__struct_fields__
+    return [
+        MemorySink(),
+        MongoSink(
+            mongo.url,
+            database=mongo.database,
+            collection=f"things_{uuid4().hex}",
+            key="key",
+            fields=fields,
+            dates=frozenset(Things.dates),
+            indexes=("text",),
+        ),
+        RedisSink(
+            redis_url,
+            key=f"{uuid4().hex}:{{key}}",
+            key_field="key",
+            fields=fields,
+            ttl=None,
+            projection=name,
+        ),
+    ]
+
+
+# --- what must hold ---
+
+
+def same_on_all(worlds: Sequence[World], story: Story) -> None:
+    """The same documents, index, digest and dead letters in each world, live and rebuilt."""
+    outcomes = []
+    for world in worlds:
+        world.play(story)
+        outcomes.append(world.outcome())
+        world.rebuild()
+        outcomes.append(world.outcome())
+    assert all(outcome == outcomes[0] for outcome in outcomes), outcomes
+
+
+def held_by(world: World, sinks: Sequence[Sink], *, batch: int) -> None:
+    """Every sink holds every document, as it holds such values."""
+    with opened(*sinks):
+        for sink in sinks:
+            world.publish(sink, batch=batch)
+            wanted = world.wanted(sink)
+            found = {key: change.fields for key, change in sink.read(list(wanted)).items()}
+            assert found == wanted, sink.name
+            assert world.check(sink) == []
