@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from eventstore.legible import legible
 from eventstore.records import BlockRange
 
 FIRST_PAUSE = 10
@@ -122,7 +123,7 @@ class Failures:
                 "attempts": item.attempts,
                 "since": item.since,
                 "at": item.retry_at,
-                "reason": item.reason,
+                "reason": legible(item.reason),
             },
         )
 

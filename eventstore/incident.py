@@ -12,6 +12,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from eventstore.legal import MOST
+from eventstore.legible import legible
 
 COLUMNS = "id, kind, subject, detail, opened_at, closed_at, outcome, told_at, over_told_at"
 
@@ -66,7 +67,7 @@ class Incidents:
                 "INSERT INTO incidents (kind, subject, detail, opened_at) VALUES (:kind, :subject, :detail, "
                 ":now) ON CONFLICT (kind, subject) WHERE closed_at IS NULL DO NOTHING"
             ),
-            {"kind": key.kind, "subject": key.subject, "detail": detail, "now": now},
+            {"kind": key.kind, "subject": key.subject, "detail": legible(detail), "now": now},
         )
         return done.rowcount == 1
 
@@ -77,7 +78,7 @@ class Incidents:
                 "UPDATE incidents SET closed_at = :now, outcome = :outcome "
                 "WHERE kind = :kind AND subject = :subject AND closed_at IS NULL"
             ),
-            {"kind": key.kind, "subject": key.subject, "outcome": outcome, "now": now},
+            {"kind": key.kind, "subject": key.subject, "outcome": legible(outcome), "now": now},
         )
         return done.rowcount == 1
 
@@ -135,7 +136,7 @@ class Incidents:
                 "SET failing_since = coalesce(deliveries.failing_since, excluded.failing_since), "
                 "attempts = deliveries.attempts + 1, reason = excluded.reason RETURNING attempts"
             ),
-            {"target": target, "reason": reason, "now": now},
+            {"target": target, "reason": legible(reason), "now": now},
         ).scalar_one()
         return int(row) == 1
 

@@ -30,6 +30,7 @@ from eventstore.failures import FailedRange, Failures, due, waits
 from eventstore.fetch import Window
 from eventstore.journal import Journal
 from eventstore.lease import Lease
+from eventstore.legible import legible
 from eventstore.network import refusal
 from eventstore.ranges import Fetched, Narrowed, Ranges, Unobtainable, query_of, read
 from eventstore.records import BlockRange, Filter, Header, Watch, clipped
@@ -322,7 +323,7 @@ class Ingestor:
         with self._lease.commit() as tx:
             tx.execute(
                 text("UPDATE progress SET error = :reason WHERE chain_id = :chain"),
-                {"chain": self._chain, "reason": reason},
+                {"chain": self._chain, "reason": legible(reason)},
             )
 
     def _note(self, view: View, tip: int) -> None:

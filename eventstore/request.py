@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import text
 
+from eventstore.legible import legible
 from eventstore.store import Store
 
 
@@ -82,7 +83,7 @@ class Requests:
                 {
                     "id": request.id,
                     "state": "done" if ok else "failed",
-                    "detail": detail,
+                    "detail": detail if ok else legible(detail),
                     "now": time.time_ns() // 1000,
                 },
             )

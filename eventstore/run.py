@@ -14,6 +14,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, Row, text
 
 from eventstore.lease import is_dead
+from eventstore.legible import legible
 
 Origin = Literal["manual", "schedule"]
 
@@ -107,7 +108,7 @@ class Runs:
         """Writes down how a run ended. It knows better than whoever took it for dead meanwhile."""
         self._tx.execute(
             text("UPDATE runs SET finished_at = :now, outcome = :outcome, detail = :detail WHERE id = :id"),
-            {"id": number, "now": _now(), "outcome": int(outcome), "detail": detail},
+            {"id": number, "now": _now(), "outcome": int(outcome), "detail": legible(detail)},
         )
 
     def sweep(self) -> None:

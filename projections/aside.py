@@ -15,6 +15,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam, text
 
 from eventstore.batches import batches
+from eventstore.legible import legible
 
 FIRST_PAUSE, LONGEST_PAUSE = 10.0, 600.0
 """Seconds until a document is tried again: at first, and at most; each time twice as long."""
@@ -100,7 +101,7 @@ class Aside:
                     **self._own,
                     "key": key,
                     "revision": revisions[key],
-                    "reason": reason.replace("\0", "\N{SYMBOL FOR NULL}"),
+                    "reason": legible(reason),
                     "attempts": attempts,
                     "first": at if known is None else known.first_at,
                     "at": at,

@@ -14,7 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from eventstore.errors import ChainfoldError
 from eventstore.journal import Kind, Page, StoredBlock, StoredLog
+from eventstore.legible import LONG, legible
 from eventstore.records import Log, Watch
+from eventstore.unfit import refuses_data
 from projections.documents import TrackedDocuments
 from projections.errors import DecodingError, HistoryOutOfOrder, ProjectorError, ValueRefused
 from projections.faults import told, written_in
@@ -152,10 +154,14 @@ class Fold:
         return Batch(page.through, timestamp, len(events) - events.count(None), dead, None)
 
     def _dead_letter(self, log: StoredLog, error: BaseException) -> DeadLetter:
+        """Both texts may hold what the event did: they are escaped and cut here, so that what is written down
+        is what is told."""
         stack = "".join(traceback.format_exception(error))
         ours = isinstance(error, ChainfoldError)
         reason = f"{type(error).__name__}: {error}" if ours else told(error, self._file)
-        return DeadLetter(log.block_number, log.log_index, log.entry, reason, stack)
+        return DeadLetter(
+            log.block_number, log.log_index, log.entry, legible(reason), legible(stack, 5 * LONG)
+        )
 
     def _fetch(self, documents: TrackedDocuments, logs: Sequence[StoredLog], events: Sequence[Any]) -> None:
         """Brings what the projector says its events will want, of all of them in one go: it is not asked
@@ -210,10 +216,9 @@ def _own_fault(raised: BaseException) -> BaseException:
 
     But a store that failed under a handler is not: that goes up to the loop.
     """
-    if isinstance(
-        raised, SQLAlchemyError
-    ):  # no projector speaks SQL: it is the documents that could not be read
-        raise raised
+    driver = type(raised).__module__.partition(".")[0] in ("psycopg", "sqlite3")
+    if (driver or isinstance(raised, SQLAlchemyError)) and not refuses_data(getattr(raised, "orig", raised)):
+        raise raised  # no projector speaks SQL: it is the documents that could not be read
     if isinstance(raised, ChainfoldError) and raised.retry:
         raise raised
     return raised

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 from eventstore.acyclic import acyclic
 from eventstore.journal import Journal
 from eventstore.lease import Lease
+from eventstore.legible import legible
 from eventstore.store import Store
 from eventstore.tail import Tail
 from projections.ahead import COMMIT_EVERY, Ahead
@@ -209,7 +210,7 @@ class Runner:
                     "projection": self._projection.name,
                     "hash": rows[0].log.block_hash,
                     "index": log_index,
-                    "reason": reason,
+                    "reason": legible(reason),
                     "now": time.time_ns() // 1000,
                 },
             )

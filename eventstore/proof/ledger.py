@@ -15,6 +15,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from eventstore.legal import MOST
+from eventstore.legible import legible
 from eventstore.records import BlockRange, Filter
 
 _MARK = -1
@@ -174,7 +175,7 @@ class Ledger:
                 "number": found.number,
                 "hash": found.hash,
                 "kind": found.kind,
-                "reason": found.reason,
+                "reason": legible(found.reason),
                 "provider": found.provider,
                 "now": _now(),
             },

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, text
 
+from eventstore.legible import legible
 from projections.sinks import Marker
 from projections.sinks.webhook.rule import Memory
 
@@ -184,7 +185,7 @@ class Outbox:
             {
                 "id": item.id,
                 "state": item.state,
-                "reason": item.reason,
+                "reason": legible(item.reason),
                 "next": item.next_at,
                 "settled": None if item.state == "pending" else now(),
             }
