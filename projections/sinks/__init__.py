@@ -24,8 +24,8 @@ class Change(Struct, frozen=True, gc=False):
     fields: dict[str, Value] | None
 
 
-_EMPTY_KEY = "\0"
-"""Stands for the empty key in a marker: no key holds a NUL, and none but the empty one sorts before it."""
+_EMPTY_KEY = "(the empty key)".ljust(1_025, ".")
+"""Stands for the empty key in a marker, where "" says that none was sent: longer than any key may be."""
 
 
 class Marker(Struct, frozen=True, gc=False):
