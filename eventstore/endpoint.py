@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from itertools import count
 from threading import Lock
 from time import time
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 import requests
@@ -91,10 +91,10 @@ class Endpoint:
     """A node behind a URL. `requests` counts the calls made, by method, and `outages` how often it could
     not be reached; `name` may be shown.
 
-    `timeout` is in seconds and for one HTTP request, which carries at most `max_batch` calls: fewer
-    once the node has refused so many. With a `pace` calls wait for their turn, and no request carries
-    more than a second's worth of them. An answer has at most `max_answer` bytes, decompressed. Safe to use
-    from several threads.
+    `timeout` is in seconds and for the whole of one HTTP request, from the name's look-up to the answer's
+    last byte; it carries at most `max_batch` calls: fewer once the node has refused so many. Redirects are
+    not followed. With a `pace` calls wait for their turn, and no request carries more than a second's worth
+    of them. An answer has at most `max_answer` bytes, decompressed. Safe to use from several threads.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ class Endpoint:
         with self._lock:
             self.requests.update(call.method for call in calls)
         try:
-            return self._provider.post(msgspec.json.encode(payload))
+            said = self._provider.post(msgspec.json.encode(payload))
         except requests.Timeout as error:
             self.outages += 1
             raise SourceUnavailable(
@@ -237,6 +237,19 @@ class Endpoint:
                 f"{self.name} cannot be reached ({type(error).__name__}).",
                 hint="Check the address and the network; it is tried again.",
             ) from self._harmless(error)
+        if said.response.is_redirect:
+            raise self._redirected(said.response)
+        return said
+
+    def _redirected(self, response: requests.Response) -> SourceError:
+        """A redirect is not followed: the question would be asked of whoever the answer names, and for most
+        statuses without its body."""
+        target = public(urljoin(response.url, response.headers["location"]))
+        kind = SourceError if response.is_permanent_redirect else SourceUnavailable
+        return kind(
+            f"{self.name} answers {response.status_code} and redirects to {target}, which is not followed.",
+            hint="If you trust that address, name it in rpc instead.",
+        )
 
     def _read(self, answer: Said) -> dict[str, Raw | Failure] | Raw | Failure:
         try:

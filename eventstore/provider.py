@@ -6,6 +6,7 @@ import requests
 from eth_typing import URI
 from msgspec import Struct
 
+from eventstore.deadline import Adapter, Deadlines
 from eventstore.web3_parts import HTTPProvider
 
 _LONGEST_PAGE = 500
@@ -48,17 +49,43 @@ class Provider(HTTPProvider):
     def __init__(self, url: str, *, timeout: float, most: int = MOST) -> None:
         self._url = URI(url)
         self._most = most
+        self._timeout = timeout
+        self._deadlines = Deadlines()
         super().__init__(self._url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
 
     def post(self, body: bytes) -> Said:
         """What the node answers to `body`, in large pieces: left to itself requests reads 10 KiB at a time,
-        which costs more than all else about an answer of megabytes. Raises `AnswerTooLargeError`."""
-        with self._request_session_manager.get_response_from_post_request(
-            self._url, data=body, stream=True, **self.get_request_kwargs()
-        ) as response:
-            return Said(response, _whole(response, self._most))
+        which costs more than all else about an answer of megabytes. Redirects are not followed.
+
+        Raises `AnswerTooLargeError`, and `requests.Timeout` where all of it took longer than the timeout,
+        whatever came meanwhile.
+        """
+        with self._deadlines.exchange(self._timeout) as exchange:
+            try:
+                with self._session().post(
+                    self._url, data=body, stream=True, allow_redirects=False, **self.get_request_kwargs()
+                ) as response:
+                    said = Said(response, _whole(response, self._most))
+            except (requests.RequestException, OSError) as error:
+                if exchange.is_over:
+                    raise requests.Timeout("The answer was not whole in time.") from error
+                raise
+            if exchange.is_over:  # an answer without a length ends where the connection does
+                raise requests.Timeout("The answer was not whole in time.")
+            return said
+
+    def _session(self) -> requests.Session:
+        """This thread's session, whose connections keep to the deadlines."""
+        session = self._request_session_manager.cache_and_return_session(
+            self._url, request_timeout=self._timeout
+        )
+        if not isinstance(session.get_adapter(self._url), Adapter):
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, self._deadlines.adapter())
+        return session
 
     def close(self) -> None:
+        self._deadlines.close()
         for _, session in self._request_session_manager.session_cache.items():
             session.close()
         self._request_session_manager.session_cache.clear()

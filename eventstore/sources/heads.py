@@ -14,10 +14,11 @@ from time import monotonic
 import msgspec
 from msgspec import Struct
 from websockets.exceptions import ConnectionClosed, WebSocketException
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 
 from eventstore.errors import SourceUnavailable
 from eventstore.secret import public
+from eventstore.websocket import RedirectedError, opened
 
 LONGEST_PAUSE = 60.0
 """Seconds between two attempts to connect, at most."""
@@ -47,6 +48,7 @@ _FAILURES = (
     WebSocketException,
     msgspec.DecodeError,
     _SubscriptionRefusedError,
+    RedirectedError,
 )
 
 _subscribe = msgspec.json.encode(
@@ -63,7 +65,7 @@ def announcing(url: str, *, patience: float = 10.0) -> int:
     """
     deadline = monotonic() + patience
     try:
-        with connect(url, open_timeout=patience, close_timeout=1) as connection:
+        with opened(url, seconds=patience, longest=LONGEST_MESSAGE) as connection:
             connection.send(_subscribe)
             connection.send(_ask_chain)
             answers: dict[int, _Message] = {}
@@ -76,7 +78,7 @@ def announcing(url: str, *, patience: float = 10.0) -> int:
             return int(str(answers[2].result), 16)
     except _FAILURES as error:
         raise SourceUnavailable(
-            f"{public(url)} gives no heads ({type(error).__name__}).",
+            f"{public(url)} gives no heads ({_reason(error)}).",
             hint="Mend websocket, or leave it out: the service polls.",
         ) from error
 
@@ -86,12 +88,19 @@ class Heads:
     `url` announces, and once whenever it is reached (again), for those missed meanwhile.
 
     Whatever fails, it is tried again after a pause that grows from `pause` seconds; after `quiet` seconds
-    without a word it is as good as gone. `problem` says what is wrong, without the keys in `url`, or is
-    None while all is well.
+    without a whole message it is as good as gone, and so it is where all of connecting takes more than
+    `opening` seconds. Redirects are not followed. `problem` says what is wrong, without the keys in `url`,
+    or is None while all is well.
     """
 
     def __init__(
-        self, url: str, on_head: Callable[[], object], *, quiet: float = 120.0, pause: float = 1.0
+        self,
+        url: str,
+        on_head: Callable[[], object],
+        *,
+        quiet: float = 120.0,
+        pause: float = 1.0,
+        opening: float = 10.0,
     ) -> None:
         self.name = public(url)
         self.problem: str | None = f"{self.name} was not reached yet."
@@ -99,6 +108,7 @@ class Heads:
         self._on_head = on_head
         self._quiet = quiet
         self._pause = pause
+        self._opening = opening
         self._closed = Event()
         self._lock = Lock()
         self._connection: ClientConnection | None = None
@@ -131,7 +141,7 @@ class Heads:
 
     def _listen(self) -> None:
         """Calls `on_head` until something fails."""
-        with connect(self._url, open_timeout=10, close_timeout=1, max_size=LONGEST_MESSAGE) as connection:
+        with opened(self._url, seconds=self._opening, longest=LONGEST_MESSAGE) as connection:
             with self._lock:
                 self._connection = connection
             try:
@@ -155,4 +165,4 @@ class Heads:
 def _reason(error: BaseException) -> str:
     if isinstance(error, ConnectionClosed) and error.sent is not None and error.sent.code == _TOO_BIG:
         return f"a message has more than {LONGEST_MESSAGE:,} bytes, the most that is read"
-    return type(error).__name__
+    return str(error) if isinstance(error, RedirectedError) else type(error).__name__

@@ -56,7 +56,7 @@ class RpcSource:
 
     `finality` is the tag that the chain's finality is read from, or a depth in blocks below the
     head; `untagged_depth` is the depth where the node does not know the tag at all. `timeout` is in
-    seconds and for one HTTP request, which carries at most `max_batch` calls.
+    seconds and for the whole of one HTTP request, which carries at most `max_batch` calls.
     `max_requests_per_second` counts calls, as providers do: a batch of ten is ten of them.
     An answer has at most `max_answer` bytes, decompressed.
     With a `witness`, the node must give a known log before it is believed that a range holds none.

@@ -8,11 +8,13 @@ import math
 import time
 from email.utils import parsedate_to_datetime
 from typing import Literal
+from urllib.parse import urljoin
 
 import urllib3
 from msgspec import Struct
 from urllib3.exceptions import HTTPError
 
+from eventstore.deadline import Deadlines
 from eventstore.secret import keys_in, public, scrubbed
 
 TEMPORARY = frozenset({408, 421, 423, 425, 429})
@@ -34,7 +36,8 @@ class Answer(Struct, frozen=True):
 
 
 class Target(Struct, frozen=True):
-    """Where a rule's notifications go, and what they are signed with; `timeout` in seconds."""
+    """Where a rule's notifications go, and what they are signed with; `timeout` is in seconds and for the
+    whole of one attempt."""
 
     url: str
     secret: str
@@ -52,9 +55,19 @@ class Post:
         self._target = target
         self._secrets = {target.secret, target.url} | keys_in(target.url)
         self._pool = urllib3.PoolManager(maxsize=connections, block=True, cert_reqs="CERT_REQUIRED")
+        self._deadlines = Deadlines()
+        self._pool.pool_classes_by_scheme = self._deadlines.classes
 
     def send(self, body: bytes, idempotency_key: str) -> Answer:
-        """POSTs it. Takes at most as long as connecting and each read may."""
+        """POSTs it. Takes at most as long as the target's timeout, whatever the receiver does."""
+        with self._deadlines.exchange(self._target.timeout) as exchange:
+            answer = self._sent(body, idempotency_key)
+        if exchange.is_over:
+            late = f"no whole answer within {self._target.timeout:g} seconds"
+            return Answer("failed", f"{public(self._target.url)}: {late}")
+        return answer
+
+    def _sent(self, body: bytes, idempotency_key: str) -> Answer:
         at = int(time.time())
         try:
             answer = self._pool.request(
@@ -68,10 +81,12 @@ class Post:
                     "Chainfold-Signature": signature(self._target.secret, body, at=at),
                 },
                 timeout=urllib3.Timeout(connect=self._target.timeout, read=self._target.timeout),
+                pool_timeout=self._target.timeout,
                 retries=False,
                 redirect=False,
                 preload_content=False,
             )
+            rest = 1  # of an answer that breaks off nobody knows how much is left
             try:
                 said = answer.read(SHOWN * 4, decode_content=True).decode(errors="replace")
                 rest = len(answer.read(SHOWN)) if len(said) >= SHOWN else 0
@@ -81,10 +96,13 @@ class Post:
                 answer.release_conn()
         except (HTTPError, OSError) as error:
             return Answer("failed", scrubbed(f"{public(self._target.url)}: {error}", self._secrets))
+        if 300 <= answer.status < 400 and (target := answer.headers.get("Location")):
+            said = f"redirects to {public(urljoin(self._target.url, target))}, which is not followed"
         return self._meaning(answer.status, answer.headers.get("Retry-After", ""), said)
 
     def close(self) -> None:
         self._pool.clear()
+        self._deadlines.close()
 
     def _meaning(self, status: int, asked: str, said: str) -> Answer:
         shown = " ".join(said.split())[:SHOWN]
