@@ -141,9 +141,13 @@ def _flat(shown: Any) -> str:
     return f"[{', '.join(map(_flat, shown))}]" if isinstance(shown, list) else str(shown)
 
 
+EXACT = 53
+"""Bits of an integer that every reader of JSON holds exactly."""
+
+
 def presented(value: Any, kind: str) -> Any:
-    """A decoded value as JSON shows it: bytes as hex, integers whose type is wider than 63 bits as decimal
-    strings (by type, so that a field does not change its kind with its value)."""
+    """A decoded value as JSON shows it: bytes as hex, integers whose type is wider than 53 bits as decimal
+    strings: readers of JSON round them (by type, so that a field does not change its kind with its value)."""
     if isinstance(value, Unreadable):
         return None
     if isinstance(value, bytes):
@@ -155,7 +159,7 @@ def presented(value: Any, kind: str) -> Any:
         inner = [part.to_type_str() for part in parsed.components]
         return [presented(item, part) for item, part in zip(value, inner, strict=True)]
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value) if parse_type(kind).sub > 63 else value
+        return str(value) if parse_type(kind).sub > EXACT else value
     return format(value, "f") if isinstance(value, Decimal) else value
 
 

@@ -8,9 +8,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from msgspec import Struct
 
 from projections.integers import WIDE, Integer256, from_decimal
-
-LOWEST, HIGHEST = -(2**63), 2**63 - 1
-"""The range of a plain `int`."""
+from projections.kinds import HIGHEST, LOWEST
 
 
 class Field(Struct, frozen=True):
@@ -35,6 +33,11 @@ class Field(Struct, frozen=True):
         """Whether it is always an integer, so that it can be summed."""
         return not self.nullable and self.simple in (int, Integer256)
 
+    @property
+    def called(self) -> str:
+        """Its type for readers of JSON."""
+        return next((name for kind, name in _CALLED if self.simple is kind), "other")
+
     def takes(self, value: Any) -> bool:
         """Whether a value of JSON is one that this simple field may have; null is taken as absent."""
         if value is None:
@@ -51,12 +54,24 @@ class Field(Struct, frozen=True):
 
 
 _SIMPLE = (str, int, float, bool, Integer256)
+_CALLED = (
+    (str, "text"),
+    (int, "integer"),
+    (float, "number"),
+    (bool, "bool"),
+    (Integer256, "integer256"),
+)
 
 
 def fields(document: type) -> dict[str, Field]:
     """The fields of a document type, by name, in the order of declaration."""
     hints = get_type_hints(document, include_extras=True)
     return {name: _field(name, hints[name]) for name in document.__struct_fields__}  # type: ignore[attr-defined]
+
+
+def beside(taken: str, name: str) -> str:
+    """A field's name in a list where `taken` stands for something else: with an underscore if it is that."""
+    return f"{name}_" if name == taken else name
 
 
 def is_text(text: str) -> bool:

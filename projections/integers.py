@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-WIDE = msgspec.Meta(description="An integer of up to 256 bits, as decimal text.")
+WIDE = msgspec.Meta(extra={"chainfold": "integer256"})
 """What marks a hint as such an integer."""
 
 Integer256 = Annotated[int, WIDE]

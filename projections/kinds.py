@@ -15,6 +15,12 @@ import msgspec
 from msgspec import inspect
 
 from projections.errors import ProjectorError, ValueRefused
+from projections.integers import WIDE
+
+
+class Wide(int):
+    """Stands for `Integer256` among the exact types of a field: its values are of type `int`."""
+
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 """The integers of a document: what MongoDB, the SQL stores and Parquet hold exactly."""
@@ -70,6 +76,11 @@ def fields_of(document: type) -> dict[str, inspect.Type]:
         )
     for item in found.fields:
         for inner in _walk(item.type):
+            if is_wide(inner) and Wide not in members(item.type):
+                raise ProjectorError(
+                    f"{name}.{item.name} holds Integer256 within another type; it stands for a whole field.",
+                    hint="Declare text there, and put str(value).",
+                )
             if isinstance(inner, _NO_TEXT):
                 raise ProjectorError(
                     f"{name}.{item.name} is bytes; documents carry them as text.",
@@ -94,9 +105,11 @@ def fields_of(document: type) -> dict[str, inspect.Type]:
 
 def plain(kind: inspect.Type) -> tuple[type, ...] | None:
     """The exact types of a field's values, where nothing else is asked of them; else None."""
-    members = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
-    found = []
-    for item in members:
+    found: list[type] = []
+    for item in alternatives(kind):
+        if is_wide(item):
+            found.append(Wide)
+            continue
         exact = _PLAIN.get(type(item))
         if exact is None or any(value is not None for value in _conditions(item)):
             return None
@@ -106,8 +119,22 @@ def plain(kind: inspect.Type) -> tuple[type, ...] | None:
 
 def members(kind: inspect.Type) -> set[type]:
     """The types of `str`, `int` and so on that a field may hold, whatever else is asked of them."""
-    inner = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
-    return {_PLAIN.get(type(item), object) for item in inner}
+    return {Wide if is_wide(item) else _PLAIN.get(type(item), object) for item in alternatives(kind)}
+
+
+def alternatives(kind: inspect.Type) -> tuple[inspect.Type, ...]:
+    """The types of which a value is one."""
+    return kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+
+
+def named(kind: type) -> str:
+    """A type as a projector's author writes it."""
+    return "Integer256" if kind is Wide else kind.__name__
+
+
+def is_wide(kind: object) -> bool:
+    """Is it an integer of 256 bits?"""
+    return isinstance(kind, inspect.Metadata) and kind.extra == WIDE.extra
 
 
 def changeable(kind: inspect.Type) -> bool:

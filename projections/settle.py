@@ -52,7 +52,8 @@ from typing import Any, Protocol
 
 from msgspec.structs import force_setattr
 
-from projections.kinds import HIGHEST, KEY_BYTES, LOWEST
+from projections import integers
+from projections.kinds import HIGHEST, KEY_BYTES, LOWEST, Wide
 
 Moved = list[tuple[str, Any, Any]]
 """Keys whose document is in other places of an index now, with the documents before and after."""
@@ -189,7 +190,9 @@ _LONG = 4_096
 def _fits(local: str, types: tuple[type, ...], *, short: bool) -> str:
     tests = []
     for kind in sorted(types, key=lambda kind: kind is not NoneType):
-        if kind is int:
+        if kind is Wide:
+            tests.append(f"type({local}) is int and {integers.LOWEST} <= {local} <= {integers.HIGHEST}")
+        elif kind is int:
             tests.append(f"type({local}) is int and {LOWEST} <= {local} <= {HIGHEST}")
         elif kind is float:
             tests.append(f"type({local}) is float and -inf < {local} < inf")
@@ -214,4 +217,4 @@ def _equal(field: str, local: str, loose: Collection[str]) -> str:
 
 def _rank(types: tuple[type, ...]) -> int:
     """Numbers change most: where one differs nothing else is compared."""
-    return int not in types
+    return int not in types and Wide not in types

@@ -10,11 +10,12 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from projections import kinds
+from projections import integers, kinds
 from projections.errors import ValueRefused
 from projections.kinds import HIGHEST, LOWEST
 from projections.projectors import Projector
 from projections.settle import tried, written
+from projections.twin import Twin
 
 _UNTOLD = (ValueError, TypeError, OverflowError, RecursionError)
 """What encoding or decoding raises for what it cannot tell."""
@@ -36,10 +37,13 @@ class Shape:
         self.touched = projector.touched
         fields = kinds.fields_of(self.type)
         self.sets = any(map(kinds.unordered, fields.values()))
-        self.encode: Callable[[Any], bytes] = msgspec.json.Encoder(
+        self._written: Callable[[Any], bytes] = msgspec.json.Encoder(
             order="deterministic" if self.sets else None
         ).encode
+        self.encode: Callable[[Any], bytes] = self._written
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(self.type).decode
+        if (twin := Twin.of(self.type)) is not None:
+            self.encode, self.decode = twin.encoding(self._written), twin.decode
         self._plain = {name: kinds.plain(kind) for name, kind in fields.items()}
         self._loose = {name for name, types in self._plain.items() if types is None or _is_loose(types)}
         self._deep = None in self._plain.values() or hasattr(self.type, "__post_init__")
@@ -116,10 +120,14 @@ class Shape:
 
     def _check_plain(self, name: str, value: Any, types: tuple[type, ...]) -> None:
         kind = type(value)
+        if kind is int and kinds.Wide in types:
+            if not integers.fits(value):
+                raise ValueRefused(f"{name} = {value} does not fit its field: Integer256 has 256 bits.")
+            return
         if kind not in types:
             raise ValueRefused(
                 f"{name} = {kinds.shown(value)} does not fit its field: it is declared "
-                f"{' or '.join(item.__name__ for item in types)}."
+                f"{' or '.join(map(kinds.named, types))}."
             )
         if kind is int and not LOWEST <= value <= HIGHEST:
             said = f"{name} = {value} does not fit its field: integers of a document have 63 bits"
@@ -135,7 +143,7 @@ class Shape:
         for name, hint in get_type_hints(self.type, include_extras=True).items():
             value = getattr(document, name)
             try:
-                again = msgspec.json.decode(self.encode(value), type=hint)
+                again = msgspec.json.decode(self._written(value), type=hint)
             except _UNTOLD as error:
                 return ValueRefused(f"{name} = {kinds.shown(value)} does not fit its field: {error}.")
             if not kinds.same(value, again):
@@ -153,7 +161,7 @@ def _is_loose(types: tuple[type, ...]) -> bool:
 
 
 def _wide(said: str) -> str:
-    return "Declare the field as str, and put decimal strings for wider ones." if "63 bits" in said else ""
+    return "Declare the field Integer256, which holds any uint256 and int256." if "63 bits" in said else ""
 
 
 def weight(key: str, body: bytes) -> int:

@@ -48,6 +48,7 @@ from projections.publisher import Publisher
 from projections.routes import bind
 from projections.runner import BATCH, Runner
 from projections.service.migrate import migrate
+from projections.shape import Shape
 from projections.sinks import Change, Marker
 from projections.sinks.memory import MemorySink
 from projections.state import GenerationState
@@ -147,8 +148,8 @@ class Kit:
         if outcome.halted is not None:
             raise AssertionError(f"{self._projector.__name__} halted: {outcome.halted}")
         _same(_Outcome(outcome.published), outcome, "the sink")
-        kind = self._projector.document
-        return {key: msgspec.json.decode(body, type=kind) for key, body in outcome.published.items()}
+        decode = Shape(self._projector).decode
+        return {key: decode(body) for key, body in outcome.published.items()}
 
     def problems(self) -> list[str]:
         """What halted the projection, or each event that the quarantine passed over, and why."""

@@ -13,17 +13,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from projections.errors import ProjectorError
-from projections.projectors import Documents, Projector, handles
+from projections.projectors import Documents, Integer256, Projector, handles
 
 NOBODY = "0x" + "00" * 20
 
 
 class Holder(Struct, frozen=True, gc=False):
-    """An address that ever sent or received. `balance` is a uint256, which is wider than the integers
-    of a document: a decimal string, in the token's smallest unit."""
+    """An address that ever sent or received. `balance` is a uint256, in the token's smallest unit."""
 
     address: str
-    balance: str = "0"
+    balance: Integer256 = 0
     transfersIn: int = 0
     transfersOut: int = 0
     firstBlock: int = 0
@@ -37,6 +36,7 @@ class Balances(Projector):
     key = "address"
     touched = "updatedAt"
     dates = ("updatedAt",)
+    mongo_indexes = ("balance",)
     redis_fields = ("address", "balance")
 
     def keys(self, event: Any) -> Iterable[str]:
@@ -47,18 +47,18 @@ class Balances(Projector):
         """`value` leaves one balance and enters the other; to oneself it does both."""
         if event.from_ != NOBODY:
             sender = _holder(holders, event.from_, event.block.number)
-            left = int(sender.balance) - event.value
+            left = sender.balance - event.value
             if left < 0:
                 raise ProjectorError(
                     f"{sender.address} sends {event.value} and holds {sender.balance}.",
                     hint="Is start_block above the token's first block, or does the token change "
                     "balances without a Transfer?",
                 )
-            sender = replace(sender, balance=str(left), transfersOut=sender.transfersOut + 1)
+            sender = replace(sender, balance=left, transfersOut=sender.transfersOut + 1)
             holders.put(sender.address, sender)
         if event.to != NOBODY:
             receiver = _holder(holders, event.to, event.block.number)
-            balance = str(int(receiver.balance) + event.value)
+            balance = receiver.balance + event.value
             receiver = replace(receiver, balance=balance, transfersIn=receiver.transfersIn + 1)
             holders.put(receiver.address, receiver)
 

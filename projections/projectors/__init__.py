@@ -11,7 +11,10 @@ import msgspec
 
 from projections.calling import check_methods
 from projections.errors import ProjectorError
+from projections.integers import Integer256
 from projections.kinds import fields_of, members, plain
+
+__all__ = ["Counts", "Documents", "Follows", "Integer256", "Invariant", "Projector", "handles"]
 
 Document = TypeVar("Document", bound=msgspec.Struct)
 Handler = TypeVar("Handler", bound=Callable[..., None])
@@ -170,6 +173,12 @@ class Projector:
                         f"{name}.{what} names {field}, which must be {wanted.__name__}.",
                         hint=f"Declare {document.__name__}.{field}: {wanted.__name__}.",
                     )
+        for item in cls.invariants:
+            if isinstance(item, Counts) and int not in members(kinds[item.field]):
+                raise ProjectorError(
+                    f"{name}.invariants: {item.field} counts documents, so it must be int.",
+                    hint=f"Declare {document.__name__}.{item.field}: int.",
+                )
         for field in cls.index:
             if plain(kinds[field]) is None or len(field) > INDEX_NAME:
                 raise ProjectorError(

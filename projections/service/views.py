@@ -29,6 +29,7 @@ from eventstore.tail import Tail
 from eventstore.tally import Tally
 from projections.aside import Aside
 from projections.backlog import distance
+from projections.fields import beside
 from projections.fold import Projection
 from projections.generation import Generation, Generations, lease_of
 from projections.meaning import Meaning
@@ -491,10 +492,10 @@ def totals(store: Store, projection: str, fields: Iterable[str]) -> dict[str, in
         served = Generations(tx, projection).served()
         if served is None:
             return None
-        sums = {"documents": 0} | dict.fromkeys(wanted, 0)
+        sums = {"documents": 0} | {beside("documents", field): 0 for field in wanted}
         for _, body in GenerationState(tx, served.id).scan():
             sums["documents"] += 1
             fields_of: Mapping[str, Any] = msgspec.json.decode(body)
             for field in wanted:
-                sums[field] += fields_of[field] or 0
+                sums[beside("documents", field)] += int(fields_of[field] or 0)
     return sums

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,6 +22,7 @@ from eventstore.store import Store
 from eventstore.tail import genesis_of
 from eventstore.witness import Witness
 from projections.errors import ConfigurationError
+from projections.fields import fields
 from projections.fold import Projection
 from projections.meaning import Declaration
 from projections.projectors import Projector
@@ -248,8 +249,13 @@ class Plan:
     def counted(self, name: str) -> list[str]:
         """The fields of a projection's documents that make sense as sums: integers that are no times."""
         projector = self.projections[name].projector
-        hints = get_type_hints(projector.document)
-        return [field for field, hint in hints.items() if hint is int and field not in projector.dates]
+        found = fields(projector.document).values()
+        return [field.name for field in found if field.counted and field.name not in projector.dates]
+
+    def wide(self, name: str) -> frozenset[str]:
+        """The fields of a projection's documents that are integers of 256 bits."""
+        found = fields(self.projections[name].projector.document).values()
+        return frozenset(field.name for field in found if field.wide)
 
     def sink_kinds(self, name: str) -> list[str]:
         """The kinds of a projection's sinks, in the order of `sinks`. Nothing is opened for it."""
@@ -266,7 +272,7 @@ class Plan:
         waits: dict[str, Any] = {} if patience is None else {"patience": patience}
         chosen = self.config.projections[name]
         projector = self.projections[name].projector
-        fields = projector.document.__struct_fields__
+        names = projector.document.__struct_fields__
         made: list[Sink] = []
         if chosen.mongo is not None and only in (None, "mongo"):
             from projections.sinks.mongo import MongoSink
@@ -277,8 +283,9 @@ class Plan:
                     database=self.config.mongo.database,
                     collection=chosen.mongo.collection,
                     key=projector.key,
-                    fields=fields,
+                    fields=names,
                     dates=frozenset(projector.dates),
+                    wide=self.wide(name),
                     indexes=projector.mongo_indexes,
                     rename=chosen.mongo.fields,
                     **waits,
@@ -296,7 +303,7 @@ class Plan:
                         url,
                         key=chosen.redis.key,
                         key_field=projector.key,
-                        fields=projector.redis_fields or fields,
+                        fields=projector.redis_fields or names,
                         ttl=chosen.redis.ttl,
                         projection=name,
                         **waits,

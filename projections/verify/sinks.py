@@ -20,6 +20,7 @@ from eventstore.batches import batches
 from eventstore.store import Store
 from eventstore.verdict import Check, Findings
 from projections.aside import Aside
+from projections.fields import beside
 from projections.generation import Generation, Generations
 from projections.moment import moment
 from projections.projectors import Invariant
@@ -308,13 +309,13 @@ class SinkCheck:
         return []
 
     def _totals(self, served: Generation, fields: Sequence[str]) -> dict[str, int]:
-        sums = {"count": 0, **dict.fromkeys(fields, 0)}
+        sums = {"count": 0, **{beside("count", name): 0 for name in fields}}
         with self._store.read() as tx:
             for _, body in GenerationState(tx, served.id).scan():
                 document: Mapping[str, Any] = msgspec.json.decode(body)
                 sums["count"] += 1
                 for name in fields:
-                    sums[name] += document[name] or 0
+                    sums[beside("count", name)] += int(document[name] or 0)
         return sums
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -10,6 +11,7 @@ import typer
 
 from eventstore.errors import ChainfoldError
 from projections.errors import ConfigurationError
+from projections.fields import beside
 from projections.replay import Replay, Touch, undone
 from projections.service import views
 from projections.service.cli.app import Json, app, configuration, note, out, print_json, table
@@ -17,6 +19,7 @@ from projections.service.cli.board import board
 from projections.service.cli.watching import watched
 from projections.service.overview import whole_status
 from projections.service.wiring import planned
+from projections.shape import Shape
 
 
 @app.command()
@@ -79,8 +82,9 @@ def show(
                 note(f"Block {block:,} is below what can be undone: folding from the first block ...")
             documents, touches = Replay(plan.store, chosen).to(block, watch=key)
             past = documents.get(key)
-            found = None if past is None else msgspec.to_builtins(past)
-            events = [_touch(item) for item in touches]
+            encode = Shape(type(chosen.projector)).encode
+            found = None if past is None else msgspec.json.decode(encode(past))
+            events = [_touch(item, encode) for item in touches]
     if found is None and not events:
         when = "" if at_block is None else f" after block {block:,}"
         raise ChainfoldError(f"{projection} has no document {key}{when}.")
@@ -94,8 +98,8 @@ def show(
         out().print(table("", columns, [[item[column] for column in columns] for item in events]))
 
 
-def _touch(item: Touch) -> dict[str, Any]:
-    after = None if item.after is None else msgspec.json.encode(item.after).decode()
+def _touch(item: Touch, encode: Callable[[Any], bytes]) -> dict[str, Any]:
+    after = None if item.after is None else encode(item.after).decode()
     return {
         "block": item.log.block_number,
         "log_index": item.log.log_index,
@@ -118,17 +122,24 @@ def stats(
         for sink in plan.sinks(projection):
             if isinstance(sink, MongoSink):
                 counted = sink.totals(fields)
-                totals["mongo"] = {"documents": counted.pop("count"), **counted}
+                sums = {beside("documents", name): counted[beside("count", name)] for name in fields}
+                totals["mongo"] = {"documents": counted["count"], **sums}
             sink.close()
+        wide = {beside("documents", name) for name in plan.wide(projection)}
     if as_json:
-        print_json(totals)
+        print_json({name: found and _told(found, wide) for name, found in totals.items()})
         return
-    columns = ["", "documents", *fields]
+    columns = ["", "documents", *(beside("documents", name) for name in fields)]
     rows = [[name, *(found or {}).values()] for name, found in totals.items() if found]
     if not rows:
         out().print(f"{projection} has not been built yet: run `chainfold sync`.")
         return
     out().print(table("", columns, rows))
+
+
+def _told(sums: Mapping[str, int], wide: Collection[str]) -> dict[str, int | str]:
+    """Sums as JSON has them: text for those of wide integers."""
+    return {name: str(total) if name in wide else total for name, total in sums.items()}
 
 
 def _key(text: str) -> str:

@@ -13,6 +13,7 @@ from eventstore.nesting import too_deep
 from projections.errors import ConfigurationError
 from projections.fields import is_text
 from projections.fold import Projection
+from projections.integers import from_decimal
 from projections.service.config import address
 from projections.service.http.problems import Refused
 
@@ -62,6 +63,15 @@ def value(projection: Projection, field: str, text: str) -> str:
     if field in projection.projector.addresses:
         return "0x" + account(field, text).hex()
     return text
+
+
+def wide(name: str, text: str) -> str:
+    """An integer of up to 256 bits, as documents carry it."""
+    if (number := from_decimal(text)) is None:
+        raise Refused(
+            400, f"{name}: {text[:80]!r} is no integer of up to 256 bits.", hint="Write its digits."
+        )
+    return str(number)
 
 
 def account(name: str, text: str) -> bytes:

@@ -7,15 +7,17 @@ whose marker is not ours (another store's, or of a later state than this one was
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from eventstore.errors import ChainfoldError
+from eventstore.nesting import too_deep
 from eventstore.store import Store
+from projections.fields import Field, fields
 from projections.fold import Projection
+from projections.integers import from_decimal
 from projections.publications import refusal
 from projections.service.http.breaker import Breaker
 from projections.service.http.fill import Filler
@@ -122,49 +124,41 @@ class Types:
 
     def __init__(self, projection: Projection) -> None:
         projector = projection.projector
-        hints = get_type_hints(projector.document)
+        known = fields(projector.document)
         self.fields = projector.redis_fields or projector.document.__struct_fields__
-        self._hints = {name: hints[name] for name in self.fields}
-        self.usable = all(_told_by_text(hint) for hint in self._hints.values())
+        self._fields = {name: known[name] for name in self.fields}
+        self.usable = all(len(field.kinds) == 1 for field in self._fields.values())
 
     def revived(self, held: Mapping[str, Value]) -> dict[str, Any] | None:
         """The document; None where a field is missing or is not of its type."""
         try:
-            return {name: _revived(str(held[name]), hint) for name, hint in self._hints.items()}
+            return {name: _revived(str(held[name]), field) for name, field in self._fields.items()}
         except (KeyError, ValueError, msgspec.MsgspecError):
             return None
 
     def short(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """The same fields of a document of the fold, with what Redis cannot tell apart made the same."""
         return {
-            name: None if document[name] == "" and NoneType in _members(hint) else document[name]
-            for name, hint in self._hints.items()
+            name: None if document[name] == "" and field.nullable else document[name]
+            for name, field in self._fields.items()
         }
 
 
-def _members(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-
-
-def _told_by_text(hint: Any) -> bool:
-    members = [item for item in _members(hint) if item is not NoneType]
-    return len(members) == 1
-
-
-def is_simple(hint: Any) -> bool:
-    """Whether a field is one text, number or truth, or null."""
-    return set(_members(hint)) - {NoneType} in ({str}, {int}, {float}, {bool})
-
-
-def _revived(text: str, hint: Any) -> Any:
-    members = _members(hint)
-    if text == "" and NoneType in members:
+def _revived(text: str, field: Field) -> Any:
+    """The value behind a field's text; `ValueError` where the text is none of its type's."""
+    if text == "" and field.nullable:
         return None
-    kind = next(item for item in members if item is not NoneType)
+    [kind] = field.kinds
+    if field.wide:
+        if from_decimal(text) is None:
+            raise ValueError(text)
+        return text
     if kind is str:
         return text
     if kind is bool:
         return {"1": True, "0": False}[text]
     if kind in (int, float):
         return kind(text)
-    return msgspec.json.decode(text, type=kind) if not isinstance(kind, str) else text
+    if too_deep(text.encode()):
+        raise ValueError(text)
+    return msgspec.json.decode(text, type=kind)

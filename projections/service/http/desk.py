@@ -44,7 +44,8 @@ _LITESTAR = (
     "state",
 )
 RESERVED = frozenset(_OWN + _LITESTAR)
-"""Parameters of a list, and what the framework means by itself: no field of such a name is filtered by."""
+"""Parameters of a list, and what the framework means by itself: a field of such a name is asked for by
+another."""
 
 SEARCHES = 2
 """Requests at a time that read much of the store, each for a little answer."""
@@ -75,6 +76,20 @@ class Shelf(Struct, frozen=True):
             for name in dict.fromkeys(there)
             if name != projector.key and self.fields[name].simple is not None
         )
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameter of a list by which each of `filters` is asked: its name, with an underscore behind it
+        where that means something else, or another field."""
+        found: dict[str, str] = {}
+        taken = {*RESERVED, *self.filters}
+        for name in self.filters:
+            parameter = name
+            while parameter in taken and (parameter in RESERVED or parameter != name):
+                parameter += "_"
+            taken.add(parameter)
+            found[name] = parameter
+        return found
 
     @property
     def sorts(self) -> tuple[str, ...]:

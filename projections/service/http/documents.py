@@ -17,6 +17,7 @@ from projections.service.http.desk import Desk, Shelf
 from projections.service.http.problems import JSON, Refused, refusals
 from projections.service.http.schema import example_of, example_value, pattern, typed
 from projections.state import GenerationState
+from projections.twin import published
 
 MinBlock = Annotated[
     int | None,
@@ -102,7 +103,7 @@ def _document(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
         summary=f"One document of {shelf.name}",
         tags=[shelf.name],
         responses={
-            200: typed(projector.document, "The document.", example_of(projector)),
+            200: typed(published(projector.document), "The document.", example_of(projector)),
             **refusals(400, 401, 404, 409, 422, 429, 503),
         },
     )(document)

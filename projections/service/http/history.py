@@ -29,6 +29,8 @@ from projections.service.http import asked
 from projections.service.http.desk import Desk, Shelf
 from projections.service.http.problems import JSON, Refused, refusals
 from projections.service.http.schema import example_event, example_of, example_value, pattern, typed
+from projections.shape import Shape
+from projections.twin import published
 
 KEPT = 64
 """Histories that are kept for their further pages."""
@@ -73,6 +75,7 @@ class Book:
     def __init__(self, desk: Desk, shelf: Shelf) -> None:
         self._desk = desk
         self._shelf = shelf
+        self._shape = Shape(type(shelf.own.projector))
         self._declared = Declared(desk.plan.config, shelf.chain)
         self._lock = Lock()
         self._kept: OrderedDict[tuple[Any, ...], list[Touch]] = OrderedDict()
@@ -171,7 +174,7 @@ class Book:
             shown.marks,
             shown.tx_hash,
             shown.entry,
-            after,
+            None if after is None else msgspec.Raw(self._shape.encode(after)),
         )
 
 
@@ -217,7 +220,7 @@ def _history(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
 
     history.__name__ = f"history_{shelf.name}"
     history.__doc__ = f"The events that made a document of {shelf.name}, newest first."
-    kind: Any = projector.document
+    kind: Any = published(projector.document)
     event: Any = defstruct(
         f"EventOf{kind.__name__}",
         [(name, hint) for name, hint in Made.__annotations__.items() if name != "after"]

@@ -8,8 +8,7 @@ shows a document twice for its own sake nor hides one that stood still.
 
 import time
 from inspect import Parameter, Signature
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Response, get
@@ -28,6 +27,7 @@ from projections.service.http.schema import example_of, example_value, pattern, 
 from projections.sinks import Value
 from projections.sinks.mongo.pages import Wanted
 from projections.state import GenerationState
+from projections.twin import published
 
 LOOKS = 0.05
 """Seconds between two looks whether MongoDB has what is waited for."""
@@ -100,10 +100,11 @@ def _listing(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
         ],
         return_annotation=Response[Any],
     )
+    kind: Any = published(projector.document)
     shape: Any = defstruct(
         f"PageOf{projector.document.__name__}",
         [
-            ("documents", list[projector.document]),  # type: ignore[name-defined]
+            ("documents", list[kind]),
             ("next", str | None),
             ("block", int | None),
             ("revision", int),
@@ -132,11 +133,11 @@ def _listing(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
 
 def _parameters(desk: Desk, shelf: Shelf) -> dict[str, Any]:
     projector = shelf.own.projector
-    hints = get_type_hints(projector.document)
     found: dict[str, Any] = {}
-    for name in shelf.filters:
-        kind: Any = next(item for item in (get_args(hints[name]) or (hints[name],)) if item is not NoneType)
-        found[name] = Annotated[
+    for name, parameter in shelf.parameters.items():
+        field = shelf.fields[name]
+        kind: Any = str if field.wide else field.simple
+        found[parameter] = Annotated[
             kind | None,
             QueryParameter(
                 description=f"Only documents whose {name} is this.",
@@ -145,9 +146,8 @@ def _parameters(desk: Desk, shelf: Shelf) -> dict[str, Any]:
             ),
         ]
     orders: Any = Literal[tuple(sign + name for name in shelf.sorts for sign in ("", "-"))]
-    found["sort"] = Annotated[
-        orders, QueryParameter(description="In the order of this field and then of keys; - for descending.")
-    ]
+    said = "In the order of this field and then of keys; - for descending. Text goes by its characters."
+    found["sort"] = Annotated[orders, QueryParameter(description=said)]
     found["limit"] = Annotated[
         int, QueryParameter(ge=1, le=desk.settings.max_page, description="So many at most.")
     ]
@@ -163,9 +163,11 @@ def _parameters(desk: Desk, shelf: Shelf) -> dict[str, Any]:
 
 def _asked(shelf: Shelf, given: dict[str, Any]) -> Ask:
     where: dict[str, Value] = {}
-    for name in shelf.filters:
-        value = given[name]
-        if isinstance(value, str):
+    for name, parameter in shelf.parameters.items():
+        value = given[parameter]
+        if isinstance(value, str) and shelf.fields[name].wide:
+            value = asked.wide(parameter, value)
+        elif isinstance(value, str):
             value = asked.value(shelf.own, name, value)
         elif isinstance(value, int):
             asked.whole(name, value, least=-asked.HIGHEST)

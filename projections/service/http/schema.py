@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import msgspec
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 
+from projections.fields import fields
+from projections.integers import DECIMAL
 from projections.projectors import Projector
 from projections.service.http import asked
 
@@ -29,15 +30,18 @@ def example_value(projector: Projector, field: str) -> Any:
     """A value that such a field may have."""
     if field in projector.addresses:
         return SOMEBODY
-    hint = get_type_hints(projector.document)[field]
-    members = [item for item in (get_args(hint) or (hint,)) if item is not NoneType]
     if field in projector.dates:
         return 1_700_000_000
-    return {int: 3, str: "text", bool: True, float: 0.5}.get(members[0])
+    known = fields(projector.document)[field]
+    if known.wide:
+        return "1000000000000000000000"
+    return {int: 3, str: "text", bool: True, float: 0.5}.get(known.simple)
 
 
 def pattern(projector: Projector, field: str) -> dict[str, Any]:
-    """What the description adds to a field's schema: the shape of an address, where it holds addresses."""
+    """What the description adds to a field's schema: the shape of an address, or of a wide integer."""
+    if fields(projector.document)[field].wide:
+        return {"pattern": DECIMAL}
     return {"pattern": asked.ADDRESS} if field in projector.addresses else {}
 
 

@@ -27,15 +27,18 @@ KEPT = 1.0
 
 
 class ServedProjection(Struct, frozen=True):
-    """A projection: its document's fields, what lists may filter and sort by, which fields hold addresses,
-    and where it stands."""
+    """A projection: its document's fields and their types, what lists may filter and sort by, the parameter
+    for each filter, which fields hold addresses, and where it stands. A type is one of integer, integer256
+    (text in JSON), number, text, bool and other."""
 
     name: str
     chain: str
     key: str
     fields: list[str]
+    types: dict[str, str]
     short_fields: list[str]
     filters: list[str]
+    parameters: dict[str, str]
     sorts: list[str]
     addresses: list[str]
     state: str
@@ -152,8 +155,10 @@ def catalogue(desk: Desk) -> HTTPRouteHandler:
         chain="main",
         key="address",
         fields=["address", "directReferrer", "level1Count"],
+        types={"address": "text", "directReferrer": "text", "level1Count": "integer"},
         short_fields=["address", "level1Count"],
         filters=["directReferrer"],
+        parameters={"directReferrer": "directReferrer"},
         sorts=["address", "level1Count"],
         addresses=["address", "directReferrer"],
         state="live",
@@ -183,8 +188,10 @@ def catalogue(desk: Desk) -> HTTPRouteHandler:
                     chain=shelf.chain,
                     key=projector.key,
                     fields=list(projector.document.__struct_fields__),
+                    types={field.name: field.called for field in shelf.fields.values()},
                     short_fields=list(shelf.types.fields),
                     filters=list(shelf.filters),
+                    parameters=shelf.parameters,
                     sorts=list(shelf.sorts),
                     addresses=list(projector.addresses),
                     state=state.state,

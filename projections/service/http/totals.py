@@ -16,16 +16,18 @@ from projections.service.http.desk import Desk, Shelf
 from projections.service.http.problems import JSON, refusals
 from projections.service.http.schema import typed
 from projections.state import GenerationState
+from projections.twin import Text
 
 KEPT = 5.0
 """Seconds for which sums are given again, also where the documents have moved."""
 
 
 class Totals(Struct, frozen=True):
-    """The documents of `block`, of which `digest` is the digest, and by field the sum over all of them."""
+    """The documents of `block`, of which `digest` is the digest, and by field the sum over all of them: a
+    number, or text where the field is an integer of 256 bits."""
 
     documents: int
-    sums: dict[str, int]
+    sums: dict[str, int | Text]
     block: int
     revision: int
     digest: str
@@ -38,6 +40,7 @@ class Sums:
         self._desk = desk
         self._shelf = shelf
         self._fields = desk.plan.counted(shelf.name)
+        self._wide = desk.plan.wide(shelf.name)
         self._lock = Lock()
         self._kept: tuple[float, tuple[Any, ...], Totals] | None = None
 
@@ -64,8 +67,11 @@ class Sums:
                 count += 1
                 document = msgspec.json.decode(body)
                 for field in sums:
-                    sums[field] += document[field]
-        return Totals(count, sums, served.block, served.revision, served.digest.hex())
+                    sums[field] += int(document[field])
+        said: dict[str, int | str] = {
+            field: str(total) if field in self._wide else total for field, total in sums.items()
+        }
+        return Totals(count, said, served.block, served.revision, served.digest.hex())
 
 
 def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
@@ -82,7 +88,9 @@ def _stats(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
 
     stats.__name__ = f"stats_{shelf.name}"
     stats.__doc__ = f"How many documents {shelf.name} holds, and the sums of their fields."
-    example = Totals(4200, dict.fromkeys(desk.plan.counted(shelf.name), 4100), 120, 17, "5f" * 32)
+    wide = desk.plan.wide(shelf.name)
+    said = {name: "4100" if name in wide else 4100 for name in desk.plan.counted(shelf.name)}
+    example = Totals(4200, said, 120, 17, "5f" * 32)
     return get(
         f"/v1/{shelf.name}/stats",
         sync_to_thread=True,

@@ -16,7 +16,6 @@ from eventstore.batches import batches
 from projections.adopt import Held
 from projections.sinks.mongo.driver import READ, translated
 from projections.sinks.mongo.names import Document, Names
-from projections.sinks.mongo.types import plain
 
 
 class Normalised(Struct, frozen=True):
@@ -41,10 +40,7 @@ class ForeignCollection:
         match = {self._names.key: {"$type": "string"}, "chainfold.removed": {"$ne": True}}
         with translated(self._url), self._documents.find(match, self._names.wanted) as cursor:
             for held in cursor:
-                fields = {
-                    name: plain(held[theirs]) for name, theirs in self._names.theirs.items() if theirs in held
-                }
-                yield Held(held[self._names.key], fields)
+                yield Held(held[self._names.key], self._names.foreign(held))
 
     def holding(self, keys: Sequence[str]) -> set[str]:
         """See `adopt.Filled`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from bson import Int64
 
 from projections.errors import ConfigurationError, SinkError
 from projections.sinks import Change, Value
-from projections.sinks.mongo.types import FIRST, beyond, date, plain, typed
+from projections.sinks.mongo.types import FIRST, beyond, date, meant, ordered, plain, told, typed
 
 Document = dict[str, Any]
 
@@ -23,7 +23,13 @@ class Names:
     """Says what is written for a change, and reads a change out of a document."""
 
     def __init__(
-        self, *, key: str, fields: tuple[str, ...], dates: frozenset[str], rename: Mapping[str, str]
+        self,
+        *,
+        key: str,
+        fields: tuple[str, ...],
+        dates: frozenset[str],
+        rename: Mapping[str, str],
+        wide: frozenset[str] = frozenset(),
     ) -> None:
         self.theirs = {name: rename.get(name, name) for name in fields}
         self._ours = {theirs: name for name, theirs in self.theirs.items()}
@@ -38,6 +44,7 @@ class Names:
         self.key = self.theirs[key]
         self.wanted = {"_id": 0, "chainfold": 1, **dict.fromkeys(self._ours, 1)}
         self._dates = dates
+        self.wide = wide
 
     def guard(self, change: Change) -> Document:
         return {self.key: change.key, "chainfold.revision": {"$not": {"$gte": Int64(change.revision)}}}
@@ -65,7 +72,7 @@ class Names:
         mark = held["chainfold"]
         fields = None
         if not mark.get("removed"):
-            fields = {name: plain(held[theirs]) for name, theirs in self.theirs.items() if theirs in held}
+            fields = self._fields(held, told)
             for theirs, exact in mark.get("beyond", {}).items():
                 if theirs in self._ours and held.get(theirs) == date(exact):  # else somebody changed it
                     fields[self._ours[theirs]] = plain(exact)
@@ -93,8 +100,21 @@ class Names:
             if theirs != self.key and name in given
         }
 
+    def foreign(self, held: Document) -> dict[str, Value]:
+        """Our fields of a document that somebody else wrote."""
+        return self._fields(held, meant)
+
+    def _fields(self, held: Document, wide: Callable[[Any], Value]) -> dict[str, Value]:
+        return {
+            name: wide(held[theirs]) if name in self.wide else plain(held[theirs])
+            for name, theirs in self.theirs.items()
+            if theirs in held
+        }
+
     def stored(self, name: str, value: Value) -> Any:
         """A field's value as MongoDB holds it."""
+        if name in self.wide and value is not None:
+            return ordered(value)
         if name in self._dates and isinstance(value, int | float):
             return date(value)
         return typed(value)
@@ -111,6 +131,8 @@ class Names:
         return {theirs: held}
 
     def _held(self, name: str, value: Value) -> Value:
+        if name in self.wide:
+            return value
         return plain(typed(value) if self._beyond(name, value) else self.stored(name, value))
 
     def _beyond(self, name: str, value: Value) -> bool:

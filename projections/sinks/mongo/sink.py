@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from threading import Lock
-from typing import Any
 
 import msgspec
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -37,6 +36,7 @@ from projections.sinks.mongo.foreign import ForeignCollection
 from projections.sinks.mongo.names import MARKED, Document, Names
 from projections.sinks.mongo.pages import Wanted, order, query
 from projections.sinks.mongo.sending import Sending, Sent
+from projections.sinks.mongo.sums import Summing
 
 _THERE = {**MARKED, "chainfold.removed": {"$ne": True}}
 _ROUNDS = 8
@@ -47,8 +47,9 @@ _NEARLY_ALL = 0.9
 class MongoSink:
     """One projection's documents in one collection, and its marker in `chainfold_markers` beside it.
 
-    `fields` are ours, `key` among them; `dates` are those of them given in seconds and stored as Date;
-    `rename` gives the application's names for ours. Whatever else a document holds is never touched.
+    `fields` are ours, `key` among them; `dates` are those of them given in seconds and stored as Date, `wide`
+    those that are integers of 256 bits, stored as sortable text; `rename` gives the application's names for
+    ours. Whatever else a document holds is never touched.
     A document that we created, that was removed and holds nothing else is deleted after `grace`
     seconds, which must be longer than any lease: until then its mark refuses older writes.
     """
@@ -64,6 +65,7 @@ class MongoSink:
         key: str = "address",
         fields: tuple[str, ...],
         dates: frozenset[str] = frozenset(),
+        wide: frozenset[str] = frozenset(),
         indexes: tuple[str, ...] = (),
         rename: Mapping[str, str] | None = None,
         grace: float = 3600,
@@ -73,7 +75,7 @@ class MongoSink:
         self._patience = patience
         self._database = database
         self._collection = collection
-        self._names = Names(key=key, fields=fields, dates=dates, rename=rename or {})
+        self._names = Names(key=key, fields=fields, dates=dates, rename=rename or {}, wide=wide)
         self._indexes = tuple(self._names.theirs[name] for name in indexes)
         self._grace = grace
         self._swept = 0.0
@@ -185,14 +187,9 @@ class MongoSink:
 
         Documents without our mark, and removed ones, do not count.
         """
-        sums = {name: {"$sum": f"${self._names.theirs[name]}"} for name in fields}
-        pipeline: list[dict[str, Any]] = [
-            {"$match": _THERE},
-            {"$group": {"_id": None, "count": {"$sum": 1}, **sums}},
-        ]
-        with translated(self._url), self._documents().aggregate(pipeline) as cursor:
-            found = next(iter(cursor), {})
-        return {name: int(found.get(name, 0)) for name in ("count", *fields)}
+        summing = Summing(self._names, fields)
+        with translated(self._url), self._documents().aggregate(summing.pipeline(_THERE)) as cursor:
+            return summing.totals(next(iter(cursor), {}))
 
     def violations(self, invariants: Sequence[Invariant], *, limit: int) -> list[tuple[str, str]] | str:
         """The key of each document that breaks an invariant, and how, as the server itself finds it; a

@@ -4,6 +4,9 @@ The law of times: a field in `dates` is a Date of the years 1 to 9999, which eve
 can read. A time beyond them is written as the nearest Date within, so that it still sorts and compares as the
 earliest or the latest, and its exact seconds stand in our mark beside it (`chainfold.beyond.FIELD`): what is
 read back through the sink is what the document says.
+
+The law of wide integers: BSON has none of 256 bits, so a field of that type is its sortable text
+(`projections.integers`): MongoDB orders, filters and indexes it as the number that it is.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Any
 from bson import Int64
 from bson.datetime_ms import DatetimeMS
 
+from projections.integers import from_decimal, from_sortable, sortable
 from projections.sinks import Value
 
 FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999
@@ -60,6 +64,28 @@ def plain(value: Any) -> Value:
             return {name: plain(item) for name, item in value.items()}
         case _:
             return value  # type: ignore[no-any-return]  # a foreign type in our field is shown as it is
+
+
+def ordered(value: Value) -> Value:
+    """A wide integer, decimal text in our documents, in the form that MongoDB orders by."""
+    number = from_decimal(value) if isinstance(value, str) else None
+    return value if number is None else sortable(number)
+
+
+def told(value: Any) -> Value:
+    """A wide integer of MongoDB's as decimal text; text that is no sortable form in quotes, for it is none of
+    ours and may look like one."""
+    if not isinstance(value, str):
+        return plain(value)
+    number = from_sortable(value)
+    return repr(value) if number is None else str(number)
+
+
+def meant(value: Any) -> Value:
+    """The same of what somebody else wrote, who may have put a number, or its digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(int(value))
+    return value if isinstance(value, str) and from_decimal(value) is not None else told(value)
 
 
 def _milliseconds(seconds: float) -> int:

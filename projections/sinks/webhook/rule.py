@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from projections.errors import ConfigurationError
+from projections.integers import from_decimal
 from projections.sinks import Value
 
 Fields = dict[str, Value] | None
@@ -120,7 +121,10 @@ def _seen(condition: Condition, fields: Fields) -> Value:
     held = None if isinstance(condition, Appeared | Removed) else (fields or {}).get(condition.field)
     match condition:
         case Reached(number=number):
-            return isinstance(held, int | float) and held >= number
+            count = _number(held)
+            return count is not None and count >= number
+        case Equals(value=value) if isinstance(held, str) and type(value) is int:
+            return from_decimal(held) == value  # a wide integer is text in a document's JSON
         case Equals(value=value):
             return held == value and isinstance(held, bool) == isinstance(value, bool)
         case Changed():
@@ -131,6 +135,13 @@ def _seen(condition: Condition, fields: Fields) -> Value:
             return fields is None
         case _:
             assert_never(condition)
+
+
+def _number(held: Value) -> int | float | None:
+    """A field that may reach a number: wide integers are decimal text."""
+    if isinstance(held, str):
+        return from_decimal(held)
+    return held if isinstance(held, int | float) else None
 
 
 def parse(text: str, where: str) -> Condition:
@@ -173,7 +184,7 @@ def fitted(rule: Rule, document: type[Any], where: str) -> Rule:
         case Reached() if not kinds <= {int, float}:
             raise ConfigurationError(
                 f"{where}: {field} of {document.__name__} is no number, so it reaches none.",
-                hint="Wide integers are text; let the projector keep a field that counts.",
+                hint="Declare it int or Integer256: text is not counted.",
             )
         case Equals(value=value) if not _fits(value, set(members)):
             raise ConfigurationError(

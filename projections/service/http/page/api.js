@@ -27,13 +27,15 @@ const later = (seconds, signal) =>
     signal?.addEventListener("abort", () => reject(signal.reason));
   });
 
-/** A number that a browser cannot hold stays the text that it was sent as. */
-const exact = (_, value, context) =>
-  typeof value === "number" && !Number.isSafeInteger(value) && /^-?\d+$/.test(context?.source ?? "")
-    ? context.source
-    : value;
+const LITERALS = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*/g; // texts and numbers of JSON
 
-export const parsed = (text) => JSON.parse(text, exact);
+/** JSON in which an integer that a number cannot hold stays the text of its digits, in any browser. */
+export const parsed = (text) =>
+  JSON.parse(
+    text.replace(LITERALS, (found) =>
+      /^-?\d{16,}$/.test(found) && !Number.isSafeInteger(Number(found)) ? `"${found}"` : found,
+    ),
+  );
 
 /** The answer to a request as it came, asked again with a token where one is needed. */
 export async function send(path, options = {}) {

@@ -20,6 +20,7 @@ export function value(projection, field, item, block) {
   if (item === null || item === undefined) return h("span", { class: "dim" }, "none");
   if (projection.addresses?.includes(field) && isHash(item))
     return h("a", { href: address(projection.name, item, block) }, hash(item));
+  if (typeof item === "string" && /^integer/.test(projection.types?.[field])) return number(item);
   if (typeof item === "number")
     return /(At|Timestamp)$/.test(field) && item > 1e9 && item < 1e11 ? when(item) : number(item);
   if (isHash(item)) return hash(item);

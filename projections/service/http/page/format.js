@@ -5,7 +5,13 @@ import { h, svg } from "./dom.js";
 const whole = new Intl.NumberFormat("en");
 const compactly = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
-export const number = (value) => (value === null || value === undefined ? "–" : whole.format(value));
+/** In groups of three; digits that came as text stay the digits that they are. */
+export const number = (value) =>
+  value === null || value === undefined
+    ? "–"
+    : typeof value === "string"
+      ? value.replace(/\d(?=(\d{3})+$)/g, "$&,")
+      : whole.format(value);
 export const compact = (value) =>
   Math.abs(value) < 10_000 ? number(Math.round(value)) : compactly.format(value);
 

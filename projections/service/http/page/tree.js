@@ -16,9 +16,9 @@ export const links = (projection) =>
     (field) => field !== projection.key && projection.addresses?.includes(field),
   );
 
-/** The fields that documents are ranked by. */
-export const measures = ({ key, sorts, addresses }) =>
-  (sorts ?? []).filter((field) => field !== key && !addresses?.includes(field));
+/** The fields that documents are ranked by: numbers, for text that holds digits is not in their order. */
+export const measures = ({ key, sorts, types }) =>
+  (sorts ?? []).filter((field) => field !== key && /^(integer|integer256|number)$/.test(types?.[field]));
 
 export async function show(projection, key, document, block, current) {
   const fields = links(projection);
@@ -66,7 +66,8 @@ const plainly = new Set(); // projections of which no sorted lists are to be had
 
 async function below(projection, field, key, limit) {
   const [measure] = measures(projection);
-  const asked = (query) => ask(`v1/${projection.name}`, { [field]: key, limit, ...query });
+  const parameter = projection.parameters[field];
+  const asked = (query) => ask(`v1/${projection.name}`, { [parameter]: key, limit, ...query });
   if (!measure || plainly.has(projection.name)) return asked({});
   try {
     return await asked({ sort: `-${measure}` });
