@@ -25,11 +25,11 @@ def _place(arrow: Any) -> list[tuple[str, Any]]:
     return [
         ("chain_id", arrow.int64()),
         ("block_number", arrow.int64()),
-        ("log_index", arrow.int32()),
+        ("log_index", arrow.int64()),
         ("block_timestamp", arrow.timestamp("ms", tz="UTC")),
         ("block_hash", arrow.string()),
         ("tx_hash", arrow.string()),
-        ("tx_index", arrow.int32()),
+        ("tx_index", arrow.int64()),
         ("address", arrow.string()),
     ]
 
@@ -63,16 +63,19 @@ class Shape:
     """The columns of one event: the place of its log, then its parameters under their own names, and `marks`:
     which of them are not shown as they are, and why.
 
-    A parameter that is called as one of ours, or as one before it, gets an underscore.
+    A parameter that is called as one of ours, or as one before it, gets an underscore, and another until its
+    name is its own: readers of Parquet do not tell capital letters from small ones.
     """
 
     def __init__(self, arrow: Any, event: Event) -> None:
         columns = _place(arrow)
+        taken = {"marks", *(name for name, _ in columns)}
         self._shown: list[Shown] = []
         for item in event.parameters:
             name = item.name
-            while name in ["marks", *(taken for taken, _ in columns)]:
+            while name.lower() in taken:
                 name += "_"
+            taken.add(name.lower())
             hashed = item.indexed and _is_dynamic(item.type)  # its topic is the hash of the value
             parsed = parse_type("bytes32" if hashed else item.type)
             columns.append((name, _type(arrow, parsed)))

@@ -150,6 +150,8 @@ def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
         name: _projection(table, f"projections.{name}", contracts) for name, table in raw.projections.items()
     }
     _distinct(projections)
+    if raw.http is not None:
+        _served(projections)
     store = StoreSettings(url=_store_url(raw.store.url, folder))
     alerts = duties.alerts(raw.alerts, _duration)
     return Config(
@@ -353,6 +355,16 @@ def _known(name: str, known: Mapping[str, object], where: str, what: str) -> Non
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(known) or 'none'}."
         raise ConfigurationError(f"{where}: there is no {what} {name}.", hint=hint)
+
+
+def _served(projections: Iterable[str]) -> None:
+    """Refuses a projection whose path would be one of the API's own."""
+    for name in projections:
+        if name in listening.TAKEN:
+            raise ConfigurationError(
+                f"projections.{name}: with [http] it would be at /v1/{name}, a path of the API itself.",
+                hint="Give the projection another name; `chainfold sync` builds it anew under that.",
+            )
 
 
 def _distinct(projections: Mapping[str, ProjectionSettings]) -> None:

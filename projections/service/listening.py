@@ -14,6 +14,9 @@ from projections.service.tables import HttpTable
 Seconds = Callable[[str, str], float]
 """The seconds of a duration, and where it is written; `ConfigurationError` where it is none."""
 
+TAKEN = frozenset({"chains", "events", "projections", "retry", "status", "stream"})
+"""What stands at `/v1/...` by itself: no projection that is served there may be called so."""
+
 SHORTEST = 16
 """Characters of a token: a shorter one is guessed."""
 

@@ -14,12 +14,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from litestar.types import ASGIApp, Message, Receive, Send
 
 from eventstore.nesting import DEEPEST, too_deep
-from projections.service.http import page
+from projections.service.http import asked, page
 from projections.service.http.head import LONGEST_HEAD
 from projections.service.http.origin import foreign
 from projections.service.http.problems import Problem
@@ -107,6 +108,7 @@ class Gate:
             return
         began = time.monotonic()
         status = 500
+        scope["path"] = asked.path(scope["raw_path"])
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -156,6 +158,8 @@ class Gate:
             return 431, Problem(f"The head of a request may have {LONGEST_HEAD:,} bytes."), {}
         if len(scope["query_string"]) > LONGEST_QUERY:
             return 414, Problem(f"A query string may have {LONGEST_QUERY:,} bytes."), {}
+        if not _is_text(scope["query_string"]):
+            return 400, Problem("The query is no text in UTF-8, percent-encoded."), {}
         if scope["method"] not in READING:
             settings = self._settings
             said_by = foreign(scope["headers"], listen=settings.host, hosts=settings.hosts)
@@ -173,6 +177,15 @@ class Gate:
         if not length.isdigit() or len(length) > 19 or int(length) > most or b"transfer-encoding" in headers:
             return 413, Problem(f"A request may carry {most:,} bytes, of a length that it tells."), {}
         return None
+
+
+def _is_text(query: bytes) -> bool:
+    """Whether a query says text: else it would be read with signs that stand for what cannot be read."""
+    try:
+        unquote_to_bytes(query).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 async def _body(receive: Receive, most: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from typing import Any, TypeVar
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import msgspec
 from litestar import Request
@@ -45,6 +46,17 @@ def known_parameters(request: Request[Any, Any, Any]) -> None:
             raise Refused(
                 400, f"{name[:80]} is no parameter of this.", hint=f"Known are: {allowed or 'none'}."
             )
+
+
+def path(raw: bytes) -> str:
+    """A path whose segments stay percent-encoded, each character in one way: a slash that is part of a key
+    parts nothing."""
+    return "/".join(quote(unquote_to_bytes(part), safe="") for part in raw.decode("latin-1").split("/"))
+
+
+def segment(text: str) -> str:
+    """What a segment of such a path says; what is no text becomes half characters, which are refused."""
+    return unquote(text, errors="surrogateescape")
 
 
 def key(projection: Projection, text: str) -> str:
@@ -95,6 +107,10 @@ def whole(name: str, number: int | None, *, least: int = 0, most: int = HIGHEST)
         raise Refused(400, f"{name}: {number} is not between {least:,} and {most:,}.")
 
 
+CURSOR = {"pattern": "^[A-Za-z0-9_-]*$"}
+"""How the description shows a cursor."""
+
+
 def sealed(cursor: Any) -> str:
     """A cursor as clients carry it: they need not look into it."""
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
@@ -116,6 +132,11 @@ def made_up(text: str, name: str = "cursor") -> Refused:
     return Refused(
         400, f"{name}: {text[:80]!r} is none of ours.", hint="Send it as an answer gave it, or leave it out."
     )
+
+
+def elsewhere(of: str) -> Refused:
+    """The refusal of a cursor that another list gave."""
+    return Refused(422, f"cursor: it is of another list than {of}.", hint="Leave it out to begin this one.")
 
 
 def placed(text: str, *numbers: int, name: str = "cursor") -> None:

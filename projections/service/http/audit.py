@@ -185,7 +185,11 @@ def _events(desk: Desk) -> HTTPRouteHandler:
         limit: Annotated[int, QueryParameter(ge=1, le=most)] = min(50, most),
         cursor: Annotated[
             str | None,
-            QueryParameter(max_length=asked.LONGEST_CURSOR, description="`next` of the page before."),
+            QueryParameter(
+                max_length=asked.LONGEST_CURSOR,
+                schema_extra=asked.CURSOR,
+                description="`next` of the page before.",
+            ),
         ] = None,
     ) -> Response[Any]:
         """Logs as they were learned, decoded where declared. Nothing is ever removed from the history."""
@@ -225,7 +229,7 @@ def _after(cursor: str, chain: str, order: str) -> Position:
     after = asked.opened(cursor, Position)
     asked.placed(cursor, after.block, after.log_index, after.entry)
     if after.chain != chain:
-        raise asked.made_up(cursor)
+        raise asked.elsewhere(f"the events of {chain}")
     if after.order != order:
         raise Refused(422, f"cursor: it is of a list in order {after.order}, not {order}.")
     return after
@@ -277,7 +281,11 @@ def _reorgs(desk: Desk) -> HTTPRouteHandler:
         limit: Annotated[int, QueryParameter(ge=1, le=most)] = min(50, most),
         cursor: Annotated[
             str | None,
-            QueryParameter(max_length=asked.LONGEST_CURSOR, description="`next` of the page before."),
+            QueryParameter(
+                max_length=asked.LONGEST_CURSOR,
+                schema_extra=asked.CURSOR,
+                description="`next` of the page before.",
+            ),
         ] = None,
     ) -> Response[Any]:
         """Reorgs, newest first: which blocks left the chain, and how many logs with them. The logs themselves
@@ -299,7 +307,7 @@ def _before(cursor: str, chain: str) -> int:
     before = asked.opened(cursor, Before)
     asked.placed(cursor, before.entry)
     if before.chain != chain:
-        raise asked.made_up(cursor)
+        raise asked.elsewhere(f"the reorgs of {chain}")
     return before.entry
 
 

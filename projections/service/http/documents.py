@@ -30,6 +30,17 @@ MinBlock = Annotated[
 ]
 
 
+AtBlock = Annotated[
+    int | None,
+    QueryParameter(
+        ge=0,
+        schema_extra=asked.FROM_ZERO,
+        le=asked.HIGHEST,
+        description="The whole document as it was after this block, as far back as can be undone.",
+    ),
+]
+
+
 class Found(Struct, frozen=True):
     """A document's body (None: there is none), its revision (0: it never had one), and the block it is of."""
 
@@ -39,74 +50,117 @@ class Found(Struct, frozen=True):
 
 
 def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
-    """For each projection one, so that each is described by its own document."""
-    return [_document(desk, shelf) for shelf in desk.shelves.values()]
+    """For each projection two, so that each is described by its own document: a key that cannot stand in a
+    path, or is a word that is taken there, stands in the query."""
+    return [make(desk, shelf) for shelf in desk.shelves.values() for make in (_document, _document_by_query)]
 
 
 def _document(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
-    projector = shelf.own.projector
-    short = ", ".join(shelf.types.fields)
-
     def document(
         request: Request[Any, Any, Any],
-        key: Annotated[
-            str,
-            PathParameter(
-                description=f"The document's {projector.key}; an address in any case.",
-                examples=[Example(value=example_value(projector, projector.key))],
-                schema_extra=pattern(projector, projector.key),
-            ),
-        ],
-        full: Annotated[
-            bool, QueryParameter(description=f"All fields, from the store; else {short}, from Redis first.")
-        ] = False,
-        at_block: Annotated[
-            int | None,
-            QueryParameter(
-                ge=0,
-                schema_extra=asked.FROM_ZERO,
-                le=asked.HIGHEST,
-                description="The whole document as it was after this block, as far back as can be undone.",
-            ),
-        ] = None,
+        key: in_path(shelf),  # type: ignore[valid-type]  # it is described by the projection
+        full: short_or_full(shelf) = False,  # type: ignore[valid-type]
+        at_block: AtBlock = None,
         min_block: MinBlock = None,
     ) -> Response[Any]:
-        wanted = asked.key(shelf.own, key)
-        desk.fresh(shelf, min_block)
-        if at_block is not None:
-            found = _past(desk, shelf, wanted, at_block)
-        elif full:
-            found = _present(desk, shelf, wanted)
-        else:
-            found = _cached(desk, shelf, wanted, fresh=min_block is not None)
-        if found.body is None:
-            when = "" if at_block is None else f" after block {at_block:,}"
-            raise Refused(404, f"{shelf.name} has no document {wanted}{when}.")
-        headers = {"X-Chainfold-Block": str(found.block)}
-        if at_block is None:
-            tag = f'"{desk.pulse.beat.store[:8]}-{shelf.name}-{found.revision}{"-full" if full else ""}"'
-            headers |= {
-                "X-Chainfold-Revision": str(found.revision),
-                "ETag": tag,
-                "Cache-Control": "no-cache",
-            }
-            if tag in _tags(request.headers.get("if-none-match", "")):
-                return Response(b"", status_code=304, headers=headers, media_type=JSON)
-        return Response(found.body, media_type=JSON, headers=headers)
+        return _answer(desk, shelf, request, Asked(asked.segment(key), full, at_block, min_block))
 
-    document.__name__ = f"document_{shelf.name}"
-    document.__doc__ = f"One document of {shelf.name}."
+    return _described(shelf, document, f"/v1/{shelf.name}/{{key:str}}", f"document_{shelf.name}")
+
+
+def _document_by_query(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
+    def document(
+        request: Request[Any, Any, Any],
+        key: in_query(shelf),  # type: ignore[valid-type]
+        full: short_or_full(shelf) = False,  # type: ignore[valid-type]
+        at_block: AtBlock = None,
+        min_block: MinBlock = None,
+    ) -> Response[Any]:
+        return _answer(desk, shelf, request, Asked(key, full, at_block, min_block))
+
+    return _described(shelf, document, f"/v1/{shelf.name}/document", f"document_by_query_{shelf.name}")
+
+
+class Asked(Struct, frozen=True):
+    """A document that was asked for."""
+
+    key: str
+    full: bool
+    at_block: int | None
+    min_block: int | None
+
+
+def _answer(desk: Desk, shelf: Shelf, request: Request[Any, Any, Any], said: Asked) -> Response[Any]:
+    wanted = asked.key(shelf.own, said.key)
+    desk.fresh(shelf, said.min_block)
+    if said.at_block is not None:
+        found = _past(desk, shelf, wanted, said.at_block)
+    elif said.full:
+        found = _present(desk, shelf, wanted)
+    else:
+        found = _cached(desk, shelf, wanted, fresh=said.min_block is not None)
+    if found.body is None:
+        when = "" if said.at_block is None else f" after block {said.at_block:,}"
+        raise Refused(404, f"{shelf.name} has no document {wanted}{when}.")
+    headers = {"X-Chainfold-Block": str(found.block)}
+    if said.at_block is None:
+        tag = f'"{desk.pulse.beat.store[:8]}-{shelf.name}-{found.revision}{"-full" if said.full else ""}"'
+        headers |= {
+            "X-Chainfold-Revision": str(found.revision),
+            "ETag": tag,
+            "Cache-Control": "no-cache",
+        }
+        if tag in _tags(request.headers.get("if-none-match", "")):
+            return Response(b"", status_code=304, headers=headers, media_type=JSON)
+    return Response(found.body, media_type=JSON, headers=headers)
+
+
+def in_path(shelf: Shelf) -> Any:
+    """A document's key as a segment of a path."""
+    return Annotated[
+        str,
+        PathParameter(
+            description=f"The document's {shelf.own.projector.key}, percent-encoded; an address in any case.",
+            examples=[Example(value=example_value(shelf.own.projector, shelf.own.projector.key))],
+            schema_extra=pattern(shelf.own.projector, shelf.own.projector.key),
+        ),
+    ]
+
+
+def in_query(shelf: Shelf) -> Any:
+    """A document's key in the query: any key has this address."""
+    return Annotated[
+        str,
+        QueryParameter(
+            description=f"The document's {shelf.own.projector.key}; an address in any case.",
+            examples=[Example(value=example_value(shelf.own.projector, shelf.own.projector.key))],
+            schema_extra=pattern(shelf.own.projector, shelf.own.projector.key),
+        ),
+    ]
+
+
+def short_or_full(shelf: Shelf) -> Any:
+    short = ", ".join(shelf.types.fields)
+    return Annotated[
+        bool, QueryParameter(description=f"All fields, from the store; else {short}, from Redis first.")
+    ]
+
+
+def _described(shelf: Shelf, handler: Any, path: str, name: str) -> HTTPRouteHandler:
+    projector = shelf.own.projector
+    handler.__name__ = name
+    handler.__doc__ = f"One document of {shelf.name}."
     return get(
-        f"/v1/{shelf.name}/{{key:str}}",
+        path,
         sync_to_thread=True,
-        operation_id=f"document_{shelf.name}",
+        operation_id=name,
         summary=f"One document of {shelf.name}",
         tags=[shelf.name],
         responses={
             200: typed(published(projector.document), "The document.", example_of(projector)),
             **refusals(400, 401, 404, 409, 422, 429, 503),
         },
-    )(document)
+    )(handler)
 
 
 def _tags(header: str) -> set[str]:

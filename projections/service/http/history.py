@@ -15,8 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi.spec import Example
-from litestar.params import PathParameter, QueryParameter
+from litestar.params import QueryParameter
 from msgspec import Struct, defstruct
 
 from eventstore.history import Learned, Question, ask
@@ -27,8 +26,9 @@ from projections.service.audit import event_row
 from projections.service.declared import Declared
 from projections.service.http import asked
 from projections.service.http.desk import Desk, Shelf
+from projections.service.http.documents import in_path, in_query
 from projections.service.http.problems import JSON, Refused, refusals
-from projections.service.http.schema import example_event, example_of, example_value, pattern, typed
+from projections.service.http.schema import example_event, example_of, typed
 from projections.shape import Shape
 from projections.twin import published
 
@@ -183,62 +183,94 @@ def _after(cursor: str, projection: str, key: str) -> Position:
     after = asked.opened(cursor, Position)
     asked.placed(cursor, after.block, after.log_index, after.entry)
     if (after.projection, after.key) != (projection, key):
-        raise asked.made_up(cursor)
+        raise asked.elsewhere(f"the history of {key}")
     return after
 
 
 def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
-    """For each projection one, so that each is described by its own document."""
-    return [_history(desk, shelf) for shelf in desk.shelves.values()]
+    """For each projection two, so that each is described by its own document: see `documents.endpoints`."""
+    found = []
+    for shelf in desk.shelves.values():
+        book, shape = Book(desk, shelf), _shape(shelf)
+        found += [_history(desk, shelf, book, shape), _history_by_query(desk, shelf, book, shape)]
+    return found
 
 
-def _history(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
-    projector = shelf.own.projector
-    book = Book(desk, shelf)
+def _history(desk: Desk, shelf: Shelf, book: Book, shape: Any) -> HTTPRouteHandler:
+    usual = min(50, desk.settings.max_page)
 
     def history(
-        key: Annotated[
-            str,
-            PathParameter(
-                description=f"The document's {projector.key}; an address in any case.",
-                examples=[Example(value=example_value(projector, projector.key))],
-                schema_extra=pattern(projector, projector.key),
-            ),
-        ],
-        limit: Annotated[int, QueryParameter(ge=1, le=desk.settings.max_page)] = min(
-            50, desk.settings.max_page
-        ),
-        cursor: Annotated[
-            str | None,
-            QueryParameter(max_length=asked.LONGEST_CURSOR, description="`next` of the page before."),
-        ] = None,
+        key: in_path(shelf),  # type: ignore[valid-type]  # it is described by the projection
+        limit: rows(desk) = usual,  # type: ignore[valid-type]
+        cursor: Cursor = None,
     ) -> Response[Any]:
-        wanted = asked.key(shelf.own, key)
-        after = None if cursor is None else _after(cursor, shelf.name, wanted)
-        story = book.story(wanted, limit, after)
-        return Response(msgspec.json.encode(story), media_type=JSON, headers={"Cache-Control": "no-cache"})
+        return _told(shelf, book, asked.segment(key), limit, cursor)
 
-    history.__name__ = f"history_{shelf.name}"
-    history.__doc__ = f"The events that made a document of {shelf.name}, newest first."
-    kind: Any = published(projector.document)
+    return _described(shelf, history, shape, f"/v1/{shelf.name}/{{key:str}}/history", f"history_{shelf.name}")
+
+
+def _history_by_query(desk: Desk, shelf: Shelf, book: Book, shape: Any) -> HTTPRouteHandler:
+    usual = min(50, desk.settings.max_page)
+
+    def history(
+        key: in_query(shelf),  # type: ignore[valid-type]
+        limit: rows(desk) = usual,  # type: ignore[valid-type]
+        cursor: Cursor = None,
+    ) -> Response[Any]:
+        return _told(shelf, book, key, limit, cursor)
+
+    name = f"history_by_query_{shelf.name}"
+    return _described(shelf, history, shape, f"/v1/{shelf.name}/document/history", name)
+
+
+Cursor = Annotated[
+    str | None,
+    QueryParameter(
+        max_length=asked.LONGEST_CURSOR,
+        schema_extra=asked.CURSOR,
+        description="`next` of the page before.",
+    ),
+]
+
+
+def rows(desk: Desk) -> Any:
+    return Annotated[int, QueryParameter(ge=1, le=desk.settings.max_page)]
+
+
+def _told(shelf: Shelf, book: Book, key: str, limit: int, cursor: str | None) -> Response[Any]:
+    wanted = asked.key(shelf.own, key)
+    after = None if cursor is None else _after(cursor, shelf.name, wanted)
+    story = book.story(wanted, limit, after)
+    return Response(msgspec.json.encode(story), media_type=JSON, headers={"Cache-Control": "no-cache"})
+
+
+def _shape(shelf: Shelf) -> Any:
+    """The type of an answer, as it is described."""
+    kind: Any = published(shelf.own.projector.document)
     event: Any = defstruct(
         f"EventOf{kind.__name__}",
         [(name, hint) for name, hint in Made.__annotations__.items() if name != "after"]
         + [("after", kind | None)],
     )
-    shape: Any = defstruct(
+    return defstruct(
         f"HistoryOf{kind.__name__}", [("events", list[event]), ("next", str | None), ("complete", bool)]
     )
-    made = {name: example_event()[name] for name in Made.__struct_fields__ if name != "after"}
+
+
+def _described(shelf: Shelf, handler: Any, shape: Any, path: str, name: str) -> HTTPRouteHandler:
+    projector = shelf.own.projector
+    handler.__name__ = name
+    handler.__doc__ = f"The events that made a document of {shelf.name}, newest first."
+    made = {field: example_event()[field] for field in Made.__struct_fields__ if field != "after"}
     example = {"events": [made | {"after": example_of(projector)}], "next": None, "complete": True}
     return get(
-        f"/v1/{shelf.name}/{{key:str}}/history",
+        path,
         sync_to_thread=True,
-        operation_id=f"history_{shelf.name}",
+        operation_id=name,
         summary=f"What made a document of {shelf.name}",
         tags=[shelf.name],
         responses={
             200: typed(shape, "The events, newest first.", example),
             **refusals(400, 401, 404, 422, 429, 503),
         },
-    )(history)
+    )(handler)

@@ -154,7 +154,9 @@ def _parameters(desk: Desk, shelf: Shelf) -> dict[str, Any]:
     found["cursor"] = Annotated[
         str | None,
         QueryParameter(
-            max_length=asked.LONGEST_CURSOR, description="`next` of the page before, asked in the same way."
+            max_length=asked.LONGEST_CURSOR,
+            schema_extra=asked.CURSOR,
+            description="`next` of the page before, asked in the same way.",
         ),
     ]
     found["min_block"] = MinBlock
@@ -181,11 +183,10 @@ def _after(shelf: Shelf, cursor: str, sort: str) -> Position:
     """Where a page of this list ended: a value that the field may have, and a key."""
     after = asked.opened(cursor, Position)
     field, key = after.sort.removeprefix("-"), shelf.own.projector.key
+    if after.projection != shelf.name:
+        raise asked.elsewhere(f"that of {shelf.name}")
     if not (
-        after.projection == shelf.name
-        and field in shelf.sorts
-        and shelf.fields[field].takes(after.value)
-        and shelf.fields[key].takes(after.key)
+        field in shelf.sorts and shelf.fields[field].takes(after.value) and shelf.fields[key].takes(after.key)
     ):
         raise asked.made_up(cursor)
     if after.sort != sort:

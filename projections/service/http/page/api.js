@@ -68,10 +68,10 @@ export async function send(path, options = {}) {
   }
 }
 
-/** What a path answers, from JSON. `query` is a plain object, null and empty values left out. */
+/** What a path answers, from JSON. `query` is a plain object, null and empty values left out, but for a key. */
 export async function ask(path, query = {}, options = {}) {
   const given = Object.entries(query).filter(
-    ([, value]) => value !== null && value !== undefined && value !== "",
+    ([name, value]) => value !== null && value !== undefined && (value !== "" || name === "key"),
   );
   const answer = await send(given.length ? `${path}?${new URLSearchParams(given)}` : path, options);
   return parsed(await answer.text());

@@ -54,7 +54,7 @@ export function changed(projection, key) {
 }
 
 function route() {
-  const found = /^#\/([^/]+)\/([^?]+)(?:\?block=(\d+))?$/.exec(location.hash);
+  const found = /^#\/([^/]+)\/([^?]*)(?:\?block=(\d+))?$/.exec(location.hash);
   if (!found) {
     if (!shown) patch(by("document"), hint());
     return;
@@ -80,10 +80,10 @@ const hint = () =>
 function finder() {
   const go = (event) => {
     event.preventDefault();
-    const key = by("find-key").value.trim();
+    const text = by("find-key").value;
+    const key = isHash(text.trim()) ? text.trim() : text; // a key may begin or end with a space, or be empty
     const block = by("find-block").value.trim();
     const projection = by("find-projection")?.value ?? served[0].name;
-    if (!key) return;
     const next = address(projection, key, block === "" ? null : Number(block));
     if (location.hash === next) route();
     else location.hash = next;
@@ -118,7 +118,6 @@ function finder() {
           autocomplete: "off",
           spellcheck: "false",
           placeholder: "0x… in any case",
-          required: true,
         }),
       ),
       h(
@@ -146,7 +145,7 @@ async function show(wanted, quietly = false) {
   let found;
   try {
     answer = await send(
-      `v1/${projection.name}/${encodeURIComponent(key)}?${block === null ? "full=true" : `at_block=${block}`}`,
+      `v1/${projection.name}/document?key=${encodeURIComponent(key)}&${block === null ? "full=true" : `at_block=${block}`}`,
     );
     found = parsed(await answer.text());
   } catch (error) {

@@ -11,10 +11,10 @@ let held = null; // {projection, key, events, next, complete}
 
 /** Shows it; `current` says whether it is still wanted. Who only refreshes keeps what was paged through. */
 export async function show(projection, key, current, refreshing) {
-  const path = `v1/${projection.name}/${encodeURIComponent(key)}/history`;
+  const path = `v1/${projection.name}/document/history`;
   try {
     const limit = refreshing && held?.key === key ? Math.max(PAGE, held.events.length) : PAGE;
-    const found = await ask(path, { limit });
+    const found = await ask(path, { key, limit });
     if (!current()) return;
     held = { projection, key, path, ...found };
     render();
@@ -27,7 +27,7 @@ export async function show(projection, key, current, refreshing) {
 
 async function more() {
   const asked = held;
-  const next = await ask(asked.path, { limit: PAGE, cursor: asked.next });
+  const next = await ask(asked.path, { key: asked.key, limit: PAGE, cursor: asked.next });
   if (held !== asked) return;
   held = {
     ...asked,
