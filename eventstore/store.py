@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from eventstore import schema
 from eventstore.errors import ChainfoldError, SchemaOutdated, StoreError, StoreUnavailable
+from eventstore.extras import install
 from eventstore.secret import public
 from eventstore.unfit import refuses_data, unfit, within_sqlalchemy
 
@@ -134,7 +135,7 @@ def _engine(url: str, *, read_only: bool) -> Engine:
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise StoreError(
             f"The driver for {public(url)} is not installed.",
-            hint='Run `pip install "chainfold[postgres]"`.',
+            hint=install("postgres"),
         ) from error
     except (SQLAlchemyError, ValueError) as error:
         raise StoreError("store.url cannot be parsed.") from error

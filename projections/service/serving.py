@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from eventstore.extras import install
 from projections.errors import ConfigurationError
 from projections.service.loops import Observer
 from projections.service.wiring import Plan
@@ -58,5 +59,5 @@ def libraries() -> None:
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"[http] is configured, and {error.name} is not installed.",
-            hint='Run `pip install "chainfold[http]"`.',
+            hint=install("http"),
         ) from error

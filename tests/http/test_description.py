@@ -15,8 +15,9 @@ TOKEN = "a-token-of-sixteen-characters"
 
 def test_what_is_made_up_from_the_description_finds_nothing(town: Town) -> None:
     """Without the stream, which does not end, and the retry, which waits for a process."""
-    for _ in range(2):
+    for _ in range(3):  # so that there is a second page of reorgs
         town.chain.reorg(1)
+        town.mine((40, 1))
         town.sync()
     with town.serving(f'max_wait = "20ms"\ntokens = ["{TOKEN}"]') as api:
         api.headers["Authorization"] = f"Bearer {TOKEN}"
@@ -63,8 +64,6 @@ def cursors(api: httpx.Client) -> str:
     text = ""
     for path, asked in lists.items():
         cursor = api.get(asked, params={"limit": 1}).json()["next"]
-        if cursor is not None:
-            text += (
-                f'\n[[operations]]\ninclude-path = "{path}"\nparameters = {{ "query.cursor" = "{cursor}" }}\n'
-            )
+        assert cursor is not None, asked
+        text += f'\n[[operations]]\ninclude-path = "{path}"\nparameters = {{ "query.cursor" = "{cursor}" }}\n'
     return text

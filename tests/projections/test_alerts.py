@@ -261,5 +261,5 @@ def test_an_address_that_apprise_does_not_know_is_named_by_its_place(url: str) -
 
 def test_where_apprise_is_not_installed_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
-    with pytest.raises(ConfigurationError, match=r'Run `pip install "chainfold\[alerts\]"`'):
+    with pytest.raises(ConfigurationError, match=r'run `pip install "\.\[alerts\]"`'):
         Address("json://host/x", place=0)

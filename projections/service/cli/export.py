@@ -33,7 +33,7 @@ def export(
 ) -> None:
     """Write the canonical logs as Parquet: raw into one file, or decoded into a file for each event.
 
-    Needs the extra: pip install "chainfold[parquet]".
+    Needs the extra parquet: pip install ".[parquet]" in the checkout of chainfold.
     """
     if to_block is not None and to_block < from_block:
         raise ConfigurationError(f"--from-block {from_block} is above --to-block {to_block}.")

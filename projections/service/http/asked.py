@@ -107,7 +107,7 @@ def whole(name: str, number: int | None, *, least: int = 0, most: int = HIGHEST)
         raise Refused(400, f"{name}: {number} is not between {least:,} and {most:,}.")
 
 
-CURSOR = {"pattern": "^[A-Za-z0-9_-]*$"}
+CURSOR = {"pattern": "^[A-Za-z0-9_-]+$"}
 """How the description shows a cursor."""
 
 
