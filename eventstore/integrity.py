@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
 from eventstore import digest
@@ -51,9 +52,10 @@ def check_journal(
         ),
         {"chain": chain_id},
     ).one()
-    known = tx.execute(
-        text("SELECT coalesce(max(entry), 0) FROM coverage WHERE chain_id = :chain"), {"chain": chain_id}
-    ).scalar_one()
+    covered, known = tx.execute(
+        text("SELECT count(*), coalesce(max(entry), 0) FROM coverage WHERE chain_id = :chain"),
+        {"chain": chain_id},
+    ).one()
     if max(seen, known) > head:
         findings.add(
             f"entry {head + 1}",
@@ -66,6 +68,10 @@ def check_journal(
         progress(findings.checked, int(total))
     for what, detail in _stray(tx, chain_id):
         findings.add(what, detail)
+    if not findings.found and not head:
+        if not covered:
+            return replace(findings.check(), error="Nothing was fetched yet: run `chainfold sync`.")
+        return findings.check(note="No contract has emitted anything so far.")
     return findings.check(note=ADVICE if findings.found else "")
 
 

@@ -40,17 +40,34 @@ class Wrong(Struct, frozen=True, tag="wrong"):
 Outcome = Proven | Unproven | Wrong
 
 
+class HeaderMissing(BlockUnknown):
+    """There is no whole header of `block`; those above it came out."""
+
+    def __init__(self, message: str, *, hint: str = "", block: int) -> None:
+        super().__init__(message, hint=hint)
+        self.block = block
+
+
+class Unlinked(AnswerRefused):
+    """The header of `block` does not come out, so nothing at and below it is linked to a final hash."""
+
+    def __init__(self, message: str, *, hint: str = "", block: int) -> None:
+        super().__init__(message, hint=hint)
+        self.block = block
+
+
 def linked(headers: Sequence[Sealed | None], blocks: BlockRange, top: bytes, *, by: str) -> list[Sealed]:
     """The headers of `blocks`, ascending, if each hashes to what the one above names as its parent, and the
-    last to `top` (32 bytes). Raises `BlockUnknown` or `AnswerRefused`, which say at which block not; `by` is
-    who gave them."""
+    last to `top` (32 bytes). Raises `HeaderMissing` or `Unlinked`, which say at which block not, the highest;
+    `by` is who gave them."""
     found = list(headers)
     expected, number = top, blocks.last
     for block in reversed(found):
         if block is None:
-            raise BlockUnknown(
+            raise HeaderMissing(
                 f"{by} does not have the whole header of block {number}.",
                 hint="It has pruned it, or leaves fields out: use another endpoint.",
+                block=number,
             )
         if block.recomputed is None:
             reason = f"{by} gives a header of block {number} of no form that is known"
@@ -61,7 +78,8 @@ def linked(headers: Sequence[Sealed | None], blocks: BlockRange, top: bytes, *, 
         else:
             expected, number = block.parent_hash, number - 1
             continue
-        raise AnswerRefused(f"{reason}.", hint="Nothing at and below this block can be proved by it.")
+        hint = "Nothing at and below this block can be proved by it."
+        raise Unlinked(f"{reason}.", hint=hint, block=number)
     return [block for block in found if block is not None]
 
 

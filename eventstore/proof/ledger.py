@@ -41,11 +41,12 @@ class ProvenRange(Struct, frozen=True):
 
 
 class Disproof(Struct, frozen=True):
-    """A block of which the journal is `wrong`, or that is `unproven`: the reason, and when it was seen."""
+    """A block of which the journal is `wrong`, or that is `unproven`: the reason, and when it was seen. One
+    that is `unlinked` is unproven with all below it: its header does not come out."""
 
     number: int
     hash: bytes
-    kind: Literal["wrong", "unproven"]
+    kind: Literal["wrong", "unproven", "unlinked"]
     reason: str
     provider: str
     found_at: int = 0
@@ -179,6 +180,16 @@ class Ledger:
                 "provider": found.provider,
                 "now": _now(),
             },
+        )
+
+    def linked(self, blocks: BlockRange) -> None:
+        """The headers of these blocks came out after all."""
+        self._tx.execute(
+            text(
+                "DELETE FROM disproofs WHERE chain_id = :chain AND kind = 'unlinked' "
+                "AND number BETWEEN :first AND :last"
+            ),
+            {"chain": self._chain, "first": blocks.first, "last": blocks.last},
         )
 
     def forget_disproofs(self, within: BlockRange) -> None:

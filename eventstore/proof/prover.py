@@ -16,15 +16,26 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from eventstore.coverage import Coverage, joined
-from eventstore.errors import AnswerRefused
+from eventstore.errors import AnswerRefused, BlockUnknown, SourceError
 from eventstore.journal import Journal, Recorded
 from eventstore.lease import Lease
 from eventstore.proof import Evidence
-from eventstore.proof.evidence import Outcome, Proven, Unproven, Wrong, judged, wants_receipts
+from eventstore.proof.evidence import (
+    HeaderMissing,
+    Outcome,
+    Proven,
+    Unlinked,
+    Unproven,
+    Wrong,
+    judged,
+    wants_receipts,
+)
 from eventstore.proof.header import Sealed
 from eventstore.proof.ledger import Anchor, Disproof, Ledger
 from eventstore.proof.profile import Profile, profile_of
-from eventstore.records import BlockRange, Filter, Query, Watch, clipped
+from eventstore.proof.standing import without
+from eventstore.proof.task import Task, Way, disproof_of, parts_of, query_of
+from eventstore.records import BlockRange, Filter, Watch, clipped
 from eventstore.store import Store
 
 SPAN = 500
@@ -54,20 +65,6 @@ class Proved(Struct, frozen=True):
     @property
     def idle(self) -> bool:
         return self.blocks is None
-
-
-class Task(Struct, frozen=True):
-    """Blocks that are to be proved for some filters, and the trusted block at or above their end.
-
-    `entry` and `mark` say of which state of the journal and of its branch that is true.
-    """
-
-    blocks: BlockRange
-    filters: tuple[Filter, ...]
-    anchor: Anchor
-    entry: int
-    mark: bytes
-    left: int
 
 
 class Prover:
@@ -118,21 +115,55 @@ class Prover:
         if task is None:
             return Proved(self._name)
         down_to = max(task.blocks.first, task.anchor.number - SPAN + 1)
-        try:
-            headers = self._source.linked(BlockRange(down_to, task.anchor.number), task.anchor.hash)
-        except AnswerRefused as error:
-            self._waits = time.monotonic() + PATIENCE, str(error)
-            return Proved(self._name, left=task.left, reason=str(error))
-        below = Anchor(down_to - 1, headers[0].parent_hash)
-        blocks = clipped(task.blocks, first=down_to, last=None)
+        way = self._way(down_to, task.anchor)
+        reason = None if way.broken is None else way.broken.reason
+        if reason is not None:
+            self._waits = time.monotonic() + PATIENCE, reason
+        blocks = clipped(task.blocks, first=way.below.number + 1, last=None) if way.headers else None
         if blocks is None:  # far above what is to be proved: only the way down to it
             with self._lease.commit() as tx:
                 if self._unmoved(tx, task, BlockRange(0, -1)):
-                    Ledger(tx, self._chain).anchor(below)
-            return Proved(self._name, blocks=BlockRange(down_to, task.anchor.number), left=task.left)
-        chosen = [block for block in headers if block.number <= blocks.last]
-        outcomes = self._outcomes(chosen, task)
-        return self._commit(task, blocks, chosen, outcomes, below)
+                    self._link(tx, way)
+            return Proved(
+                self._name,
+                blocks=way.blocks,
+                failed=() if way.broken is None else (way.broken,),
+                left=task.left,
+                reason=reason,
+            )
+        chosen = [block for block in way.headers if block.number <= blocks.last]
+        return self._commit(task, blocks, chosen, self._outcomes(chosen, task), way)
+
+    def _way(self, first: int, anchor: Anchor) -> Way:
+        """The headers from `first` up to the anchor, or those above the highest that does not come out, and
+        that one: what can be proved does not hang on which blocks one step takes together. Raises
+        `HeaderMissing` where that of the anchor itself is not there."""
+        try:
+            headers = self._source.linked(BlockRange(first, anchor.number), anchor.hash)
+            return Way(tuple(headers), Anchor(first - 1, headers[0].parent_hash))
+        except (Unlinked, HeaderMissing) as error:
+            stop = error
+        if stop.block == anchor.number and isinstance(stop, HeaderMissing):
+            raise stop
+        headers, below = [], anchor
+        if stop.block < anchor.number:
+            headers = self._source.linked(BlockRange(stop.block + 1, anchor.number), anchor.hash)
+            below = Anchor(stop.block, headers[0].parent_hash)
+        if isinstance(stop, HeaderMissing):
+            return Way(tuple(headers), below)
+        return Way(
+            tuple(headers), below, Disproof(stop.block, below.hash, "unlinked", str(stop), self._source.name)
+        )
+
+    def _link(self, tx: Connection, way: Way) -> None:
+        """Writes down how far the headers came out."""
+        ledger = Ledger(tx, self._chain)
+        if way.blocks is not None:
+            ledger.linked(way.blocks)
+        if way.below.number >= 0:
+            ledger.anchor(way.below)
+        if way.broken is not None:
+            ledger.refute(way.broken)
 
     # --- what is to be proved ---
 
@@ -143,7 +174,7 @@ class Prover:
         if final is None:
             return None
         ledger = Ledger(tx, self._chain)
-        failed = {item.number for item in ledger.disproofs()}
+        failed = {item.number for item in ledger.disproofs() if item.kind != "unlinked"}
         gaps: dict[Filter, list[BlockRange]] = {}
         for watch in self._watches:
             gaps.setdefault(watch.filter, []).extend(self._gaps(tx, ledger, watch, final.number, failed))
@@ -184,7 +215,7 @@ class Prover:
             if part is not None and self._within is not None:
                 part = clipped(part, first=self._within.first, last=self._within.last)
             if part is not None:
-                found += _without(part, done)
+                found += without(part, done)
         return found
 
     # --- proving ---
@@ -192,7 +223,7 @@ class Prover:
     def _outcomes(self, blocks: Sequence[Sealed], task: Task) -> list[Outcome]:
         """What each block proves, in order."""
         living = self._living(blocks, task)
-        query = _query(task.filters)
+        query = query_of(task.filters)
         wanted = [
             block
             for block in blocks
@@ -204,20 +235,26 @@ class Prover:
         found: list[Outcome] = []
         for block in blocks:
             told = receipts.get(block.number)
-            if isinstance(told, str):
-                found.append(Wrong((told,)) if self._profile.bloom else Unproven(told))
+            if isinstance(told, Unproven | Wrong):
+                found.append(told)
             else:
                 held = living.get(block.number, ())
                 times = {item.timestamp for item in held}
                 found.append(judged(block, told, [item.log for item in held], task.filters, times=times))
         return found
 
-    def _receipts(self, block: Sealed) -> Sequence[dict[str, object]] | str:
-        """The receipts of a block, or why no endpoint gives any that are its own."""
+    def _receipts(self, block: Sealed) -> Sequence[dict[str, object]] | Unproven | Wrong:
+        """The receipts of a block, or what it means that no endpoint gives any that are its own."""
         try:
             return list(map(dict, self._source.rooted(block)))
         except AnswerRefused as error:
-            return error.message
+            return Wrong((error.message,)) if self._profile.bloom else Unproven(error.message)
+        except BlockUnknown as error:  # pruned: nobody altered any
+            return Unproven(error.message)
+        except SourceError as error:
+            if error.retry:
+                raise
+            return Unproven(error.message)
 
     def _living(self, blocks: Sequence[Sealed], task: Task) -> dict[int, list[Recorded]]:
         """The canonical logs that the journal holds for the task's filters, by block."""
@@ -238,11 +275,11 @@ class Prover:
         blocks: BlockRange,
         chosen: Sequence[Sealed],
         outcomes: Sequence[Outcome],
-        below: Anchor,
+        way: Way,
     ) -> Proved:
         by = self._source.name
         failed = tuple(
-            _disproof(block, outcome, by)
+            disproof_of(block, outcome, by)
             for block, outcome in zip(chosen, outcomes, strict=True)
             if not isinstance(outcome, Proven)
         )
@@ -252,21 +289,21 @@ class Prover:
                     self._name, blocks=blocks, left=task.left
                 )  # proved against what is no longer so
             ledger = Ledger(tx, self._chain)
-            for part, by_receipts in _parts(chosen, outcomes):
+            for part, by_receipts in parts_of(chosen, outcomes):
                 for wanted in task.filters:
                     ledger.add(wanted, part, by_receipts=by_receipts, provider=by)
             for item in failed:
                 ledger.refute(item)
-            if below.number >= 0:
-                ledger.anchor(below)
+            self._link(tx, way)
         proven = [outcome for outcome in outcomes if isinstance(outcome, Proven)]
         return Proved(
             self._name,
             blocks=blocks,
             proven=len(proven),
             by_receipts=sum(outcome.by == "receipts" for outcome in proven),
-            failed=failed,
+            failed=failed if way.broken is None else (*failed, way.broken),
             left=max(0, task.left - len(blocks)),
+            reason=None if way.broken is None else way.broken.reason,
         )
 
     def _unmoved(self, tx: Connection, task: Task, blocks: BlockRange) -> bool:
@@ -281,51 +318,3 @@ class Prover:
             return False
         low = journal.lowest_change(task.entry, journal.kinds(task.filters))
         return low is None or low > blocks.last
-
-
-def _query(filters: Sequence[Filter]) -> Query:
-    """What a bloom is asked: any of these addresses, and any of these topics if all filters name one."""
-    topics = [item.topic0 for item in filters]
-    named = tuple(sorted({topic for topic in topics if topic is not None}))
-    return Query(tuple(sorted({item.address for item in filters})), named if None not in topics else ())
-
-
-def _without(whole: BlockRange, parts: Sequence[BlockRange]) -> list[BlockRange]:
-    """What of `whole` is in none of `parts`, which ascend by their first block."""
-    found, at = [], whole.first
-    for part in parts:
-        if part.last < at:
-            continue
-        if part.first > whole.last:
-            break
-        if part.first > at:
-            found.append(BlockRange(at, part.first - 1))
-        at = max(at, part.last + 1)
-    if at <= whole.last:
-        found.append(BlockRange(at, whole.last))
-    return found
-
-
-def _parts(blocks: Sequence[Sealed], outcomes: Sequence[Outcome]) -> list[tuple[BlockRange, int]]:
-    """The proven blocks as ranges without holes, and how many of each were proven by receipts."""
-    found: list[tuple[BlockRange, int]] = []
-    for block, outcome in zip(blocks, outcomes, strict=True):
-        if not isinstance(outcome, Proven):
-            continue
-        told = int(outcome.by == "receipts")
-        if found and found[-1][0].last + 1 == block.number:
-            part, count = found[-1]
-            found[-1] = BlockRange(part.first, block.number), count + told
-        else:
-            found.append((BlockRange(block.number, block.number), told))
-    return found
-
-
-def _disproof(block: Sealed, outcome: Unproven | Wrong | Proven, by: str) -> Disproof:
-    match outcome:
-        case Wrong(differences):
-            return Disproof(block.number, block.hash, "wrong", "; ".join(differences), by)
-        case Unproven(reason):
-            return Disproof(block.number, block.hash, "unproven", reason, by)
-        case Proven():
-            raise AssertionError("a proven block is no disproof")

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from eventstore.coverage import joined
+from eventstore.coverage import Coverage, joined
 from eventstore.legal import MOST
 from eventstore.proof.ledger import Ledger
 from eventstore.records import BlockRange, Watch, clipped
+from eventstore.tail import Tail
 
 
 def proven(tx: Connection, chain_id: int, watches: Sequence[Watch]) -> list[BlockRange]:
@@ -35,6 +36,37 @@ def proven(tx: Connection, chain_id: int, watches: Sequence[Watch]) -> list[Bloc
         standing = ranges if standing is None else _both(standing, ranges)
     clips = [clipped(item, first=lowest, last=highest) for item in standing or []]
     return [item for item in clips if item is not None]
+
+
+def unproven(
+    tx: Connection, chain_id: int, watches: Sequence[Watch], *, within: BlockRange
+) -> list[BlockRange]:
+    """The blocks of `within` that are final and covered for some watch and not proven for it, ascending."""
+    ledger, coverage, final = Ledger(tx, chain_id), Coverage(tx, chain_id), Tail(tx, chain_id).finalized()
+    found: list[BlockRange] = []
+    for watch in watches:
+        last = min(item for item in (final, within.last, watch.last_block) if item is not None)
+        done = joined(item.range for item in ledger.proven(watch.filter))
+        for covered in coverage.ranges(watch.filter):
+            part = clipped(covered, first=max(watch.first_block, within.first), last=last)
+            found += [] if part is None else without(part, done)
+    return joined(_sorted(found))
+
+
+def without(whole: BlockRange, parts: Sequence[BlockRange]) -> list[BlockRange]:
+    """What of `whole` is in none of `parts`, which ascend by their first block."""
+    found, at = [], whole.first
+    for part in parts:
+        if part.last < at:
+            continue
+        if part.first > whole.last:
+            break
+        if part.first > at:
+            found.append(BlockRange(at, part.first - 1))
+        at = max(at, part.last + 1)
+    if at <= whole.last:
+        found.append(BlockRange(at, whole.last))
+    return found
 
 
 def _sorted(ranges: list[BlockRange]) -> list[BlockRange]:

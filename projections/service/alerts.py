@@ -17,6 +17,7 @@ from tenacity import RetryCallState, Retrying, wait_exponential
 
 from eventstore.errors import ChainfoldError, StoreUnavailable
 from eventstore.incident import Incidents
+from eventstore.proof.profile import profile_of
 from eventstore.secret import scrubbed
 from eventstore.store import Store
 from projections.fold import Projection
@@ -40,13 +41,15 @@ BACKLOG = 100
 
 
 class Watched(Struct, frozen=True):
-    """What is looked at: chain ids by name, projections, jobs, and from when on it is an incident."""
+    """What is looked at: chain ids by name, projections, jobs, and from when on it is an incident.
+    `unprovable`: see `evidence`."""
 
     chains: Mapping[str, int]
     projections: Sequence[Projection]
     jobs: Sequence[str]
     limits: Limits
     sinks: Mapping[str, Sequence[str]] | None = None
+    unprovable: Mapping[str, str | None] = {}
 
 
 class Watchman(threading.Thread):
@@ -111,6 +114,7 @@ class Watchman(threading.Thread):
                 open_now=open_now,
                 now=now,
                 sinks=self._watched.sinks,
+                unprovable=self._watched.unprovable,
             )
         found = changes(open_now, worst(seen, told))
         opened = found.opened | {key: detail for key, detail in reorgs.items() if key not in open_now}
@@ -232,6 +236,11 @@ def watchman(plan: Plan, stop: threading.Event, log: Any) -> Watchman:
         list(plan.config.schedule.jobs),
         chosen.limits,
         {name: plan.sink_kinds(name) for name in plan.projections},
+        {
+            name: None if chain.accept_unproven else reason
+            for name, chain in plan.config.chains.items()
+            if (reason := profile_of(chain.chain_id).reason if chain.prove else None) or chain.accept_unproven
+        },
     )
     return Watchman(
         plan.store,

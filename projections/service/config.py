@@ -45,7 +45,8 @@ SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 class Chain(Struct, frozen=True):
     """A chain; `poll` in seconds, `finality` a tag or a depth in blocks, `rate` in calls a second for
     each endpoint, `max_answer` the most bytes of one answer. With `prove` the service proves its history in
-    the background."""
+    the background; with `accept_unproven` what cannot be proved of it is a remark, and no failure of `verify
+    events`."""
 
     rpc: tuple[str, ...]
     websocket: str | None
@@ -56,6 +57,7 @@ class Chain(Struct, frozen=True):
     rate: float | None
     prove: bool = False
     max_answer: int = 128 * 2**20
+    accept_unproven: bool = False
 
 
 class Contract(Struct, frozen=True):
@@ -246,6 +248,7 @@ def _chain(table: ChainTable, where: str, memory: int) -> Chain:
         rate,
         table.prove,
         folding.answers(table.max_answer, f"{where}.max_answer", memory=memory),
+        table.accept_unproven,
     )
 
 
@@ -453,6 +456,8 @@ finality = "finalized"                    # or "safe", or a depth in blocks wher
 follow = "latest"                         # or "finalized": no block is read that may still change
 poll = "2s"
 # max_requests_per_second = 25            # to each endpoint; `chainfold sync --estimate` counts beforehand
+# prove = true                            # the service proves the history in the background
+# accept_unproven = true                  # of a chain of which nothing can be proved: no failure of `verify`
 
 [contracts.referral]
 chain = "main"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 
 from eventstore.failures import Failures
 from eventstore.incident import Key
-from eventstore.proof.ledger import Ledger
+from eventstore.proof.ledger import Disproof, Ledger
 from eventstore.run import Outcome, Runs
 from projections.aside import Aside, sinks_with
 from projections.generation import Generations
@@ -30,14 +31,18 @@ def evidence(
     open_now: Iterable[Key],
     now: int,
     sinks: Mapping[str, Collection[str]] | None = None,
+    unprovable: Mapping[str, str | None] = MappingProxyType({}),
 ) -> dict[Key, Standing]:
     """The standing of all that the store tells of, in one snapshot; `chains` are ids by name, `now` is in
-    microseconds since 1970, `sinks` are those of each projection (None: whichever there are)."""
+    microseconds since 1970, `sinks` are those of each projection (None: whichever there are). `unprovable` are
+    the chains of which nothing is proved, by name, and why; None where the configuration accepts that."""
     known = list(projections)
     found: dict[Key, Standing] = {}
     for name, chain_id in chains.items():
         found[Key("gap-old", name)] = _gaps(tx, chain_id, limits, now=now)
-        found[Key("history-disproved", name)] = _disproofs(tx, chain_id)
+        disproofs = Ledger(tx, chain_id).disproofs()
+        found[Key("history-disproved", name)] = _wrong(disproofs)
+        found[Key("history-unproven", name)] = _unproven(disproofs, name, unprovable)
         reorg = Key("reorg-below-finality", name)
         if reorg in open_now and _followed(
             tx, chain_id, [item for item in known if item.chain_id == chain_id]
@@ -90,12 +95,24 @@ def _set_aside(
     return found
 
 
-def _disproofs(tx: Connection, chain_id: int) -> Standing:
-    wrong = [item for item in Ledger(tx, chain_id).disproofs() if item.kind == "wrong"]
+def _wrong(disproofs: Sequence[Disproof]) -> Standing:
+    wrong = [item for item in disproofs if item.kind == "wrong"]
     if not wrong:
         return Good()
     others = f" (and {len(wrong) - 1:,} others)" if wrong[1:] else ""
     return Bad(f"Block {wrong[0].number:,}{others} is wrong: {wrong[0].reason}")
+
+
+def _unproven(disproofs: Sequence[Disproof], chain: str, unprovable: Mapping[str, str | None]) -> Standing:
+    """One incident, however many blocks: those below a header that does not come out are not told apart."""
+    if chain in unprovable:
+        reason = unprovable[chain]
+        return Good() if reason is None else Bad(f"Nothing can be proved on this chain: {reason}.")
+    left = [item for item in disproofs if item.kind != "wrong"]
+    if not left:
+        return Good()
+    others = f" (and {len(left) - 1:,} others)" if left[1:] else ""
+    return Bad(f"Block {left[0].number:,}{others} is unproven: {left[0].reason}")
 
 
 def _followed(tx: Connection, chain_id: int, projections: list[Projection]) -> bool:

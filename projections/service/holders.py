@@ -22,6 +22,9 @@ class Holder(Struct, frozen=True):
     pid: int
     epoch: int
 
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
 
 def holders(store: Store) -> dict[str, Holder]:
     """By lease, ascending, whoever lives and holds it; stand-bys hold nothing and are not seen."""
@@ -33,6 +36,13 @@ def holders(store: Store) -> dict[str, Holder]:
         if pid and Lease(store, name).is_held():
             found[name] = Holder(host, int(pid), int(epoch))
     return found
+
+
+def of_other_code(store: Store, projection: str, fingerprint: str) -> list[Holder]:
+    """The processes at work at a projection with other code than that of this fingerprint."""
+    name = lease_of(projection, fingerprint)
+    every = holders(store)
+    return [every[lease] for lease in every if lease.startswith(lease_of(projection, "")) and lease != name]
 
 
 def works(plan: Plan) -> list[str]:

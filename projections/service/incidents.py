@@ -114,6 +114,14 @@ KINDS: dict[str, Kind] = {
         "Run `chainfold verify events --repair`; the endpoint that served these blocks lied or was broken: "
         "name another one first in chains.{subject}.rpc.",
     ),
+    "history-unproven": Kind(
+        "the history of {subject} cannot be proved",
+        "a proof met a block of which nothing can be said, or `prove` is set for a chain of which nothing "
+        "can be proved; never where `accept_unproven` is",
+        "all that failed is proven",
+        "Run `chainfold verify events`, which says why and tries again; name an endpoint that keeps receipts "
+        "first in chains.{subject}.rpc, or set chains.{subject}.accept_unproven where nothing can be proved.",
+    ),
     "verify-difference": Kind(
         "{subject} found a difference",
         "a verification ended with a difference that was not repaired",

@@ -50,6 +50,7 @@ class ChainTable(_Strict, frozen=True):
     max_requests_per_second: float | None = None
     max_answer: str | None = None
     prove: bool = False
+    accept_unproven: bool = False
 
 
 class ContractTable(_Strict, frozen=True):

@@ -19,13 +19,12 @@ from eventstore.errors import ChainfoldError, LeaseHeld
 from eventstore.integrity import check_journal
 from eventstore.legal import MOST
 from eventstore.proof.ledger import Disproof, Ledger
-from eventstore.proof.standing import proven
-from eventstore.records import BlockRange, clipped
+from eventstore.records import BlockRange
 from eventstore.request import Requests
-from eventstore.verdict import Check, Findings
+from eventstore.verdict import Check
 from projections.errors import ConfigurationError
 from projections.fold import Projection
-from projections.service import loops, views
+from projections.service import loops, proofs, views
 from projections.service.proving import ProveStage
 from projections.service.stages import PublishStage, silent
 from projections.service.wiring import Plan
@@ -61,38 +60,57 @@ class Wanted(Struct, frozen=True):
 
 def events(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
     """The chain's own commitments against the journal, for all blocks that are final and not proven yet."""
-    found = []
-    within = wanted.blocks or BlockRange(0, MOST)
+    return [
+        _made(f"events {stage.chain}", partial(_events, plan, stage, wanted, shown))
+        for stage in plan.prove(contract=wanted.contract)
+    ]
+
+
+def _events(plan: Plan, stage: ProveStage, wanted: Wanted, shown: Shown) -> Check:
+    within = wanted.blocks or BlockRange(0, 2**62)
     addresses = None if wanted.contract is None else plan.contract(wanted.contract).addresses
-    for stage in plan.prove(contract=wanted.contract):
-        chain_id = plan.config.chains[stage.chain].chain_id
+    chain_id = plan.config.chains[stage.chain].chain_id
+    requests = Requests(plan.store)
 
-        def prove(stage: ProveStage = stage) -> str:
-            requests = Requests(plan.store)
-            with shown.following(requests, stage.lease.name, f"events {stage.chain}"):
-                return loops.ask(
-                    stage,
-                    requests,
-                    "prove",
-                    first=within.first,
-                    last=within.last,
-                    addresses=None if addresses is None else [address.hex() for address in addresses],
-                )
+    def prove() -> str:
+        with shown.following(requests, stage.lease.name, f"events {stage.chain}"):
+            return loops.ask(
+                stage,
+                requests,
+                "prove",
+                first=within.first,
+                last=within.last,
+                addresses=None if addresses is None else [address.hex() for address in addresses],
+            )
 
-        try:
+    try:
+        reason, repaired = prove(), 0
+        failed = _disproofs(plan, chain_id, within)
+        blocks = [(item.number, item.hash.hex()) for item in failed if item.kind == "wrong"]
+        if wanted.repair and blocks:
+            _repair(plan, stage.chain, blocks)
             reason = prove()
-            wrong = _disproofs(plan, chain_id, within)
-            repaired = 0
-            blocks = [(item.number, item.hash.hex()) for item in wrong if item.kind == "wrong"]
-            if wanted.repair and blocks:
-                _repair(plan, stage.chain, blocks)
-                reason = prove()
-                still = {item.number for item in _disproofs(plan, chain_id, within)}
-                repaired = sum(number not in still for number, _ in blocks)
-            found.append(_events_check(plan, stage.chain, within, wrong, repaired=repaired, reason=reason))
-        finally:
-            stage.close()
-    return found
+            now = _disproofs(plan, chain_id, within)
+            still = {item.number for item in now}
+            repaired = sum(number not in still for number, _ in blocks)
+            failed = [item for item in failed if item.kind == "wrong"] + [
+                item for item in now if item.kind != "wrong"
+            ]
+        watches = [w for w in plan.watches(stage.chain) if addresses is None or w.filter.address in addresses]
+        return proofs.check(
+            plan.store,
+            chain_id,
+            watches,
+            name=f"events {stage.chain}",
+            within=within,
+            failed=failed,
+            repaired=repaired,
+            reason=reason,
+            accepted=plan.config.chains[stage.chain].accept_unproven,
+            chain=stage.chain,
+        )
+    finally:
+        stage.close()
 
 
 def _repair(plan: Plan, chain: str, blocks: list[tuple[int, str]]) -> None:
@@ -109,32 +127,6 @@ def _disproofs(plan: Plan, chain_id: int, within: BlockRange) -> list[Disproof]:
     with plan.store.read() as tx:
         every = Ledger(tx, chain_id).disproofs()
     return [item for item in every if within.first <= item.number <= within.last]
-
-
-def _events_check(
-    plan: Plan, chain: str, within: BlockRange, wrong: list[Disproof], *, repaired: int, reason: str
-) -> Check:
-    findings = Findings(f"events {chain}")
-    unproven = [item for item in wrong if item.kind == "unproven"]
-    for item in wrong:
-        if item.kind == "wrong":
-            findings.add(f"block {item.number}", item.reason)
-    with plan.store.read() as tx:
-        standing = proven(tx, plan.config.chains[chain].chain_id, plan.watches(chain))
-    for part in standing:
-        clip = clipped(part, first=within.first, last=within.last)
-        findings.checked += len(clip) if clip else 0
-    said = [] if not reason else [f"Not all is proven: {reason}"]
-    if unproven:
-        first = unproven[0]
-        said.append(f"{len(unproven):,} blocks are unproven, the first is {first.number}: {first.reason}")
-    if not standing and not said:
-        said.append("No block that is covered is final yet: nothing was to be proved.")
-    if findings.found > repaired:
-        said.append(
-            "`chainfold verify events --repair` puts blocks right from receipts that prove themselves."
-        )
-    return replace(findings.check(note=" ".join(said)), repaired=repaired)
 
 
 def journal(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
@@ -284,9 +276,14 @@ def verify(plan: Plan, names: Iterable[str], wanted: Wanted, shown: Shown) -> li
     for name, run in CHECKS.items():
         if not chosen or name in chosen:
             try:
-                found += run(plan, wanted, shown)
+                made = run(plan, wanted, shown)
             except ConfigurationError:
                 raise
             except ChainfoldError as error:
-                found.append(Check(name, 0, 0, [], error=str(error)))
+                made = [Check(name, 0, 0, [], error=str(error))]
+            if not made and chosen:
+                made = [
+                    Check(name, 0, 0, [], error=f"The configuration has no {name}: nothing was looked at.")
+                ]
+            found += made
     return found

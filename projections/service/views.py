@@ -35,7 +35,7 @@ from projections.generation import Generation, Generations, lease_of
 from projections.meaning import Meaning
 from projections.publications import Publications, refusal
 from projections.service.cron import Cron
-from projections.service.holders import Holder
+from projections.service.holders import Holder, of_other_code
 from projections.service.incidents import kind_of
 from projections.service.schedule import last_begun
 from projections.sinks import Sink
@@ -120,8 +120,10 @@ class BuildStatus(Struct, frozen=True):
 class ProjectionStatus(Struct, frozen=True):
     """Where one projection stands. `state` is live, held, building, stale, outdated, halted or empty.
 
-    `stands_still`: what is served is of other code than what is asked for or being built, and no process
-    of its own code is at work, so that it does not follow the chain. It is served all the same.
+    `stands_still`: what is served is of other code than what is asked for, being built or at work, and no
+    process of its own code is at work, so that it does not follow the chain. It is served all the same.
+    `idle`: the processes that are at work with such other code. Who does the work is the measure: beside
+    one of its code what is served is live, whatever code asks.
     """
 
     state: str
@@ -136,6 +138,7 @@ class ProjectionStatus(Struct, frozen=True):
     error: str | None
     stands_still: bool = False
     build: BuildStatus | None = None
+    idle: list[str] = []
 
     @property
     def standing(self) -> str | None:
@@ -147,7 +150,12 @@ class ProjectionStatus(Struct, frozen=True):
         if self.build is None or self.build.generation != self.generation:
             still = f" as it is and stands still at block {self.block:,}" if self.stands_still else ""
             parts.append(f"generation {self.generation} is served{still}")
-        if self.build is None:
+        if self.build is None and self.idle:
+            parts.append(
+                f"for {' and '.join(self.idle)} is of other code than what is served: start it anew with "
+                "that code, or rebuild with its own"
+            )
+        elif self.build is None:
             parts.append("for it was built by other code, of which no process is at work")
         elif self.build.state == "ready":
             parts.append(f"generation {self.build.generation} is built and waits to be promoted")
@@ -229,6 +237,9 @@ class Status(Struct, frozen=True):
 
     @property
     def healthy(self) -> bool:
+        """Nothing is in error or stands still, and no incident is open."""
+        if self.incidents or any(item.stands_still for item in self.projections.values()):
+            return False
         every = (self.chains, self.projections, self.sinks)
         return not any(item.error for group in every for item in group.values())
 
@@ -320,7 +331,9 @@ def projection_status(store: Store, own: Projection, *, head: int | None) -> Pro
         if building is None or build is None:
             return ProjectionStatus("empty", None, None, 0, None, None, 0, None, None, None)
         return _projection_status(building, "halted" if building.error else "building", head, build=build)
-    other = served.fingerprint != own.fingerprint
+    followed = Lease(store, lease_of(own.name, served.fingerprint)).is_held()
+    idle = [] if followed else of_other_code(store, own.name, served.fingerprint)
+    other = served.fingerprint != own.fingerprint and not followed
     state: str = served.state
     if served.error:
         state = "halted"
@@ -328,9 +341,9 @@ def projection_status(store: Store, own: Projection, *, head: int | None) -> Pro
         state = "held"
     elif state == "live" and other:
         state = "outdated"
-    replaced = other or (building is not None and building.fingerprint != served.fingerprint)
-    followed = Lease(store, lease_of(own.name, served.fingerprint)).is_held()
-    return _projection_status(served, state, head, build=build, stands_still=replaced and not followed)
+    replaced = other or idle or (building is not None and building.fingerprint != served.fingerprint)
+    still = bool(replaced) and not followed
+    return _projection_status(served, state, head, build=build, stands_still=still, idle=map(str, idle))
 
 
 def _projection_status(
@@ -340,6 +353,7 @@ def _projection_status(
     *,
     build: BuildStatus | None,
     stands_still: bool = False,
+    idle: Iterable[str] = (),
 ) -> ProjectionStatus:
     told = shown.timestamp > 0  # 0 before the first event: no time to count from
     return ProjectionStatus(
@@ -359,6 +373,7 @@ def _projection_status(
         or (STALE if state == "stale" else None),
         stands_still=stands_still,
         build=build,
+        idle=list(idle),
     )
 
 

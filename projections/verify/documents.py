@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
 from eventstore.errors import StoreUnavailable
@@ -28,6 +29,9 @@ PAGE = 5_000
 TRIES = 60
 """How often, half a second apart, one waits for the runner to follow a reorg that the journal knows."""
 
+OTHER = "They were built by other code or configuration, so they could not be folded anew."
+UNBUILT = "Nothing was built yet: run `chainfold sync`."
+
 ADVICE = "`chainfold verify documents --repair` folds the projection anew, and publishes what differs."
 
 
@@ -44,7 +48,7 @@ def check_documents(
         with store.read() as tx:
             served = Generations(tx, projection.name).served()
             if served is None:
-                return Check(f"documents {projection.name}", 0, 0, [], note="Nothing was built yet.")
+                return Check(f"documents {projection.name}", 0, 0, [], error=UNBUILT)
             if served.fingerprint != projection.fingerprint:
                 replay = False
             if not replay or _is_folded(tx, projection, served):
@@ -74,6 +78,7 @@ def _checked(
     progress: Callable[[int, int], None],
 ) -> Check:
     findings = Findings(f"documents {projection.name}")
+    unlike = served.fingerprint != projection.fingerprint
     shape = Shape(type(projection.projector))
     state = GenerationState(tx, served.id)
     events = _events(tx, projection, served) if replay else 0
@@ -109,15 +114,10 @@ def _checked(
         findings.add("the digest", "is not that of the documents: some were changed behind its back")
     if findings.checked != served.documents and not named:
         findings.add("the count", f"is {served.documents:,}, and {findings.checked:,} documents are there")
-    return findings.check(note=_note(findings, projection, served, replay=replay))
-
-
-def _note(findings: Findings, projection: Projection, served: Generation, *, replay: bool) -> str:
-    if findings.found:
-        return ADVICE
-    if served.fingerprint != projection.fingerprint:
-        return "They were built by other code or configuration, and could not be folded anew."
-    return "" if replay else "They were not folded anew."
+    note = ADVICE if findings.found else "" if replay or unlike else "They were not folded anew."
+    if not findings.found and not findings.checked:
+        note = "No event so far has made a document."
+    return replace(findings.check(note=note), error=OTHER if unlike else "")
 
 
 def _events(tx: Connection, projection: Projection, served: Generation) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, text
 
 from eventstore.batches import batches
@@ -27,6 +28,7 @@ from projections.projectors import Invariant
 from projections.publications import refusal
 from projections.sinks import Change, Marker, Sink
 from projections.state import CHUNK, GenerationState
+from projections.verify.documents import UNBUILT
 
 BATCH = 1_000
 LOOKS = 4
@@ -35,6 +37,8 @@ PAUSE = 0.3
 
 MOST = 100_000
 """Keys that look wrong and are looked at again; where there are more, the check says so."""
+
+UNSEEN = "None of the documents was seen: the sample drew none, or the sink has let go of all."
 
 ADVICE = "`chainfold verify sinks --repair` gives what differs a new revision, and has it sent again."
 
@@ -106,7 +110,7 @@ class SinkCheck:
         findings = Findings(f"sinks {self._projection}.{self._sink.name}")
         served, marker = self._standing()
         if served is None:
-            return Compared(findings.check(note="Nothing was built yet."), [], 0)
+            return Compared(replace(findings.check(), error=UNBUILT), [], 0)
         if (said := self._refused(marker)) is not None:
             findings.add("the marker", said)
             return Compared(findings.check(), [], 0)
@@ -129,7 +133,13 @@ class SinkCheck:
             notes += self._aggregated(findings, found, fields, invariants)
         if findings.found:
             notes.append(ADVICE)
-        return Compared(findings.check(note=" ".join(notes)), sorted(found), self._top)
+        checked = findings.check(note=" ".join(notes))
+        if not findings.checked and not findings.found:
+            if served.documents:
+                checked = replace(checked, error=UNSEEN)
+            else:
+                checked = replace(checked, note="No event so far has made a document.")
+        return Compared(checked, sorted(found), self._top)
 
     # --- what looks wrong ---
 

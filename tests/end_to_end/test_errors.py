@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
@@ -97,6 +98,13 @@ def test_the_command_itself_says_the_same(tmp_path: Path) -> None:
     done = subprocess.run([command, "sync"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("chainfold: The configuration chainfold.toml cannot be read")
+
+
+def test_the_version_is_said_without_a_configuration(site: Site) -> None:
+    (site.folder / "chainfold.toml").unlink()
+    done = site.run("--version")
+    assert (done.code, done.out, done.err) == (0, f"chainfold {version('chainfold')}\n", "")
+    assert "--version" in site.run("--help").out
 
 
 def test_an_unknown_key_is_named_with_its_path_and_the_nearest(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -39,6 +40,9 @@ class Beside(Struct, frozen=True):
     said_by_old: str
     stands: dict[str, Any]
     all_is_there: bool
+    old_process: str
+    asked_by_new: Done
+    seen_by_old: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +75,10 @@ def beside(
         until(lambda: running[0].complaints, lambda said: "outdated" in said)
         history.grow(PER_BLOCK)
         until(lambda: covered_to(new), lambda block: block == history.chain.head().number)
-        stands = standing(new)
+        stands, asked = standing(new), new.start("status", "--check").end()
         running.append(new.start("run", "--only", "project,publish"))
         whole = until(lambda: brought(mongo), lambda there: there == history.new())
+        seen_by_old = until(lambda: standing(old), lambda found: not found["stands_still"])
         for command in running:
             command.signal(signal.SIGTERM)
             assert command.end().code == 0
@@ -85,6 +90,9 @@ def beside(
             running[0].complaints,
             stands,
             bool(whole),
+            f"process {running[0].pid} on {socket.gethostname()}",
+            asked,
+            seen_by_old,
         )
 
 
@@ -115,3 +123,21 @@ def test_the_old_code_does_not_take_back_what_replaced_it(beside: Beside) -> Non
 
 def test_what_came_after_the_promotion_is_folded_by_the_new_code(beside: Beside) -> None:
     assert beside.all_is_there
+
+
+def test_the_rebuild_says_which_process_stands_still_from_now_on(beside: Beside) -> None:
+    [said] = [line for line in beside.rebuilt.out.splitlines() if "stands still" in line]
+    assert said.startswith(f"{beside.old_process} is of other code: it stands still from now on")
+
+
+def test_that_nobody_follows_shows_in_the_status_with_the_process_and_the_exit_code(beside: Beside) -> None:
+    assert beside.stands["stands_still"]
+    assert beside.stands["idle"] == [beside.old_process]
+    assert beside.asked_by_new.code == 1
+    assert f"for {beside.old_process} is of other code than what is served" in beside.asked_by_new.out
+
+
+def test_the_status_judges_by_who_does_the_work_whatever_code_asks(beside: Beside) -> None:
+    """The new code runs and follows what it built: the old code sees that it is live."""
+    assert (beside.seen_by_old["state"], beside.seen_by_old["idle"]) == ("live", [])
+    assert not beside.seen_by_old["stands_still"]

@@ -26,7 +26,7 @@ SECONDLY = "* * * * * *"
 
 @pytest.fixture
 def chain() -> SimulatedChain:
-    made = SimulatedChain(seed=8)
+    made = SimulatedChain(seed=8, sealed=True)
     grow(made, Random(8), 30, users=20)
     made.finalize(20)
     return made

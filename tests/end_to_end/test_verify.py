@@ -6,14 +6,17 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
+from eventstore.incident import Incidents, Key
 from eventstore.sources.simulated import SimulatedChain
 from eventstore.sources.simulated_node import Faults, SimulatedNode
+from eventstore.store import Store
 from tests.end_to_end.site import (
     Command,
     Site,
@@ -64,8 +67,8 @@ def test_a_check_that_cannot_be_made_holds_up_no_other(synced: Site) -> None:
     assert done.code == 1, done.err
     checks = {check["name"]: check for check in done.json()["checks"]}
     assert checks["journal main"]["ok"]
-    assert "cannot be reached" in checks["events"]["error"], checks["events"]
-    assert not checks["events"]["ok"]
+    assert "cannot be reached" in checks["events main"]["error"], checks["events main"]
+    assert not checks["events main"]["ok"]
 
 
 def test_a_check_that_there_is_not_is_wrong_use(synced: Site) -> None:
@@ -166,3 +169,59 @@ def until(condition: Callable[[], bool], what: str, service: Command) -> None:
         assert service.runs, service.end()
         assert time.monotonic() < deadline, f"in vain: {what}\n{service.complaints}"
         time.sleep(0.05)
+
+
+# --- what could not be looked at is never ok ---
+
+
+def test_a_chain_with_quirks_is_not_ok_unless_the_configuration_accepts_that(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    chain = SimulatedChain(chain_id=137, sealed=True)
+    chain.mine(logs=registrations(Random(1), 4, users=2_000))
+    chain.mine(9)
+    chain.finalize(8)
+    with SimulatedNode(chain) as node:
+        site = Site(workshop, tmp_path / "here", rpc=node.url)
+        site.set("chains.main.chain_id", 137)
+        assert site.run("sync").code == 0
+        done = site.run("verify", "events", "--json")
+        assert (done.code, done.json()["ok"]) == (1, False)
+        [check] = done.json()["checks"]
+        assert (check["ok"], check["checked"]) == (False, 0)
+        assert check["error"].startswith("Nothing can be proved on this chain: logs of state-sync")
+        site.set("chains.main.accept_unproven", True)
+        done = site.run("verify", "events")
+        assert done.code == 0
+        assert "ok, 0 looked at" not in done.out
+        assert done.out.startswith(
+            "events main: nothing to compare\n   chains.main.accept_unproven: Nothing can be"
+        )
+
+
+@pytest.mark.parametrize("name", ["events", "journal", "documents", "sinks"])
+def test_where_nothing_was_looked_at_nothing_is_ok(name: str, workshop: Workshop, tmp_path: Path) -> None:
+    with SimulatedNode(SimulatedChain()) as node:
+        site = Site(workshop, tmp_path / "here", rpc=node.url)
+        done = site.run("verify", name, "--json")
+    assert (done.code, done.json()["ok"]) == (1, False)
+    [check] = done.json()["checks"]
+    assert check["error"], check
+
+
+def test_documents_of_other_code_are_looked_at_and_are_not_ok(synced: Site) -> None:
+    """Their digest and index are; folded anew they cannot be."""
+    synced.set("projections.referrals.poison", "quarantine")
+    done = synced.run("verify", "documents")
+    assert done.code == 1
+    assert done.out.startswith(
+        "documents referrals: not all could be checked, 11 looked at: They were built by other"
+    )
+
+
+def test_an_open_incident_is_an_exit_code(synced: Site) -> None:
+    assert synced.run("status", "--check").code == 0
+    with closing(Store(f"sqlite:///{synced.folder}/store.db")) as store, store.write() as tx:
+        Incidents(tx).open(Key("source-failing", "main"), "it is away", now=1)
+    assert synced.run("status", "--check").code == 1
+    assert synced.run("status").code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +50,12 @@ options = Options()
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        out().print(f"chainfold {version('chainfold')}")
+        raise typer.Exit
+
+
 @app.callback()
 def shared(
     config: Annotated[
@@ -57,6 +64,15 @@ def shared(
     ] = None,
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    _shown: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Say which version this is.",
+            is_eager=True,
+            callback=lambda wanted: _version(wanted=wanted),
+        ),
+    ] = False,
 ) -> None:
     options.config = config
     options.debug = debug

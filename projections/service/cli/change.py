@@ -24,6 +24,7 @@ from projections.service import loops
 from projections.service.cli.app import app, configuration, out
 from projections.service.cli.pipeline import recorded
 from projections.service.cli.progress import Summary, showing
+from projections.service.holders import of_other_code
 from projections.service.stages import FoldStage
 from projections.service.wiring import Plan, planned
 
@@ -60,12 +61,16 @@ def rebuild(
         seconds = time.monotonic() - started
         served, building = _generations(plan, projection)
         differs = _compared(plan, projection, before, served if promote else building)
+        idle = of_other_code(plan.store, projection, stage.projection.fingerprint) if promote else []
     if summary.events:
         out().print(
             f"{summary.events:,} events folded in {seconds:.1f} s ({summary.events / seconds:,.0f}/s)"
         )
     for line in differs:
         out().print(line)
+    for process in idle:
+        said = f"{process} is of other code: it stands still from now on."
+        out().print(f"{said} Start it anew with this code.")
 
 
 def rebuilt(plan: Plan, projection: str) -> None:

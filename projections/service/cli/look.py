@@ -26,7 +26,9 @@ from projections.shape import Shape
 def status(
     *,
     as_json: Json = False,
-    check: Annotated[bool, typer.Option("--check", help="Exit 1 where anything is in error.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit 1 where anything is in error or an incident is open.")
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Again and again, with rates, until Ctrl-C.")
     ] = False,
@@ -34,7 +36,8 @@ def status(
 ) -> None:
     """Where everything stands, and how far behind.
 
-    Per chain, projection and sink; with --check the exit code is 1 where anything is in error.
+    Per chain, projection and sink; with --check the exit code is 1 where anything is in error, a sink refuses
+    what it is sent, or an incident is open.
 
     --watch goes on while the store is away, and says so. Without a terminal it prints a line for each look,
     with --json a document on one line.

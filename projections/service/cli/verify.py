@@ -103,11 +103,16 @@ def _show(found: list[Check]) -> None:
 
 def _line(check: Check) -> str:
     """One check in a line: `journal main: ok, 12,345 looked at`."""
-    if check.error:
+    if check.error and not check.checked and not check.found:
         return f"{check.name}: could not be checked: {check.error}"
-    said = "ok" if not check.found else f"{check.found:,} {'differ' if check.found > 1 else 'differs'}"
+    said = "not all could be checked" if check.error else "ok"
+    if check.found:
+        said = f"{check.found:,} {'differ' if check.found > 1 else 'differs'}"
+    elif not check.error and not check.checked:
+        return f"{check.name}: nothing to compare"  # the note says why that is as it should be
     mended = f", {check.repaired:,} repaired" if check.repaired else ""
-    return f"{check.name}: {said}{mended}, {check.checked:,} looked at"
+    unseen = f": {check.error}" if check.error else ""
+    return f"{check.name}: {said}{mended}, {check.checked:,} looked at{unseen}"
 
 
 def _record(check: Check) -> dict[str, Any]:

@@ -303,14 +303,22 @@ def test_a_chain_with_quirks_is_left_unproven_and_says_why(stand: Stand) -> None
     assert stand.standing() == []
 
 
-@pytest.mark.parametrize("fault", ["zero_bloom", "full_bloom"])
-def test_a_header_that_does_not_hash_right_proves_nothing_at_and_below_it(stand: Stand, fault: str) -> None:
+@pytest.mark.parametrize(
+    ("fault", "above"), [("zero_bloom", [BlockRange(39, 40)]), ("full_bloom", [])], ids=["zero", "full"]
+)
+def test_a_header_that_does_not_hash_right_proves_nothing_at_and_below_it(
+    stand: Stand, fault: str, above: list[BlockRange]
+) -> None:
+    """All above it is proven: blocks without logs have a bloom of zeros rightly."""
     stand.ingest()
     setattr(stand.faults, fault, True)
-    [only] = stand.prove()
-    assert only.reason is not None
-    assert "does not hash to what it says it does" in only.reason
-    assert stand.standing() == []
+    reasons = [step.reason for step in stand.prove()]
+    assert reasons[-1] is not None
+    assert "does not hash to what it says it does" in reasons[-1]
+    assert stand.standing() == above
+    assert [(item.number, item.kind) for item in stand.disproofs()] == [
+        (above[0].first - 1 if above else 40, "unlinked")
+    ]
 
 
 def test_receipts_come_one_by_one_where_there_is_no_other_way_and_in_any_order(stand: Stand) -> None:
