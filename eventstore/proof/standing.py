@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection
 
@@ -41,16 +41,38 @@ def proven(tx: Connection, chain_id: int, watches: Sequence[Watch]) -> list[Bloc
 def unproven(
     tx: Connection, chain_id: int, watches: Sequence[Watch], *, within: BlockRange
 ) -> list[BlockRange]:
-    """The blocks of `within` that are final and covered for some watch and not proven for it, ascending."""
-    ledger, coverage, final = Ledger(tx, chain_id), Coverage(tx, chain_id), Tail(tx, chain_id).finalized()
+    """The blocks of `within` that are final and fetched for some watch and not proven for it, ascending."""
+    ledger, coverage = Ledger(tx, chain_id), Coverage(tx, chain_id)
     found: list[BlockRange] = []
-    for watch in watches:
-        last = min(item for item in (final, within.last, watch.last_block) if item is not None)
+    for watch, part in _final(tx, chain_id, watches, within):
         done = joined(item.range for item in ledger.proven(watch.filter))
         for covered in coverage.ranges(watch.filter):
-            part = clipped(covered, first=max(watch.first_block, within.first), last=last)
-            found += [] if part is None else without(part, done)
+            fetched = clipped(covered, first=part.first, last=part.last)
+            found += [] if fetched is None else without(fetched, done)
     return joined(_sorted(found))
+
+
+def unfetched(
+    tx: Connection, chain_id: int, watches: Sequence[Watch], *, within: BlockRange
+) -> list[BlockRange]:
+    """The blocks of `within` that are final and that some watch wants and lacks, ascending."""
+    coverage = Coverage(tx, chain_id)
+    found: list[BlockRange] = []
+    for watch, part in _final(tx, chain_id, watches, within):
+        found += without(part, coverage.ranges(watch.filter))
+    return joined(_sorted(found))
+
+
+def _final(
+    tx: Connection, chain_id: int, watches: Sequence[Watch], within: BlockRange
+) -> Iterator[tuple[Watch, BlockRange]]:
+    """What is final of each watch within some blocks."""
+    final = Tail(tx, chain_id).finalized()
+    for watch in watches:
+        last = min(item for item in (final, within.last, watch.last_block) if item is not None)
+        part = clipped(within, first=watch.first_block, last=last)
+        if part is not None:
+            yield watch, part
 
 
 def without(whole: BlockRange, parts: Sequence[BlockRange]) -> list[BlockRange]:

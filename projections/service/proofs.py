@@ -12,10 +12,14 @@ from msgspec.structs import replace
 
 from eventstore.proof.ledger import Disproof
 from eventstore.proof.profile import profile_of
-from eventstore.proof.standing import proven, unproven, without
+from eventstore.proof.standing import proven, unfetched, unproven, without
 from eventstore.records import BlockRange, Watch, clipped
 from eventstore.store import Store
+from eventstore.tail import Tail
 from eventstore.verdict import Check, Findings
+
+END = 2**62
+"""The last block of a range that has no end."""
 
 REPAIR = "`chainfold verify events --repair` puts blocks right from receipts that prove themselves."
 
@@ -42,15 +46,28 @@ def check(
     with store.read() as tx:
         standing = proven(tx, chain_id, watches)
         left = unproven(tx, chain_id, watches, within=within)
+        lacking = unfetched(tx, chain_id, watches, within=within)
+        final = Tail(tx, chain_id).finalized()
     for part in standing:
         clip = clipped(part, first=within.first, last=within.last)
         findings.checked += len(clip) if clip else 0
     for item in wrong:
         left = [part for whole in left for part in without(whole, [BlockRange(item.number, item.number)])]
     why = _unproven(chain_id, left, failed, reason)
+    asked = within.last < END
+    if lacking and asked:
+        why = f"{why} Not fetched: {_named(lacking)}.".strip()
+    if final < within.last and asked:
+        why = (
+            f"{why} Not final yet: {_named([BlockRange(max(within.first, final + 1), within.last)])}.".strip()
+        )
     if not why and not findings.checked and not wrong:
         why = "No block that is asked for is fetched and final yet: nothing was looked at."
     said = []
+    if (
+        lacking and not asked
+    ):  # a gap has an incident of its own, and a repair leaves the rest to the next sync
+        said.append(f"Not fetched, so not looked at: {_named(lacking)}.")
     if why and accepted:
         said.append(f"chains.{chain}.accept_unproven: {why}")
     if findings.found > repaired:
@@ -65,9 +82,15 @@ def _unproven(chain_id: int, left: Sequence[BlockRange], failed: Sequence[Dispro
         return f"Nothing can be proved on this chain: {cause}."
     if not left:
         return ""
-    count = sum(map(len, left))
-    lowest, highest = left[0].first, left[-1].last
-    which = f"block {lowest:,}" if lowest == highest else f"{count:,} of the blocks {lowest:,} to {highest:,}"
     causes = [item.reason for item in failed if item.kind != "wrong"]
     cause = causes[0] if causes else reason or "the proof did not come so far; run it again."
-    return f"Not proven: {which}. {cause}"
+    return f"Not proven: {_named(left)}. {cause}"
+
+
+def _named(parts: Sequence[BlockRange]) -> str:
+    """Blocks in words; of several ranges how many, and between which."""
+    lowest, highest, count = parts[0].first, parts[-1].last, sum(map(len, parts))
+    if count == 1:
+        return f"block {lowest:,}"
+    some = "" if count == highest - lowest + 1 else f"{count:,} of the "
+    return f"{some}blocks {lowest:,} to {highest:,}"

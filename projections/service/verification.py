@@ -67,7 +67,7 @@ def events(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
 
 
 def _events(plan: Plan, stage: ProveStage, wanted: Wanted, shown: Shown) -> Check:
-    within = wanted.blocks or BlockRange(0, 2**62)
+    within = wanted.blocks or BlockRange(0, proofs.END)
     addresses = None if wanted.contract is None else plan.contract(wanted.contract).addresses
     chain_id = plan.config.chains[stage.chain].chain_id
     requests = Requests(plan.store)

@@ -337,3 +337,16 @@ def test_a_batch_of_five_hundred_calls_is_answered_whole_a_failure_in_its_place(
     assert by_id.keys() == set(range(500))
     assert [number for number, reply in by_id.items() if "error" in reply] == [498]
     assert by_id[499]["result"] is None
+
+
+def test_every_block_proves_itself(network: Network, source: RpcSource) -> None:
+    """From the first to the newest, whatever fork the node plays: headers link, and receipts hash to them."""
+    network.live(4)
+    network.mine(2)
+    head = source.head()
+    found = source.linked(BlockRange(0, head.number), head.hash)
+    assert [block.number for block in found] == list(range(head.number + 1))
+    assert all(block.holds for block in found)
+    assert sum(len(source.rooted(block)) for block in found) == sum(
+        len(block.transactions) for block in found
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -27,6 +28,8 @@ from eventstore.sources.simulated_node import SimulatedNode
 from eventstore.store import Store
 from eventstore.verdict import Check
 from projections.service import proofs
+from projections.service.evidence import evidence
+from projections.service.incidents import Bad, Limits
 from tests.blocks import ALICE, TOPIC
 
 CHAIN = 31_337
@@ -104,7 +107,9 @@ class Stand:
             for table in ("proofs", "anchors", "disproofs"):
                 tx.execute(text(f"DELETE FROM {table}"))
 
-    def verdict(self, lie: Lie | None, *, profile: Profile, accepted: bool = False) -> Check:
+    def verdict(
+        self, lie: Lie | None, *, profile: Profile, accepted: bool = False, within: BlockRange = EVERY
+    ) -> Check:
         """What `verify events` says."""
         source = RpcSource(self.url)
         if lie is not None:
@@ -132,12 +137,27 @@ class Stand:
             WATCHES,
             name="events main",
             chain="main",
-            within=EVERY,
+            within=within,
             failed=failed,
             repaired=0,
             reason=reason or "",
             accepted=accepted,
         )
+
+    def incidents(self, unprovable: Mapping[str, str | None] = MappingProxyType({})) -> list[str]:
+        """What is wrong with the history, as a service that watches sees it."""
+        with self.store.read() as tx:
+            found = evidence(
+                tx,
+                chains={"main": CHAIN},
+                projections=[],
+                jobs=[],
+                limits=Limits(),
+                open_now=[],
+                now=0,
+                unprovable=unprovable,
+            )
+        return [seen.detail for seen in found.values() if isinstance(seen, Bad)]
 
     def standing(self) -> list[BlockRange]:
         with self.store.read() as tx:
@@ -234,7 +254,7 @@ def test_the_same_lie_has_the_same_verdict_and_is_never_ok(
     forked = seen["header of a later fork"]
     assert "of no form that is known" in forked.error
     assert "does not hash" not in forked.error
-    assert f"9 of the blocks 0 to {LIED}" in forked.error
+    assert f"Not proven: blocks 0 to {LIED}. " in forked.error
 
 
 def test_an_honest_node_proves_all(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,6 +290,21 @@ def test_a_chain_with_quirks_is_unproven_unless_that_is_accepted_and_never_prove
     assert taken.note == f"chains.main.accept_unproven: {found.error}"
 
 
+def test_what_was_asked_for_and_is_not_final_or_not_fetched_is_not_ok(stand: Stand) -> None:
+    found = stand.verdict(None, profile=profile_of(CHAIN), within=BlockRange(10, FINAL + 2))
+    assert (found.ok, found.checked) == (False, FINAL - 9)
+    assert found.error == f"Not final yet: blocks {FINAL + 1} to {FINAL + 2}."
+    assert stand.verdict(None, profile=profile_of(CHAIN), within=BlockRange(3, FINAL)).ok
+    with stand.store.write() as tx:
+        tx.execute(text("UPDATE coverage SET first_block = 5"))
+    found = stand.verdict(None, profile=profile_of(CHAIN), within=BlockRange(0, FINAL))
+    assert not found.ok
+    assert found.error == "Not fetched: blocks 0 to 4."
+    found = stand.verdict(None, profile=profile_of(CHAIN))
+    assert found.ok
+    assert found.note == "Not fetched, so not looked at: blocks 0 to 4."
+
+
 def test_nothing_looked_at_is_not_ok(sqlite_store: Store) -> None:
     found = proofs.check(
         sqlite_store,
@@ -292,3 +327,17 @@ def test_what_is_accepted_is_no_lie_about_a_log(stand: Stand) -> None:
     lie = next(lie for lie in LIES if lie.name == "receipts left out")
     found = stand.verdict(lie, profile=profile_of(CHAIN), accepted=True)
     assert (found.ok, found.differs) == (False, True)
+
+
+@pytest.mark.parametrize("lie", [LIES[0], LIES[2 * len(HASHED) + 2], LIES[-1]], ids=lambda lie: lie.name)
+def test_what_cannot_be_proved_is_one_incident_until_it_is_proven_or_accepted(stand: Stand, lie: Lie) -> None:
+    for _ in range(2):
+        stand.verdict(lie, profile=profile_of(CHAIN))
+    [said] = stand.incidents()
+    assert said.startswith(f"Block {LIED} is unproven: ")
+    assert stand.incidents({"main": None}) == []
+    stand.verdict(None, profile=profile_of(CHAIN))
+    assert stand.incidents() == []
+    assert stand.incidents({"main": "its blooms are all zero"}) == [
+        "Nothing can be proved on this chain: its blooms are all zero."
+    ]
