@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from eventstore.legal import MOST
 from eventstore.proof.ledger import Disproof
 from eventstore.proof.profile import profile_of
 from eventstore.proof.standing import proven, unfetched, unproven, without
@@ -18,7 +19,7 @@ from eventstore.store import Store
 from eventstore.tail import Tail
 from eventstore.verdict import Check, Findings
 
-END = 2**62
+END = MOST
 """The last block of a range that has no end."""
 
 REPAIR = "`chainfold verify events --repair` puts blocks right from receipts that prove themselves."

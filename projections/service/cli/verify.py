@@ -12,7 +12,7 @@ from eventstore.records import BlockRange
 from eventstore.run import Outcome
 from eventstore.verdict import Check
 from projections.errors import ConfigurationError
-from projections.service import verification
+from projections.service import proofs, verification
 from projections.service.cli.app import Json, app, configuration, out, print_json
 from projections.service.cli.bars import counted
 from projections.service.cli.change import rebuilt
@@ -48,7 +48,7 @@ def verify(
         raise ConfigurationError(f"--from-block {from_block} is above --to-block {to_block}.")
     blocks = None
     if from_block is not None or to_block is not None:
-        blocks = BlockRange(from_block or 0, MOST if to_block is None else to_block)
+        blocks = BlockRange(from_block or 0, proofs.END if to_block is None else to_block)
     shown = verification.Shown(counted=counted, following=following, rebuilt=rebuilt)
     wanted = verification.Wanted(
         projection=projection,
