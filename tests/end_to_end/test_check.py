@@ -136,6 +136,15 @@ def missing_database(ground: Ground) -> None:
     ground.site.set("store.url", url.render_as_string(hide_password=False))
 
 
+def read_only(ground: Ground) -> None:
+    """As on a replica."""
+    url = make_url(ground.fixture("postgres_url"))
+    ground.site.set("store.url", url.render_as_string(hide_password=False))
+    synced(ground)
+    with psycopg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False)) as server:
+        server.execute(f'ALTER DATABASE "{url.database}" SET default_transaction_read_only = on')
+
+
 def no_rights(ground: Ground) -> None:
     """The tables are another's, and the one who syncs may read them only."""
     url = make_url(ground.fixture("postgres_url"))
@@ -249,6 +258,7 @@ CASES = [
     Case("file", no_database, "not a database"),
     Case("database", missing_database, "does not exist"),
     Case("rights", no_rights, "permission denied"),
+    Case("read only", read_only, "read-only transaction"),
     Case("mongo", mongo_down, "MongoDB at"),
     Case("redis", redis_down, "Redis at"),
     Case("foreign mongo", foreign, "another event store"),
@@ -388,6 +398,21 @@ def test_an_address_without_code_is_named(ground: Ground) -> None:
     ground.site.set("contracts.referral.address", "0x" + "77" * 20)
     [said] = notes(ground.site)[f"chain main {ground.node.url}"]
     assert "there is no contract at 0x7777" in said
+
+
+def test_a_pruned_node_fails_only_where_what_it_lacks_is_missing_and_nobody_else_has_it(
+    ground: Ground,
+) -> None:
+    ground.node.faults.pruned_below = 5
+    [fault] = [item for item in ground.site.run("check", "--json").json() if not item["ok"]]
+    assert "pruned" in fault["error"]
+    whole = ground.stack.enter_context(SimulatedNode(ground.chain))
+    ground.site.set("chains.main.rpc", [ground.node.url, whole.url])
+    [said] = notes(ground.site)[f"chain main {ground.node.url}"]
+    assert said.startswith("it does not give block 0, the first that is missing: ")
+    synced(ground)
+    ground.site.set("chains.main.rpc", ground.node.url)
+    assert notes(ground.site) == {}
 
 
 def test_a_service_at_work_is_told_and_is_no_fault(ground: Ground) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from eventstore.coverage import Coverage
 from eventstore.creation import absent
 from eventstore.errors import BlockUnknown, SourceError, StoreError
 from eventstore.network import refusal
@@ -40,7 +41,7 @@ def _endpoint(plan: Plan, name: str, url: str) -> list[str]:
         head, final = source.head(), source.finalized()
         notes = [] if final is not None else ["it calls no block final yet"]
         notes += _contracts(plan, name, source, head)
-        _logs(plan, name, source, final or head)
+        notes += _logs(plan, name, source, final or head)
         if chain.prove:
             notes += _receipts(chain, source, final or head)
         return notes
@@ -87,20 +88,40 @@ def _contracts(plan: Plan, name: str, source: RpcSource, head: Header) -> list[s
     return notes
 
 
-def _logs(plan: Plan, name: str, source: RpcSource, last: Header) -> None:
-    """The logs of one block, as a sync asks for them; and of the first that is wanted, which it may have
-    pruned."""
+def _logs(plan: Plan, name: str, source: RpcSource, last: Header) -> list[str]:
+    """The logs of one block, as a sync asks for them; and of the first that is missing, which it may have
+    pruned: a fault where no other endpoint could give it."""
     watches = plan.watches(name)
     if not watches:
-        return
+        return []
     query = Query(tuple(sorted({watch.filter.address for watch in watches}))[:1])
-    first = min(watch.first_block for watch in watches)
-    for number in dict.fromkeys((last.number, min(first, last.number))):
-        try:
-            source.logs(query, BlockRange(number, number))
-        except BlockUnknown:
-            if number != last.number:
-                raise  # of the newest block a balancer may know elsewhere only
+    try:
+        source.logs(query, BlockRange(last.number, last.number))
+    except BlockUnknown:  # behind a balancer it may be known elsewhere only
+        return []
+    first = _missing(plan, name)
+    if first is None or first >= last.number:
+        return []
+    try:
+        source.logs(query, BlockRange(first, first))
+    except SourceError as error:
+        if len(plan.config.chains[name].rpc) == 1:
+            raise
+        return [f"it does not give block {first:,}, the first that is missing: {error.message}"]
+    return []
+
+
+def _missing(plan: Plan, name: str) -> int | None:
+    """The first block that a sync would ask for; of a store that is not set up the first of all."""
+    watches = plan.watches(name)
+    try:
+        with plan.store.read() as tx:
+            coverage = Coverage(tx, plan.config.chains[name].chain_id)
+            first = [coverage.through(watch) + 1 for watch in watches]
+    except StoreError:
+        first = [watch.first_block for watch in watches]
+    open_ = [at for at, watch in zip(first, watches, strict=True) if at <= (watch.last_block or at)]
+    return min(open_, default=None)
 
 
 def _receipts(chain: Chain, source: RpcSource, block: Header) -> list[str]:

@@ -35,7 +35,7 @@ from tests.blocks import ALICE, TOPIC
 CHAIN = 31_337
 FINAL, LIED = 14, 8
 WATCHES = [Watch(Filter(ALICE))]
-EVERY = BlockRange(0, 2**62)
+EVERY = BlockRange(0, proofs.END)
 SPANS = (4, 500)
 
 Json = dict[str, Any]
