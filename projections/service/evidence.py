@@ -34,8 +34,8 @@ def evidence(
     unprovable: Mapping[str, str | None] = MappingProxyType({}),
 ) -> dict[Key, Standing]:
     """The standing of all that the store tells of, in one snapshot; `chains` are ids by name, `now` is in
-    microseconds since 1970, `sinks` are those of each projection (None: whichever there are). `unprovable` are
-    the chains of which nothing is proved, by name, and why; None where the configuration accepts that."""
+    microseconds since 1970, `sinks` are those of each projection (None: whichever there are). `unprovable`
+    are the chains of which nothing is proved, by name, and why; None where the configuration accepts that."""
     known = list(projections)
     found: dict[Key, Standing] = {}
     for name, chain_id in chains.items():
