@@ -104,15 +104,15 @@ def _wrong(disproofs: Sequence[Disproof]) -> Standing:
 
 
 def _unproven(disproofs: Sequence[Disproof], chain: str, unprovable: Mapping[str, str | None]) -> Standing:
-    """One incident, however many blocks: those below a header that does not come out are not told apart."""
+    """One incident where a header does not come out, for all the blocks at and below it. A block alone that
+    cannot be proved is none: `verify events` tells of it."""
     if chain in unprovable:
         reason = unprovable[chain]
         return Good() if reason is None else Bad(f"Nothing can be proved on this chain: {reason}.")
-    left = [item for item in disproofs if item.kind != "wrong"]
-    if not left:
+    broken = [item for item in disproofs if item.kind == "unlinked"]
+    if not broken:
         return Good()
-    others = f" (and {len(left) - 1:,} others)" if left[1:] else ""
-    return Bad(f"Block {left[0].number:,}{others} is unproven: {left[0].reason}")
+    return Bad(f"All at and below block {broken[-1].number:,} is unproven: {broken[-1].reason}")
 
 
 def _followed(tx: Connection, chain_id: int, projections: list[Projection]) -> bool:

@@ -116,11 +116,11 @@ KINDS: dict[str, Kind] = {
     ),
     "history-unproven": Kind(
         "the history of {subject} cannot be proved",
-        "a proof met a block of which nothing can be said, or `prove` is set for a chain of which nothing "
-        "can be proved; never where `accept_unproven` is",
-        "all that failed is proven",
-        "Run `chainfold verify events`, which says why and tries again; name an endpoint that keeps receipts "
-        "first in chains.{subject}.rpc, or set chains.{subject}.accept_unproven where nothing can be proved.",
+        "a header does not come out, or `prove` is set for a chain of which nothing can be proved; never where "
+        "`accept_unproven` is",
+        "that header comes out",
+        "Run `chainfold verify events`, which says why and tries again; name another endpoint first in "
+        "chains.{subject}.rpc, or set chains.{subject}.accept_unproven where nothing can be proved.",
     ),
     "verify-difference": Kind(
         "{subject} found a difference",
