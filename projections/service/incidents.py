@@ -116,8 +116,8 @@ KINDS: dict[str, Kind] = {
     ),
     "history-unproven": Kind(
         "the history of {subject} cannot be proved",
-        "a header does not come out, or `prove` is set for a chain of which nothing can be proved; never where "
-        "`accept_unproven` is",
+        "a header does not come out, or `prove` is set for a chain of which nothing can be proved; never "
+        "where `accept_unproven` is",
         "that header comes out",
         "Run `chainfold verify events`, which says why and tries again; name another endpoint first in "
         "chains.{subject}.rpc, or set chains.{subject}.accept_unproven where nothing can be proved.",
