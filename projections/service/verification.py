@@ -17,7 +17,6 @@ from sqlalchemy import text
 
 from eventstore.errors import ChainfoldError, LeaseHeld
 from eventstore.integrity import check_journal
-from eventstore.legal import MOST
 from eventstore.proof.ledger import Disproof, Ledger
 from eventstore.records import BlockRange
 from eventstore.request import Requests

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from eventstore.legal import MOST
 from eventstore.records import BlockRange
 from eventstore.run import Outcome
 from eventstore.verdict import Check
