@@ -201,6 +201,24 @@ def test_a_handler_of_an_event_that_no_contract_has_is_named_first(
         assert made.run("sync", "--json").json()["remarks"][0] == f"projections.referrals: {said}"
 
 
+def test_a_build_is_empty_where_every_log_of_its_topics_is_of_another_layout(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    chain = SimulatedChain()
+    chain.mine(logs=[BEFORE[0][0]])
+    chain.mine(3)
+    chain.finalize(3)
+    with SimulatedNode(chain) as node:
+        made = Site(workshop, tmp_path / "here", rpc=node.url)
+        (made.folder / "nfts.py").write_text(LEDGER.replace(f'"{ERC20}"', '"Gone(uint8 value)"'))
+        made.set("contracts.referral.events", [ERC20, ERC721])
+        made.set("projections.referrals.projector", "nfts:Ledger")
+        assert made.run("sync").code == 0
+        assert made.run("rebuild", "referrals").code == 0
+        found = made.run("status", "--json").json()["projections"]["referrals"]
+    assert (found["state"], found["documents"], found["error"]) == ("live", 0, None)
+
+
 def _said(item: dict[str, Any]) -> str | None:
     if item["event"] is None:
         return None
