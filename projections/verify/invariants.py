@@ -58,7 +58,8 @@ def _unfollowed(tx: Connection, generation: int, item: Follows) -> Iterator[tupl
 
 
 def _field(tx: Connection, table: str, name: str) -> str:
-    """A field of a document's body, as SQL; the names of fields are those of a Python class."""
+    """A field of a document's body, as SQL; the names of fields are those of a Python class. PostgreSQL reads
+    no body in which any text holds a NUL: it is shown another, and so is what that is compared with."""
     if tx.dialect.name == "sqlite":
         return f"json_extract(CAST({table}.body AS TEXT), '$.{name}')"
-    return f"(convert_from({table}.body, 'UTF8')::json ->> '{name}')"
+    return f"(replace(convert_from({table}.body, 'UTF8'), '\\u0000', '\\ufffd')::json ->> '{name}')"

@@ -83,3 +83,14 @@ def test_the_document_under_the_empty_key_is_paged_published_and_repaired(
             revisions = {key: change.revision for key, change in sink.read(["", "a"]).items()}
             assert revisions[""] > revisions["a"], sink.name
             assert world.check(sink) == []
+
+
+def test_a_document_that_one_sink_cannot_hold_is_named_there_and_keeps_nothing_from_arriving(
+    store: Store, bound: Callable[[], Projection], mongo: Mongo, redis_url: str
+) -> None:
+    """MongoDB's names of fields hold no NUL, which a dict of this document has among its keys."""
+    world = World(store, bound())
+    world.play(named(b"z", b"a", b"m", tags=[b"\0"]))
+    for sink in sinks_of(world.projection.name, mongo, redis_url):
+        held_by(world, [sink], batch=2)
+        assert list(world.set_aside(sink)) == (["m"] if sink.name == "mongo" else []), sink.name
