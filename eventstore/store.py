@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
 from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from eventstore import schema
 from eventstore.errors import ChainfoldError, SchemaOutdated, StoreError, StoreUnavailable
 from eventstore.extras import install
 from eventstore.secret import public
 from eventstore.unfit import refuses_data, unfit, within_sqlalchemy
+
+if TYPE_CHECKING:
+    from eventstore.watched import Patience
 
 PAGE_CACHE = 16 * 2**20
 """Bytes that SQLite keeps of its file in our process; PostgreSQL keeps its own."""
@@ -25,11 +31,12 @@ class Store:
 
     `read()` is a snapshot: everything inside it sees one moment. `write()` is a transaction that
     commits at the end of its block, or not at all. With `read_only` the database refuses every write.
+    `patience` is how long PostgreSQL may be silent (`eventstore.watched`).
     """
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(self, url: str, *, read_only: bool = False, patience: Patience | None = None) -> None:
         self.url = url
-        self.engine = _engine(url, read_only=read_only)
+        self.engine = _engine(url, read_only=read_only, patience=patience)
         self.sqlite = self.engine.dialect.name == "sqlite"
         event.listen(self.engine, "handle_error", within_sqlalchemy)
 
@@ -50,6 +57,20 @@ class Store:
             tx = connection.execution_options(chainfold_write=True)
             with tx.begin():
                 yield tx
+
+    @contextmanager
+    def at_leisure(self, tx: Connection) -> Iterator[None]:
+        """Within this no statement of `tx` is too long: it writes whole tables anew."""
+        driver: Any = tx.connection.driver_connection
+        patience = getattr(driver, "patience", None)
+        if patience is None:
+            yield
+            return
+        driver.patience = replace(patience, whole=math.inf)
+        try:
+            yield
+        finally:
+            driver.patience = patience
 
     def identity(self) -> str:
         """The id drawn when the store was made; sinks remember it. `SchemaOutdated` before that."""
@@ -75,12 +96,16 @@ class Store:
             raise self._ours(error.orig or error) from error
         except self.engine.dialect.loaded_dbapi.Error as error:  # COPY goes below SQLAlchemy
             raise self._ours(error) from error
+        except NoConnection as error:  # all of them wait for a server that stands still
+            raise StoreUnavailable(
+                f"The event store {public(self.url)} gives no connection: {error}."
+            ) from error
         except SQLAlchemyError as error:
             raise StoreError(f"The event store {public(self.url)} failed: {error}.") from error
 
     def _ours(self, error: BaseException) -> StoreError:
         """A driver's error as ours: no table is an old schema, a refusal is final, the rest may heal."""
-        lines = str(error).strip().splitlines()
+        lines = str(_first(error)).strip().splitlines()
         text = lines[0].rstrip(".") if lines else "no reason given"
         where = f"The event store {public(self.url)}"
         if refuses_data(error):
@@ -106,7 +131,17 @@ class Store:
         )
 
 
-def _engine(url: str, *, read_only: bool) -> Engine:
+def _first(error: BaseException) -> BaseException:
+    """What happened first, where a connection that was given up could then not be rolled back either."""
+    at: BaseException | None = error
+    while at is not None:
+        if getattr(at, "unanswered", False):
+            return at
+        at = at.__cause__ or at.__context__
+    return error
+
+
+def _engine(url: str, *, read_only: bool, patience: Patience | None) -> Engine:
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
@@ -124,11 +159,14 @@ def _engine(url: str, *, read_only: bool) -> Engine:
         if backend == "postgresql":
             if parsed.drivername == "postgresql":
                 parsed = parsed.set(drivername="postgresql+psycopg")
+            from eventstore.watched import Patience, connector  # the driver is an extra
+
             # No plan is kept for later: it was made for tables of another size (`planning`).
             plain = {"prepare_threshold": None}
             engine = create_engine(
                 parsed, connect_args=plain, pool_pre_ping=True, pool_size=10, max_overflow=20
             )
+            event.listen(engine, "do_connect", connector(patience or Patience()))
             if read_only:
                 event.listen(engine, "connect", _refuse_writes)
             return engine

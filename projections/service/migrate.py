@@ -30,7 +30,7 @@ class Migrated(Struct, frozen=True):
 def migrate(store: Store) -> Migrated:
     """Runs what is missing, in one transaction. Two processes at once: the second finds it done."""
     config = _config()
-    with store.write() as tx:
+    with store.write() as tx, store.at_leisure(tx):
         if not store.sqlite:
             tx.execute(text("SELECT pg_advisory_xact_lock(4831529)"))
         before = _revisions(store, tx)
