@@ -1,4 +1,4 @@
-"""MongoDB and Redis that stand still, or whose answers never end: it is said in time, and passes."""
+"""MongoDB and Redis that stand still, or whose answers hardly move: it is said in time, and passes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_server_that_stands_still_is_unavailable_until_it_thaws(
 
 
 @pytest.mark.parametrize("kind", ["mongo", "redis"])
-def test_an_answer_that_never_ends_is_given_up_as_a_whole(
+def test_an_answer_that_comes_byte_by_byte_is_given_up_as_a_whole(
     servers: dict[str, EmbeddedMongo | EmbeddedRedis], kind: str
 ) -> None:
     url = urlsplit(servers[kind].url)

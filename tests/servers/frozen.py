@@ -12,6 +12,9 @@ from typing import Any
 
 import psutil
 
+_DRIP = 0.3
+"""Seconds between two bytes: shorter than any timeout, and a minute for an answer of two hundred."""
+
 
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
@@ -31,8 +34,7 @@ def frozen(pid: int) -> Iterator[None]:
 
 class Relay:
     """A local TCP port before a server. What goes over a connection that was made before `drop` gets lost
-    from then on, in both directions, and nobody is told; with `drip` an answer comes byte by byte, and never
-    ends."""
+    from then on, in both directions, and nobody is told; with `drip` an answer comes byte by byte."""
 
     def __init__(self, to: str | tuple[str, int]) -> None:
         self._to = to
@@ -95,9 +97,8 @@ class Relay:
                 if not (answers and self.drip):
                     there.sendall(data)
                     continue
-                for place in range(len(data) - 1):
+                for place in range(len(data)):
                     there.sendall(data[place : place + 1])
-                    self._ended.wait(0.02)
-                self._ended.wait()  # the last one never comes
+                    self._ended.wait(_DRIP)
         with suppress(OSError):
             there.shutdown(socket.SHUT_RDWR)
