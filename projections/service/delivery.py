@@ -12,6 +12,7 @@ from typing import Any, Literal
 from eventstore.extras import install
 from eventstore.secret import keys_in, scrubbed
 from projections.errors import ConfigurationError
+from projections.service.capped import cap
 
 Mood = Literal["open", "over", "summary"]
 
@@ -44,6 +45,7 @@ class Address:
                 f"{self.name} is no address that Apprise knows.",
                 hint="Its documentation lists them: json://host/path, slack://..., mailto://...",
             )
+        cap(made)
         self._service: Any = made
 
     def send(self, title: str, body: str, mood: Mood) -> str | None:

@@ -23,6 +23,9 @@ TEMPORARY = frozenset({408, 421, 423, 425, 429})
 LONGEST_WAIT = 86_400.0
 """Seconds that a receiver may ask for, and get, before it is asked again."""
 
+LONGEST_ANSWER = 4_096
+"""Bytes that are read of an answer: its status decides, its words are only shown."""
+
 SHOWN = 200
 """Characters of a refusal that are kept."""
 
@@ -77,6 +80,7 @@ class Post:
                 headers={
                     "Content-Type": "application/json",
                     "User-Agent": "chainfold",
+                    "Accept-Encoding": "identity",  # what unpacks to more than it is long is never unpacked
                     "Idempotency-Key": idempotency_key,
                     "Chainfold-Signature": signature(self._target.secret, body, at=at),
                 },
@@ -88,8 +92,9 @@ class Post:
             )
             rest = 1  # of an answer that breaks off nobody knows how much is left
             try:
-                said = answer.read(SHOWN * 4, decode_content=True).decode(errors="replace")
-                rest = len(answer.read(SHOWN)) if len(said) >= SHOWN else 0
+                start = answer.read(LONGEST_ANSWER, decode_content=False)
+                rest = len(answer.read(1, decode_content=False)) if len(start) == LONGEST_ANSWER else 0
+                said = "" if answer.headers.get("Content-Encoding") else start.decode(errors="replace")
             finally:
                 if rest:
                     answer.close()  # a long answer is not read to its end

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from time import time
 
 import pytest
 
 from projections.sinks.webhook.courier import outcome
 from projections.sinks.webhook.outbox import Notification, now
-from projections.sinks.webhook.post import Answer, Post, Target, signature
+from projections.sinks.webhook.post import LONGEST_ANSWER, Answer, Post, Target, signature
 from tests.servers.hooks import SECRET, Answering, Receiver
 
 BODY = b'{"key":"a"}'
@@ -105,3 +108,43 @@ def test_what_is_refused_is_dead_after_three_and_what_is_gone_at_once() -> None:
 def test_a_wait_that_was_asked_for_is_not_cut_short() -> None:
     tried = outcome(waiting(0), Answer("failed", "no", after=600.0), Target("http://x", SECRET))
     assert 590 < (tried.next_at - now()) / 1e6 <= 600
+
+
+def test_of_an_answer_no_more_is_read_than_its_cap() -> None:
+    """Nor is it unpacked. The receiver counts what it could send before it was hung up on."""
+    sent = [0]
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            asked.append(self.headers["accept-encoding"])
+            self.send_response(500)
+            self.send_header("Content-Length", str(64 << 20))
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(64):
+                    self.wfile.write(b"word " * 200_000 + b"x" * 48_576)
+                    sent[0] += 1
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is printed."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    made = Post(Target(f"http://127.0.0.1:{server.server_port}/", SECRET, timeout=20.0), connections=1)
+    try:
+        answer = made.send(BODY, "k1")
+    finally:
+        made.close()
+        server.shutdown()
+        server.server_close()
+    assert (answer.kind, answer.reason[:18]) == ("failed", "HTTP 500: word wor")
+    assert len(answer.reason) < 2 * LONGEST_ANSWER
+    assert sent[0] < 32
+    assert asked == ["identity"]
+
+
+def test_an_answer_that_is_packed_is_not_unpacked(post: Post, hooks: Receiver) -> None:
+    hooks.answer = lambda _: Answering(500, {"Content-Encoding": "gzip"})
+    assert post.send(BODY, "k1") == Answer("failed", "HTTP 500")
