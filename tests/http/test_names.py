@@ -107,9 +107,9 @@ def test_what_is_no_key_is_a_400(api: httpx.Client, raw: bytes) -> None:
 
 
 def test_the_list_and_the_totals_are_not_taken_for_documents(api: httpx.Client) -> None:
-    assert api.get("/v1/pools/stats").json()["sums"]["count"] > 0
+    assert api.get("/v1/pools/stats").json()["documents"] == len(ODD)
     names = [item["name"] for item in api.get("/v1/pools", params={"limit": 500}).json()["documents"]]
-    assert sorted(filter(None, names)) == sorted(filter(None, ODD))
+    assert sorted(names) == sorted(ODD)
 
 
 def test_pages_of_a_list_go_on_behind_any_key(api: httpx.Client) -> None:
@@ -120,7 +120,7 @@ def test_pages_of_a_list_go_on_behind_any_key(api: httpx.Client) -> None:
         cursor = page["next"]
         if cursor is None:
             break
-    assert list(filter(None, found)) == sorted(filter(None, ODD))
+    assert found == sorted(ODD)
 
 
 # --- names of projections ---
