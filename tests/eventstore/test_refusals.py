@@ -35,6 +35,26 @@ NOT_OF_RANGES = {
 """The rows whose text says something else than "ask for fewer blocks". A window halves at the two that
 are unavailable too: see below."""
 
+NO_SUCH_BLOCK = {
+    "avalanchego": (-32000, "cannot query unfinalized data"),
+    "lotus": (1, "requested a future epoch (beyond 'latest')"),
+    "forest": (-32603, 'requested a future epoch (beyond "latest")'),
+    "lotus, a block without a tipset": (12, "requested epoch was a null round (104)"),
+    "ethermint": (-32000, "height 21 must be less than or equal to the current blockchain height 20"),
+    "cosmos, pruned": (-32000, "height 5 is not available, lowest height is 100"),
+    "sei": (-32000, "height is not available"),
+    "frontier": (-32603, "Expect block number from id: BlockId::Number(15316)"),
+    "harmony": (-32000, "requested block number greater than current block number"),
+    "kaia": (-32000, "the block does not exist (block number: 999)"),
+    "zksync": (-32602, "Block with such an ID doesn't exist yet"),
+    "geth": (-32000, "header not found"),
+    "besu": (-39001, "Unknown block"),
+    "erigon": (-32000, "block not found 11185311"),
+    "nitro": (-32000, "could not find block"),
+    "a proxy": (-32000, "requested block is in the future"),
+}
+"""What nodes were seen to say to the number of a block that they have not, or have no more."""
+
 LIMITS = {
     "requested too many blocks from 1 to 5000, maximum is set to 2048": 2048,
     "Max range: 800": 800,
@@ -269,3 +289,12 @@ def test_where_even_one_block_is_too_large_asking_ends_with_an_error(code: int |
 def test_what_is_not_of_ranges_narrows_nothing(code: int | None, message: str) -> None:
     window = Window(size=2_000)
     assert window.refused(window.take(0, 10_000), classify(code, message)) == window
+
+
+@pytest.mark.parametrize("client", NO_SUCH_BLOCK)
+def test_a_block_that_is_not_there_is_unknown_however_it_is_said(client: str) -> None:
+    """Then it is asked for elsewhere or later; as a refusal or a failure it would end the step."""
+    code, said = NO_SUCH_BLOCK[client]
+    error = classify(code, said)
+    assert type(error) is BlockUnknown
+    assert error.retry

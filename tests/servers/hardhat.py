@@ -12,7 +12,6 @@ from tests.servers.npm import running
 
 NETWORK = {
     "chainId": 31_337,
-    "hardfork": "prague",  # later ones cap a transaction's gas below what our contract's calls ask for
     "blockGasLimit": 1_000_000_000,
     "mining": {"auto": False, "interval": 0, "mempool": {"order": "fifo"}},
 }
