@@ -24,7 +24,7 @@ from projections.fold import Projection
 from projections.service.delivery import Address, addresses
 from projections.service.evidence import evidence
 from projections.service.incidents import Bad, Board, Good, Limits, changes, kind_of, worst
-from projections.service.loops import Failed, Stepped
+from projections.service.loops import Failed, Stepped, Worker
 from projections.service.telling import HOUR, Message, Pace, due
 
 if TYPE_CHECKING:
@@ -78,9 +78,14 @@ class Watchman(threading.Thread):
         self._halt = stop
         self._board = Board(watched.limits)
         self._turn = threading.Lock()
+        self._workers: list[Worker] = []
         self._complained: set[str] = set()
         self._store_is_down = False
         self._store_told_at = -inf
+
+    def over(self, workers: Sequence[Worker]) -> None:
+        """Looks at these threads too: whether a step of theirs does not end."""
+        self._workers = [*self._workers, *workers]
 
     def observe(self, event: Stepped | Failed) -> None:
         """Takes in what a step did: a few assignments in memory."""
@@ -100,6 +105,8 @@ class Watchman(threading.Thread):
     def look(self) -> None:
         """One look: what is wrong and right now is written down, and told as far as it is due."""
         with self._turn:
+            for worker in self._workers:
+                self._board.at_work(worker.name, worker.since, time.monotonic())
             seen = self._board.standing()
             reorgs = self._board.reorgs()
         now = time.time_ns() // 1000

@@ -57,6 +57,7 @@ def alerts(table: AlertsTable, seconds: Seconds) -> Alerts:
             lasting(table.failing_for, "failing_for"),
             lasting(table.head_stalled, "head_stalled"),
             lasting(table.gap_older_than, "gap_older_than"),
+            lasting(table.step_longer_than, "step_longer_than"),
         ),
         Pace(seconds(table.cooldown, "alerts.cooldown"), table.per_hour),
         seconds(table.every, "alerts.every"),

@@ -61,6 +61,13 @@ KINDS: dict[str, Kind] = {
         "chains.{subject}.rpc; where the chain itself moved back, `chainfold heads {subject} --follow` goes "
         "back with it.",
     ),
+    "step-stuck": Kind(
+        "a step of {subject} does not end",
+        "one step has taken longer than `step_longer_than`, and still does",
+        "a step of the same stage ended",
+        "Look at what it waits for: the database, the node, the sink's server, the disk; `chainfold status` "
+        "shows who works at it. Another process takes over where this one is stopped; nothing is lost.",
+    ),
     "gap-old": Kind(
         "{subject} has a gap",
         "blocks that no endpoint gives have been missing for `gap_older_than`",
@@ -160,6 +167,7 @@ class Limits(Struct, frozen=True):
     failing_for: float | None = 120.0
     head_stalled: float | None = 900.0
     gap_older_than: float | None = 600.0
+    step_longer_than: float | None = 300.0
 
 
 class Bad(Struct, frozen=True):
@@ -239,6 +247,7 @@ class Board:
         self._limits = limits
         self._stages: dict[str, _Stage] = {}
         self._store: dict[str, tuple[float, float, ChainfoldError]] = {}
+        self._at_work: dict[str, float] = {}
 
     def observe(self, event: Stepped | Failed, now: float) -> None:
         """Takes in what one step did."""
@@ -273,6 +282,11 @@ class Board:
             case Folded() as record:
                 seen.halted = record.error
 
+    def at_work(self, stage: str, since: float | None, now: float) -> None:
+        """Since when this process is at one step of a stage, None: at none. That it has not ended is seen
+        from outside: the step itself says nothing."""
+        self._at_work[stage] = 0.0 if since is None else now - since
+
     def store_failed(self, who: str, error: ChainfoldError, now: float) -> None:
         """The store did not take or give what `who` asked of it."""
         since, _, _ = self._store.get(who, (now, now, error))
@@ -300,6 +314,11 @@ class Board:
                     found[Key(_kind(verb, seen.error), subject)] = Bad(str(seen.error))
             elif seen.answered:
                 found |= self._well(verb, subject, seen)
+            if stage in self._at_work:
+                found[Key("step-stuck", stage)] = Good()
+        for stage, lasted in self._at_work.items():
+            if stage.partition(" ")[0] in STAGES and _lasts(lasted, self._limits.step_longer_than):
+                found[Key("step-stuck", stage)] = Bad(f"It has not ended for {lasted / 60:.0f} minutes.")
         return found
 
     def reorgs(self) -> dict[Key, str]:

@@ -150,6 +150,9 @@ class Worker(threading.Thread):
     ) -> None:
         super().__init__(name=stage.name, daemon=True)
         self.crash: Exception | None = None
+        self.since: float | None = None
+        """When the step that it is at began (`time.monotonic`); None while it rests. What a command asked of
+        it may take hours, and is none."""
         self._stage = stage
         self._requests = requests
         self._observe = observe
@@ -179,11 +182,13 @@ class Worker(threading.Thread):
             try:
                 with held([self._stage.lease], tell=self._lost) as check:
                     stands_by = False
-                    self._stage.open()
+                    with self._at_work():
+                        self._stage.open()
                     while not self._halt.is_set():
                         check()
                         attend(self._stage, self._requests)
-                        record = self._stage.step()
+                        with self._at_work():
+                            record = self._stage.step()
                         pauses.reset()
                         self._observe(Stepped(self._stage.name, record))
                         self._rest(record)
@@ -203,6 +208,14 @@ class Worker(threading.Thread):
                 self.crash = error
                 self._halt.set()
         self._stage.close()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        self.since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.since = None
 
     def _lost(self, error: Fenced) -> None:
         """Says at once that the lease is lost: the step under way may take long until it is refused."""

@@ -120,6 +120,7 @@ class AlertsTable(_Strict, frozen=True):
     urls: list[str] | str = []
     failing_for: str = "2m"
     head_stalled: str = "15m"
+    step_longer_than: str = "5m"
     gap_older_than: str = "10m"
     cooldown: str = "30m"
     per_hour: int = 20

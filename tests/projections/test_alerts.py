@@ -11,16 +11,19 @@ import pytest
 from eventstore.branch import Ingested
 from eventstore.errors import SourceUnavailable, StoreUnavailable
 from eventstore.incident import Incidents, Key
+from eventstore.lease import Lease
 from eventstore.proof.ledger import Disproof, Ledger
 from eventstore.records import BlockRange
+from eventstore.request import Request, Requests
 from eventstore.run import Outcome, Runs
 from eventstore.store import Store
 from projections.errors import ConfigurationError
+from projections.publisher import Published
 from projections.service.alerts import Watched, Watchman
 from projections.service.cli.bars import logger
 from projections.service.delivery import Address, addresses
 from projections.service.incidents import Limits
-from projections.service.loops import Failed, Stepped
+from projections.service.loops import Failed, Stepped, Worker
 from projections.service.telling import Pace
 from tests.servers.receiver import Receiver
 
@@ -263,3 +266,42 @@ def test_where_apprise_is_not_installed_the_extra_is_named(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(ConfigurationError, match=r'run `pip install "\.\[alerts\]"`'):
         Address("json://host/x", place=0)
+
+
+class Stuck:
+    """A stage whose step ends when it is let go."""
+
+    name = "publish users.mongo"
+
+    def __init__(self, store: Store) -> None:
+        self.lease = Lease(store, self.name)
+        self.begun, self.free = threading.Event(), threading.Event()
+
+    def open(self) -> None: ...
+
+    def step(self) -> Published:
+        self.begun.set()
+        assert self.free.wait(60)
+        return Published("users", "mongo")
+
+    def execute(self, request: Request) -> str:
+        raise NotImplementedError
+
+    def close(self) -> None: ...
+
+
+def test_a_step_that_does_not_end_is_told_and_that_it_did(store: Store, receiver: Receiver) -> None:
+    """The step says nothing while it waits: somebody else has to look."""
+    made = watchman(store, receiver.url, limits=Limits(step_longer_than=0.0))
+    stage, stop = Stuck(store), threading.Event()
+    worker = Worker(stage, Requests(store), made.observe, stop, poll=0.001)
+    made.over([worker])
+    worker.start()
+    assert stage.begun.wait(60)
+    made.look()
+    assert [told.title for told in receiver.told] == ["chainfold: a step of publish users.mongo does not end"]
+    stop.set()
+    stage.free.set()
+    worker.join()
+    made.look()
+    assert [told.kind for told in receiver.told] == ["failure", "success"]

@@ -121,6 +121,21 @@ def test_it_is_over_when_our_block_is_shown_again_or_the_journal_went_back(end: 
     assert made.standing()[BEHIND] == Good()
 
 
+def test_a_step_that_does_not_end_is_one_until_a_step_of_that_stage_does() -> None:
+    """Nobody who stands by knows that it ended, and nothing else that happens says so."""
+    key = Key("step-stuck", "publish users.mongo")
+    made = Board(Limits(step_longer_than=60))
+    made.at_work("publish users.mongo", 10.0, 69.0)
+    assert key not in made.standing()
+    made.at_work("publish users.mongo", 10.0, 70.0)
+    assert isinstance(made.standing()[key], Bad)
+    made.observe(Failed("publish users.mongo", LeaseHeld("Another holds it."), 1.0), 71.0)
+    made.at_work("publish users.mongo", None, 71.0)
+    assert key not in made.standing()
+    made.observe(Failed("publish users.mongo", SinkUnavailable("It is away."), 1.0), 72.0)
+    assert made.standing()[key] == Good()
+
+
 def test_a_source_that_fails_is_not_a_head_that_stands_as_well() -> None:
     assert HEAD not in board((0, seen(5)), (1, AWAY)).standing()
 

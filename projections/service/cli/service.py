@@ -112,6 +112,7 @@ def follow(plan: Plan, stop: threading.Event, wanted: list[str]) -> bool:
         for stage in (plan.prove(background=True) if "prove" in wanted else [])
     ]
     workers = [*fourth, *third, *second, *first, *beside]
+    watch.over(workers)
     for starting in (watch, *workers, *scheduled):
         starting.start()
     heads = plan.heads({stage.chain: worker.wake for stage, worker in zip(ingest, first, strict=True)})
