@@ -23,7 +23,9 @@ def utc(seconds: float) -> datetime | None:
 def moment(seconds: float) -> str:
     """`2026-12-01 12:00:00Z`; a time that no calendar has: `281474976710655 s since 1970`."""
     found = utc(seconds)
-    return f"{seconds} s since 1970" if found is None else f"{found.replace(tzinfo=None):%Y-%m-%d %H:%M:%S}Z"
+    if found is None:
+        return f"{seconds} s since 1970"
+    return found.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds") + "Z"
 
 
 def precise(micros: int) -> str:

@@ -26,6 +26,7 @@ from projections.aside import Aside, now
 from projections.changes import Changes
 from projections.errors import DocumentsRefused, MarkerLost, SinkError
 from projections.generation import Generation, Generations
+from projections.lost import marked_otherwise, place_of
 from projections.publications import Publications, refusal
 from projections.published import as_change, current
 from projections.sinks import Change, Marker, Sink
@@ -157,7 +158,7 @@ class Publisher:
             if served is None:
                 return Published(self._projection, self._sink.name)
             if marker is None:
-                mine = _store_id(tx)
+                was = Publications(tx, self._projection, self._sink.name).known()
             else:
                 foreign = refusal(
                     tx, marker, self._sink.name, chain_id=self._chain, projection=self._projection
@@ -170,7 +171,11 @@ class Publisher:
                 due = standing.known and aside.due(through=marker.revision, began=self._began, limit=AGAIN)
                 batch = self._again(tx, marker, served, due) if due else self._next(tx, marker, served)
         if marker is None:
-            return self._claim(mine, served)
+            place = place_of(self._store, self._sink, self._projection, was)
+            if place is None:
+                self._overrule(served)
+            self._claim(*(place or (0, "")))
+            return Published(self._projection, self._sink.name, lag=served.revision, claimed=True)
         if lost:
             with self._lease.commit() as tx:
                 Aside(tx, self._projection, self._sink.name).put_back(marker.sends)
@@ -203,13 +208,23 @@ class Publisher:
             ours = Publications(tx, self._projection, self._sink.name).announce(ours)
         self._sink.mark(ours, old=foreign)
 
-    def _claim(self, store: str, served: Generation) -> Published:
+    def _overrule(self, served: Generation) -> None:
+        """Gives a revision above the sink's to each document that somebody's mark would keep as it is."""
+        top, keys = marked_otherwise(self._store, self._sink, self._projection)
+        if keys:
+            top = max(top, served.revision)
+            with self._lease.commit() as tx:
+                Changes(tx, self._projection).mark(keys, top + 1)
+                Generations(tx, self._projection).advance(served, replace(served, revision=top + 1))
+
+    def _claim(self, revision: int = 0, key: str = "") -> None:
+        """Sets a marker where there is none."""
         with self._lease.commit() as tx:
-            Aside(tx, self._projection, self._sink.name).forget()
-            ours = Marker(store, self._chain, self._projection, 0, "")
+            if not revision:
+                Aside(tx, self._projection, self._sink.name).forget()
+            ours = Marker(_store_id(tx), self._chain, self._projection, revision, "", key)
             ours = Publications(tx, self._projection, self._sink.name).announce(ours)
         self._sink.mark(ours, old=None)
-        return Published(self._projection, self._sink.name, lag=served.revision, claimed=True)
 
     def _next(self, tx: Connection, marker: Marker, served: Generation) -> _Batch:
         """What comes after the marker: read ahead, or now."""

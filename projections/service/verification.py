@@ -172,7 +172,7 @@ def sinks(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
         for stage in plan.publish():
             if stage.projection == name:
                 try:
-                    check = partial(_sink, plan, projection, stage, wanted, shown)
+                    check = partial(one_sink, plan, projection, stage, wanted, shown)
                     found.append(_made(f"sinks {name}.{stage.sink.name}", check))
                 finally:
                     stage.close()
@@ -189,7 +189,9 @@ def _made(name: str, check: Callable[[], Check]) -> Check:
         return Check(name, 0, 0, [], error=str(error))
 
 
-def _sink(plan: Plan, projection: Projection, stage: PublishStage, wanted: Wanted, shown: Shown) -> Check:
+def one_sink(plan: Plan, projection: Projection, stage: PublishStage, wanted: Wanted, shown: Shown) -> Check:
+    """One sink against the documents of its projection, as `sinks` does."""
+
     def look() -> Compared:
         with shown.counted(f"sinks {projection.name}.{stage.sink.name}") as progress:
             check = SinkCheck(

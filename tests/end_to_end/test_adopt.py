@@ -140,6 +140,27 @@ def test_it_is_taken_over_and_no_field_of_the_application_is_lost(team: Team) ->
     assert team.site.run("verify", "sinks").code == 0
 
 
+def test_documents_with_somebodys_mark_are_taken_over_and_what_is_refused_is_said(team: Team) -> None:
+    """The mark is of a chainfold whose store and marker are gone; one document the collection refuses."""
+    team.script(team.chain.logs_in(0, 99))
+    kept = {"chainfold": {"revision": 5_000, "block": 1}, "level1Count": 77}
+    team.users.update_one({"address": team.written(1)}, {"$set": kept})
+    team.client[team.users.database.name].command(
+        {"collMod": "users", "validator": {"address": {"$ne": team.written(2)}}}
+    )
+    done = team.site.run("adopt", "referrals")
+    assert done.code == 1
+    assert f"{team.written(2)} was not taken over: it is set aside" in done.out
+    assert "taken over but for 1 documents" in done.out
+    team.client[team.users.database.name].command({"collMod": "users", "validator": {}})
+    team.users.update_one(
+        {"address": team.written(3)}, {"$set": {"level1Count": 5, "chainfold.revision": 9_000}}
+    )
+    assert team.adopt()["left"] == {}
+    for document in in_sql(team.site).values():
+        assert team.users.find_one({"address": document["address"]})["level1Count"] == document["level1Count"]
+
+
 def test_a_projection_without_a_collection_cannot_be_adopted(team: Team) -> None:
     team.site.settings["projections"]["referrals"].pop("mongo")
     team.site.write()

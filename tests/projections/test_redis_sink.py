@@ -154,6 +154,19 @@ def test_a_hash_with_foreign_fields_gets_no_expiry_of_ours(server: redis.Redis, 
     assert server.ttl(f"user:{ALICE}") == -1
 
 
+def test_a_hash_that_the_application_adds_a_field_to_no_longer_dies_by_our_life(
+    server: redis.Redis, make: Make
+) -> None:
+    sink = make(ttl=600)
+    sink.write([user(ALICE, 1), user(BOB, 1)])
+    server.hset(f"user:{ALICE}", "email", "alice@x")
+    server.hset(f"user:{BOB}", "email", "bob@x")
+    server.expire(f"user:{BOB}", 86_400)  # theirs: longer than any life that we give
+    sink.write([user(ALICE, 2), user(BOB, 2)])
+    assert server.ttl(f"user:{ALICE}") == -1
+    assert server.ttl(f"user:{BOB}") > 86_000
+
+
 def test_a_foreign_field_added_to_a_removed_hash_survives_its_return(server: redis.Redis, make: Make) -> None:
     sink = make(ttl=None)
     sink.write([gone(ALICE, 1)])

@@ -12,7 +12,9 @@ from projections.errors import ConfigurationError
 from projections.service import verification
 from projections.service.cli.app import Json, app, configuration, out, print_json
 from projections.service.cli.bars import counted
+from projections.service.cli.change import rebuilt
 from projections.service.cli.pipeline import synchronise
+from projections.service.cli.progress import following
 from projections.service.recorded import recorded
 from projections.service.stages import PublishStage
 from projections.service.wiring import Plan, planned
@@ -60,7 +62,7 @@ def adopt(
         print_json(done)
     else:
         _show(done)
-    if done["conflicts"]:
+    if done["conflicts"] or done["left"]:
         raise typer.Exit(1)
 
 
@@ -84,6 +86,7 @@ def _adopted(plan: Plan, stage: PublishStage, *, dry_run: bool, normalise: bool)
         "examples": [structs.asdict(item) for item in report.examples],
         "normalised": None,
         "conflicts": {},
+        "left": {},
     }
     if dry_run:
         return done
@@ -92,7 +95,20 @@ def _adopted(plan: Plan, stage: PublishStage, *, dry_run: bool, normalise: bool)
         done["normalised"] = {"rewritten": changed.rewritten, "merged": changed.merged}
         done["conflicts"] = changed.conflicts
     verification.settle(plan, stage)
+    done["left"] = _left(plan, stage)
     return done
+
+
+def _left(plan: Plan, stage: PublishStage) -> dict[str, str]:
+    """The documents that do not hold our values now, and how they differ: what the collection refuses, for
+    one. What somebody's mark kept as it was is given a higher revision first, and sent again."""
+    shown = verification.Shown(counted=counted, following=following, rebuilt=rebuilt)
+    own, wanted = plan.named(stage.projection), verification.Wanted(repair=True)
+    check = verification.one_sink(plan, own, stage, wanted, shown)
+    if check.found <= check.repaired:
+        return {}
+    check = verification.one_sink(plan, own, stage, verification.Wanted(), shown)
+    return {item.what: item.detail for item in check.differences}
 
 
 def _show(done: dict[str, Any]) -> None:
@@ -117,4 +133,11 @@ def _show(done: dict[str, Any]) -> None:
         console.print(
             f"{key} was left: its {', '.join(fields)} stands against that of its twin in lower case."
         )
-    console.print("Nothing was written." if done["dry_run"] else "The collection is taken over.")
+    for key, detail in list(done["left"].items())[:SHOWN]:
+        console.print(f"{key} was not taken over: it {detail}")
+    if done["dry_run"]:
+        console.print("Nothing was written.")
+    elif done["left"]:
+        console.print(f"The collection is taken over but for {len(done['left']):,} documents.")
+    else:
+        console.print("The collection is taken over.")

@@ -56,6 +56,15 @@ def connect(url: str, *, patience: float = 120) -> MongoClient[Document]:
         ) from None
 
 
+def has_index(documents: Collection[Document], field: str, *, unique: bool = False) -> bool:
+    """Is there an index that serves, whoever made it?"""
+    for index in documents.list_indexes():
+        fits = list(index["key"])[:1] == [field] and "partialFilterExpression" not in index
+        if fits and (not unique or (index.get("unique") and len(index["key"]) == 1)):
+            return True
+    return False
+
+
 def ensure_index(
     documents: Collection[Document], field: str, *, unique: bool = False, sparse: bool = False
 ) -> None:
@@ -63,10 +72,8 @@ def ensure_index(
 
     Of a collection that is full it may take longer than any other answer: it is waited for by itself.
     """
-    for index in documents.list_indexes():
-        fits = list(index["key"])[:1] == [field] and "partialFilterExpression" not in index
-        if fits and (not unique or (index.get("unique") and len(index["key"]) == 1)):
-            return
+    if has_index(documents, field, unique=unique):
+        return
     name = f"chainfold_{field}"
     try:
         with pymongo.timeout(_INDEXING):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from bson import Int64
 
-from projections.errors import ConfigurationError, SinkError
+from projections.errors import ConfigurationError
 from projections.sinks import Change, Value
 from projections.sinks.mongo.types import FIRST, beyond, date, meant, ordered, plain, told, typed
 
@@ -69,20 +69,14 @@ class Names:
         }
 
     def change(self, held: Document) -> Change:
-        mark = held["chainfold"]
+        mark = held["chainfold"] if isinstance(held["chainfold"], dict) else {}
         fields = None
         if not mark.get("removed"):
             fields = self._fields(held, told)
             for theirs, exact in mark.get("beyond", {}).items():
                 if theirs in self._ours and held.get(theirs) == date(exact):  # else somebody changed it
                     fields[self._ours[theirs]] = plain(exact)
-        try:
-            return Change(held[self.key], int(mark["revision"]), int(mark.get("block", 0)), fields)
-        except (TypeError, ValueError) as error:
-            raise SinkError(
-                f"The mark of {held[self.key]} cannot be read: {mark}",
-                hint="Somebody else wrote it: unset its field chainfold, then run `verify sinks --repair`.",
-            ) from error
+        return Change(held[self.key], _number(mark.get("revision")), _number(mark.get("block")), fields)
 
     def as_held(self, change: Change) -> Change:
         if change.fields is None:
@@ -148,3 +142,11 @@ class Names:
             if self._beyond(name, value := change.fields.get(name))
         }
         return mark | {"beyond": exact} if exact else mark
+
+
+def _number(value: object) -> int:
+    """A number of our mark; 0 where somebody wrote there what is none, which every revision is above."""
+    try:
+        return int(value)  # type: ignore[call-overload, no-any-return]  # whatever it is
+    except (TypeError, ValueError, OverflowError):
+        return 0

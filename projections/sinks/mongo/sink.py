@@ -5,8 +5,10 @@ it does not match (because the collection holds as new a document) it tries to i
 key refuses that; so every refusal is looked at again, and either it is done or it is a conflict.
 Where nearly everything of the last write was new, plain inserts go first: what such an upsert does
 with a key that is absent, at a fraction of its cost. What they are refused takes the guarded road.
-The indexes that readers want are made when the first fill is done, before its marker says so: whoever
-opens a collection whose marker tells of a fill makes them where they are missing.
+The unique index is looked at whenever documents were made: an application that drops it (as mongoose's
+syncIndexes does) would have two of one key.
+The indexes that readers want are made when the first fill is done, before its marker says so: whoever opens a
+collection whose marker tells of a fill makes them where they are missing.
 """
 
 from __future__ import annotations
@@ -27,16 +29,18 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from eventstore.batches import batches
-from projections.errors import DocumentsRefused, MarkerLost, SinkError, SinkUnavailable
+from projections.errors import DocumentsRefused, KeyConflict, MarkerLost, SinkError, SinkUnavailable
 from projections.projectors import Invariant
 from projections.sinks import Change, Marker
 from projections.sinks.mongo.aggregations import violations
-from projections.sinks.mongo.driver import READ, connect, ensure_index, translated
+from projections.sinks.mongo.driver import READ, connect, ensure_index, has_index, translated
 from projections.sinks.mongo.foreign import ForeignCollection
 from projections.sinks.mongo.names import MARKED, Document, Names
 from projections.sinks.mongo.pages import Wanted, order, query
 from projections.sinks.mongo.sending import Sending, Sent
 from projections.sinks.mongo.sums import Summing
+from projections.sinks.mongo.trial import tried
+from projections.sinks.mongo.twins import part
 
 _THERE = {**MARKED, "chainfold.removed": {"$ne": True}}
 _ROUNDS = 8
@@ -146,6 +150,10 @@ class MongoSink:
                 now = send(pending)
                 sent = replace(sent + now, taken=now.taken)
                 pending, send = sending.still_to_do([item.change for item in now.taken]), sending.upsert
+                if now.made and not has_index(self._documents(), self._names.key, unique=True):
+                    again = self._guarded_again(newest)
+                    sent = replace(sent, made=sent.made - len(again))
+                    pending += again
                 if not pending:
                     break
         self._new = sent.made / len(newest)
@@ -207,6 +215,11 @@ class MongoSink:
             return f"MongoDB's own look at the invariants was not possible: {error}"
         return found
 
+    def trial(self) -> list[str]:
+        """Tries what publishing needs, and leaves nothing behind: see `trial.tried`."""
+        with translated(self._url):
+            return tried(self._documents(), self._names)
+
     def foreign(self) -> ForeignCollection:
         """The collection as whoever filled it left it."""
         return ForeignCollection(self._url, self._documents(), self._names)
@@ -237,8 +250,20 @@ class MongoSink:
         self._swept = time.monotonic()
         return deleted
 
+    def _guarded_again(self, newest: Mapping[str, Change]) -> list[Change]:
+        """Mends what came of writing without the unique index, which somebody dropped, and makes it;
+        returns what is to be sent again."""
+        deleted = part(self._documents(), self._names, newest)
+        self._make_key()
+        return [newest[key] for key in deleted]
+
     def _make_key(self) -> None:
-        ensure_index(self._documents(), self._names.key, unique=True, sparse=True)
+        try:
+            ensure_index(self._documents(), self._names.key, unique=True, sparse=True)
+        except KeyConflict:
+            if not part(self._documents(), self._names):
+                raise
+            ensure_index(self._documents(), self._names.key, unique=True, sparse=True)
         ensure_index(self._documents(), "chainfold.removedAt", sparse=True)
 
     def _make_indexes(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 from redis.retry import Retry
 
 _SECONDS = 5.0
@@ -84,6 +84,21 @@ def bounded(scheme: str) -> type[Any]:
             return _Bounded(super()._connect(), self.socket_timeout)
 
     return Bounded
+
+
+def told(client: Any, *sections: str) -> list[dict[str, Any]]:
+    """What each server that is written to says of itself, in these sections of INFO; nothing where this user
+    may not ask."""
+    try:
+        nodes: list[dict[str, Any]] = [{}]
+        if isinstance(client, RedisCluster):
+            nodes = [{"target_nodes": node} for node in client.get_primaries()]  # type: ignore[no-untyped-call]
+        return [
+            {name: value for section in sections for name, value in client.info(section, **node).items()}
+            for node in nodes
+        ]
+    except NoPermissionError:
+        return []
 
 
 def pipeline(client: Any) -> Any:

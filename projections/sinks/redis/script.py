@@ -40,14 +40,15 @@ class Call(Struct, frozen=True, gc=False):
 
 
 WRITE = """
--- KEYS: hashes; ARGV: block, seconds to live (0: for ever), how many fields are set, how many go, names of
--- those, names of these; then for one hash after the other its revision and the values of the fields that are
--- set. Revisions are exact below 2^53.
-local block, life, count, going = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local first, last = 5 + count, 4 + count + going  -- of the names that go
+-- KEYS: hashes; ARGV: block, seconds to live (0: for ever), the longest life that we give, how many fields
+-- are set, how many go, names of those, names of these; then for one hash after the other its revision and
+-- the values of the fields that are set. Revisions are exact below 2^53.
+local block, life, longest = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local count, going = tonumber(ARGV[4]), tonumber(ARGV[5])
+local first, last = 6 + count, 5 + count + going  -- of the names that go
 local only_mark = going == 1 and ARGV[first] == 'removed'  -- which few hashes have to lose
 local set = {'revision', '', 'block', block}
-for i = 1, count do set[3 + 2 * i] = ARGV[4 + i] end
+for i = 1, count do set[3 + 2 * i] = ARGV[5 + i] end
 local at = last + 1
 local function write(key)
   local revision, values = ARGV[at], at
@@ -63,7 +64,8 @@ local function write(key)
   if type(done) == 'table' then return done.err end
   if going > 0 and (held[2] or not only_mark) then redis.call('HDEL', key, unpack(ARGV, first, last)) end
   if redis.call('HLEN', key) > count + 2 then
-    if held[2] then redis.call('PERSIST', key) end
+    local left = redis.call('TTL', key)  -- one no longer than ours is what we gave it when it was ours alone
+    if held[2] or (left >= 0 and left <= longest) then redis.call('PERSIST', key) end
     return 1
   end
   if life == '0' then redis.call('PERSIST', key) else redis.call('EXPIRE', key, life) end

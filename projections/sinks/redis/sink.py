@@ -1,7 +1,8 @@
 """Redis: one hash per document. No command needs to span keys: a cluster serves as well as one server.
 
 The law: a small script compares revisions, key by key, and writes in one step: the newest wins. A
-hash may hold the application's fields beside ours; they stay, and such a hash gets no expiry of us.
+hash may hold the application's fields beside ours; they stay, and such a hash gets no expiry of us. One that
+we gave before the application added its field is taken back by our next write, if it is no longer than ours.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from projections.errors import (
     SinkUnavailable,
 )
 from projections.sinks import Change, Marker, Value
-from projections.sinks.redis.connection import connect, is_cluster, pipeline
+from projections.sinks.redis.connection import connect, is_cluster, pipeline, told
 from projections.sinks.redis.script import COMPARE_AND_SET, KEEP, Call, Whole, may_write, run, write
+from projections.sinks.redis.trial import tried
 from projections.sinks.redis.witness import Witnesses
 
 _BATCH = 1_000
@@ -132,6 +134,20 @@ class RedisSink:
             with self._translated():
                 self._witnesses.set(self._connected())
 
+    def evicts(self) -> bool:
+        """Has the server dropped keys that were to live for ever, so that the marker may be among them?"""
+        with self._translated():
+            return any(
+                str(node.get("maxmemory_policy", "")).startswith("allkeys") and node.get("evicted_keys", 0)
+                for node in told(self._connected(), "memory", "stats")
+            )
+
+    def trial(self) -> list[str]:
+        """Tries what publishing needs, and leaves nothing behind: see `trial.tried`."""
+        with self._translated():
+            of = told(self._connected(), "memory", "replication")
+            return tried(self._connected(), of, before=self._before, after=self._after)
+
     def write(self, changes: Sequence[Change]) -> int:
         newest = list({change.key: change for change in sorted(changes, key=lambda c: c.revision)}.values())
         applied, reasons = 0, dict[str, str]()
@@ -228,7 +244,8 @@ class RedisSink:
                 gone += tuple(name for name in self._fields if name not in given)
             values = [text(given[name]) for name in names]
         life = life if seconds is None else min(seconds, life or seconds)
-        shared: tuple[str | int, ...] = (change.block, life, len(names), len(gone), *names, *gone)
+        longest = max(self._ttl, self._grace)
+        shared: tuple[str | int, ...] = (change.block, life, longest, len(names), len(gone), *names, *gone)
         return Call(self._name(change.key), [change.revision, *values], shared)
 
     def _read(self, keys: Sequence[str]) -> Iterator[Change]:
