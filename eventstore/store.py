@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
-from eventstore import schema
+from eventstore import private, schema
 from eventstore.errors import ChainfoldError, SchemaOutdated, StoreError, StoreUnavailable
 from eventstore.extras import install
 from eventstore.secret import public
@@ -151,6 +152,7 @@ def _engine(url: str, *, read_only: bool, patience: Patience | None) -> Engine:
                 connect_args={"timeout": 60, "check_same_thread": False},
                 pool_use_lifo=True,  # the one that was used last: each keeps a page cache of its own
             )
+            event.listen(engine, "do_connect", _make_private)
             event.listen(engine, "connect", _prepare_sqlite)
             if read_only:
                 event.listen(engine, "connect", _refuse_writes)
@@ -181,6 +183,13 @@ def _engine(url: str, *, read_only: bool, patience: Patience | None) -> Engine:
         f"{backend} is no event store we know.",
         hint="Use sqlite:///file.db or postgresql+psycopg://user:password@host/database.",
     )
+
+
+def _make_private(_dialect: object, _record: object, arguments: Any, _options: object) -> None:
+    """A file that is not there yet is made as its owner's alone; SQLite makes -wal and -shm of that mode."""
+    name = str(arguments[0]) if arguments else ""
+    if name and not name.startswith((":memory:", "file:")):
+        private.make(Path(name))
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
-from eventstore import digest
+from eventstore import digest, private
 from eventstore.backup import line, manifest, state
 from eventstore.backup.file import Writing
 from eventstore.backup.manifest import Chain, File, Manifest, Segment
@@ -317,7 +317,7 @@ def _entries(of: Manifest) -> int:
 def _alone(directory: Path) -> Iterator[None]:
     """One dump at a time into one directory; the lock goes with its process."""
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as lock:
+    with os.fdopen(os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, private.MODE), "r+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

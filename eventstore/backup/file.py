@@ -16,12 +16,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from eventstore.backup.manifest import File, damaged
+from eventstore import private
+from eventstore.backup.manifest import File, damaged, opened
+from eventstore.errors import BackupError
 
 LEVEL = 5
 """Of zlib: 1 packs registrations into 107 bytes a log, 5 into 99, 9 into 98 at twice the time."""
 
 _PIECE = 1 << 20
+
+LONGEST_LINE = 512 << 20
+"""Bytes of a line, unpacked, with its end: a log takes less than the answer of a node that held it."""
 
 
 class Writing:
@@ -30,7 +35,7 @@ class Writing:
     def __init__(self, directory: Path, name: str) -> None:
         self._directory = directory
         self._partial = directory / f"{name}.partial"
-        self._file = self._partial.open("wb")
+        self._file = open(self._partial, "wb", opener=private.opener)  # noqa: SIM115 - closed by `finish`
         self._hash = sha256()
         self._packed: gzip.GzipFile | None = None
         self.bytes = 0
@@ -43,7 +48,12 @@ class Writing:
         self.lines = file.lines
 
     def add(self, data: bytes, lines: int) -> None:
-        """Adds whole lines."""
+        """Adds whole lines. Raises `BackupError` where one is longer than a restore reads."""
+        if len(data) > LONGEST_LINE and max(map(len, data.splitlines(keepends=True))) > LONGEST_LINE:
+            raise BackupError(
+                f"A row takes more than {LONGEST_LINE:,} bytes as a line, the most that a restore reads.",
+                hint="The backup is as it was before.",
+            )
         if self._packed is None:
             self._packed = gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=self, mtime=0)
         self._packed.write(data)
@@ -82,8 +92,8 @@ def pieces(directory: Path, file: File) -> Iterator[bytes]:
     path = directory / file.name
     found, size = sha256(), 0
     try:
-        with path.open("rb") as opened:
-            while piece := opened.read(_PIECE):
+        with opened(path) as stream:
+            while size <= file.bytes and (piece := stream.read(_PIECE)):
                 found.update(piece)
                 size += len(piece)
                 yield piece
@@ -92,16 +102,25 @@ def pieces(directory: Path, file: File) -> Iterator[bytes]:
     except OSError as error:
         raise damaged(path, f"it cannot be read: {error.strerror}") from error
     if size != file.bytes:
-        raise damaged(path, f"it has {size:,} bytes and should have {file.bytes:,}")
+        more = " or more" if size > file.bytes else ""
+        raise damaged(path, f"it has {size:,} bytes{more} and should have {file.bytes:,}")
     if found.hexdigest() != file.sha256:
         raise damaged(path, "its bytes are not those that were written")
 
 
 def lines(directory: Path, file: File) -> Iterator[bytes]:
-    """The lines of a file; raises `BackupDamaged` where it cannot be unpacked."""
+    """The lines of a file; raises `BackupDamaged` where it cannot be unpacked, a line is longer than one may
+    be, or there are more of them than the manifest says."""
     path = directory / file.name
+    count = 0
     try:
-        with gzip.open(path, "rb") as opened:
-            yield from opened
+        with opened(path) as stream, gzip.open(stream, "rb") as unpacked:
+            while line := unpacked.readline(LONGEST_LINE + 1):
+                count += 1
+                if len(line) > LONGEST_LINE:
+                    raise damaged(path, f"line {count:,} has more than {LONGEST_LINE:,} bytes")
+                if count > file.lines:
+                    raise damaged(path, f"it has more than the {file.lines:,} lines that it should have")
+                yield line
     except (OSError, EOFError, zlib.error) as error:
         raise damaged(path, f"it cannot be unpacked: {error}") from error

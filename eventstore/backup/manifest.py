@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from hashlib import sha256
 from pathlib import Path
-from typing import Final, Literal
+from typing import BinaryIO, Final, Literal
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from eventstore import private
 from eventstore.errors import BackupDamaged, BackupError
 
 NAME = "manifest.json"
+LONGEST = 16 << 20
+"""Bytes of a manifest: enough for 50,000 files of 32 MiB each."""
+
+LARGEST_FILE = 16 << 30
+"""Bytes of a file. A dump closes one after the entry that brings it to `dump.FULL`."""
+
 UNFINISHED = "unfinished.json"
 """A manifest of what a dump that was interrupted had done; no restore looks at it."""
 
@@ -104,16 +112,19 @@ def read(directory: Path, name: str = NAME) -> Manifest:
     it is of a version that this program does not know."""
     path = directory / name
     try:
-        raw = path.read_bytes()
+        with opened(path) as stream:
+            raw = stream.read(LONGEST + 1)
     except FileNotFoundError:
         raise BackupError(
             f"{directory} holds no backup: there is no {name} in it.", hint="Name the directory of a backup."
         ) from None
     except OSError as error:
         raise BackupError(f"{path} cannot be read: {error.strerror}.") from error
+    if len(raw) > LONGEST:
+        raise damaged(path, f"it has more than {LONGEST:,} bytes, the most that a manifest may have")
     try:
         named = msgspec.json.decode(raw, type=_Named)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise damaged(path, "it is no manifest") from error
     if (named.format, named.version) != (FORMAT, VERSION):
         raise BackupError(
@@ -131,10 +142,20 @@ def read(directory: Path, name: str = NAME) -> Manifest:
     return found
 
 
+def opened(path: Path) -> BinaryIO:
+    """A file of a backup, to be read. A pipe or a device never ends, or is waited for without end: raises
+    `BackupDamaged` where it is no regular file, or a link to what is none."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise damaged(path, "it is no regular file")
+    return os.fdopen(handle, "rb")
+
+
 def write(directory: Path, manifest: Manifest, name: str = NAME) -> None:
     """Replaces the manifest in one step that outlives a loss of power."""
     partial, path = directory / f"{NAME}.partial", directory / name
-    with partial.open("wb") as file:
+    with open(partial, "wb", opener=private.opener) as file:
         file.write(_rendered(manifest))
         file.flush()
         os.fsync(file.fileno())
@@ -173,6 +194,9 @@ def _check(path: Path, manifest: Manifest) -> None:
     for file in manifest.files:
         if not _FILE.fullmatch(file.name):
             raise damaged(path, f"it names a file {file.name!r}, which no backup holds")
+        if not 0 <= file.bytes <= LARGEST_FILE:
+            most = f"at most {LARGEST_FILE:,}"
+            raise damaged(path, f"{file.name} is said to have {file.bytes} bytes, and may have {most}")
     for chain in manifest.chains:
         end = 0
         for segment in manifest.of(chain.chain_id):

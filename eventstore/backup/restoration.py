@@ -49,9 +49,12 @@ class Restored(Struct, frozen=True):
     seconds: float
 
 
-def check(directory: Path, *, progress: Counter = lambda done, of: None) -> Restored:
+def check(
+    directory: Path, *, kept: state.Kept | None = None, progress: Counter = lambda done, of: None
+) -> Restored:
     """Looks at all of a backup, as a restore would. Raises `BackupDamaged` naming the file, `BackupError`
-    where it is of another version. `progress` is called with the logs read, and how many there are."""
+    where it is of another version, or holds of its tables what is not `kept` (None: whatever is there).
+    `progress` is called with the logs read, and how many there are."""
     began = time.monotonic()
     found = _whole(directory)
     done = 0
@@ -59,6 +62,8 @@ def check(directory: Path, *, progress: Counter = lambda done, of: None) -> Rest
         for told in _told(directory, found, chain):
             done += len(told.logs)
             progress(done, found.logs)
+    for _ in _state(directory, found, lambda lines: state.rows(lines, kept)):
+        pass
     return _restored(found, found.store, began)
 
 
@@ -68,9 +73,12 @@ def restore(
     *,
     keep_id: bool = False,
     tables: Iterable[str] = state.TABLES,
+    after: Callable[[Connection], None] = lambda _: None,
     progress: Counter = lambda done, of: None,
 ) -> Restored:
     """Puts a backup into a store that is set up and empty.
+
+    `after` does what these tables want once they are filled, in the same transaction.
 
     The store keeps its own id, so that no sink takes it for the one that was backed up, unless `keep_id`
     says that it takes that one's place. Raises as `check` does, and `BackupError` where the store is not
@@ -92,9 +100,11 @@ def restore(
             if chain.genesis is not None:
                 genesis = {"chain": chain.chain_id, "genesis": line.unhex(chain.genesis)}
                 tx.execute(text("INSERT INTO chains VALUES (:chain, :genesis)"), genesis)
-        _restore_state(tx, directory, found, wanted)
+        for _ in _state(directory, found, lambda lines: state.restore(tx, lines, wanted)):
+            pass
         if keep_id:
             tx.execute(text("UPDATE store SET id = :id"), {"id": found.store})
+        after(tx)
         if not store.sqlite:  # it would plan for the empty tables that it knows
             for table in schema.HISTORY:
                 tx.execute(text(f"ANALYZE {table}"))
@@ -150,13 +160,16 @@ def _refuse_filled(tx: Connection, store: Store, tables: list[str]) -> None:
         )
 
 
-def _restore_state(tx: Connection, directory: Path, found: Manifest, tables: list[str]) -> None:
+def _state(
+    directory: Path, found: Manifest, read: Callable[[Iterable[bytes]], Iterable[object] | None]
+) -> Iterator[object]:
+    """What `read` makes of the lines of the state file."""
     if found.state is None:
         return
+    path = directory / found.state.name
     try:
-        state.restore(tx, file.lines(directory, found.state), tables)
-    except ValueError as error:
-        path = directory / found.state.name
+        yield from read(file.lines(directory, found.state)) or ()
+    except ValueError as error:  # msgspec's are ValueErrors
         raise manifest.damaged(path, f"it holds a line that is none: {error}") from error
 
 

@@ -9,11 +9,15 @@ from eventstore.backup import state
 from eventstore.backup.dump import Dumped, dump
 from eventstore.backup.dump import refuse as refuse  # noqa: PLC0414 - `check` finds it here
 from eventstore.backup.restoration import Restored
+from eventstore.backup.restoration import check as look
 from eventstore.backup.restoration import restore as put_back
 from eventstore.store import Store
+from projections import schema
+from projections.sinks.webhook import outbox
 
-TABLES = (*state.TABLES, "skips")
-"""What is kept beside history. Documents are not: they are folded anew."""
+TABLES = (*state.TABLES, "skips", "notification_rules", "notification_memory", "notifications")
+"""What is kept beside history: decisions, and what webhooks remember, told and are to tell. Documents are
+not: they are folded anew."""
 
 Counter = Callable[[int, int], None]
 
@@ -27,7 +31,15 @@ def restore(
     store: Store, directory: Path, *, keep_id: bool = False, progress: Counter = lambda done, of: None
 ) -> Restored:
     """Puts a backup into an empty store; see `eventstore.backup.restoration.restore`."""
-    return put_back(store, directory, keep_id=keep_id, tables=TABLES, progress=progress)
+    return put_back(
+        store, directory, keep_id=keep_id, tables=TABLES, after=outbox.put_back, progress=progress
+    )
+
+
+def check(directory: Path, *, progress: Counter = lambda done, of: None) -> Restored:
+    """Looks at all of a backup; see `eventstore.backup.restoration.check`."""
+    own = [schema.metadata.tables[name] for name in TABLES if name in schema.metadata.tables]
+    return look(directory, kept=state.kept_by([*state.OWN, *own]), progress=progress)
 
 
 def said(done: Dumped) -> str:

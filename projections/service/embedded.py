@@ -27,6 +27,7 @@ from msgspec import Struct
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from eventstore import private
 from eventstore.extras import install
 from projections.errors import ConfigurationError, SinkUnavailable
 from projections.service import keeper
@@ -138,6 +139,7 @@ class EmbeddedServer:
     def _launch(self) -> bool:
         """Starts a keeper, which holds `server.lock` on return; False where another holds it."""
         port = free_port()
+        private.make(self.directory / "server.log")
         with (self.directory / "server.log").open("ab") as log:
             done = subprocess.run(
                 [
@@ -223,7 +225,7 @@ class EmbeddedMongo(EmbeddedServer):
     def command(self, port: int) -> list[str]:
         # A configuration of our own keeps the server from looking for one of somebody else's.
         settings = self.directory / "secantusd.toml"
-        settings.touch()
+        private.make(settings)
         data = str(self.directory / "data")
         return [
             *(self.program.path, "--config", str(settings), "--host", "127.0.0.1"),

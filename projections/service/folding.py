@@ -24,6 +24,9 @@ LEAST = 32 * 2**20
 LEAST_ANSWER = 2**20
 """Bytes of a node's answer that must be allowed."""
 
+MOST_ANSWER = 512 * 2**20
+"""Bytes of a node's answer that may be allowed: what is in one must find room in a line of a backup."""
+
 _UNITS = {"KB": 2**10, "MB": 2**20, "GB": 2**30}
 
 
@@ -50,8 +53,10 @@ def amount(text: str, where: str) -> int:
 def answers(chosen: str | None, where: str, *, memory: int) -> int:
     """The most bytes of a node's answer: as chosen, else a quarter of the fold's memory."""
     if chosen is None:
-        return memory // 4
+        return min(memory // 4, MOST_ANSWER)
     most = amount(chosen, where)
+    if most > MOST_ANSWER:
+        raise ConfigurationError(f"{where}: {chosen} is too much: at most {MOST_ANSWER // 2**20}MB are read.")
     if most < LEAST_ANSWER:
         raise ConfigurationError(
             f"{where}: {chosen} is too little: single blocks were seen to take {LEAST_ANSWER // 2**20}MB."

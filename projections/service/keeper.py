@@ -57,6 +57,7 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 
 def keep(directory: Path, *, url: str, command: list[str]) -> int:
     """Runs `command` while anyone uses `directory`; BUSY where a server lives there already."""
+    os.umask(0o077)  # the server's data and its address are their owner's alone
     lock = os.open(directory / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from eventstore import private
 from eventstore.extras import install
 from eventstore.history import Learned, Question, ask
 from eventstore.legal import MOST
@@ -193,6 +194,7 @@ class _File:
         self._files = files
         self._rows: list[list[Any]] = []
         self._count = 0
+        private.make(self._partial)
         self._writer: Any = pyarrow.parquet.ParquetWriter(self._partial, schema, compression="zstd")
 
     def add(self, row: list[Any], weight: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -74,7 +74,7 @@ def node(body: bytes, encoding: str = "", *, chunked: bool = False) -> Iterator[
         thread.join()
 
 
-PACKINGS = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress}
+PACKINGS: dict[str, Callable[[bytes], bytes]] = {"": bytes, "gzip": gzip.compress, "deflate": zlib.compress}
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])

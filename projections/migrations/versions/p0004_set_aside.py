@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "p0004"
-down_revision = "p0003"
+down_revision = "p0007"
 branch_labels = None
 depends_on = None
 

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use or configuration, 3 `verify` found a d
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import NoReturn
@@ -40,7 +41,11 @@ WRONG_USE = (ConfigurationError, SignatureError, ProjectorError, WrongChain)
 
 
 def main() -> NoReturn:
-    """Runs the command line; turns our errors into a sentence on stderr and an exit code."""
+    """Runs the command line; turns our errors into a sentence on stderr and an exit code.
+
+    What it makes, and the servers that it starts make, only its owner may read.
+    """
+    os.umask(0o077)
     try:
         app(prog_name="chainfold")
     except ChainfoldError as error:

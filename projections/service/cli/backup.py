@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from eventstore.backup import restoration
 from eventstore.backup.restoration import Restored
 from projections.moment import moment
 from projections.service import backup as service
@@ -59,7 +58,7 @@ def restore(
     """Put a backup into the store of the configuration, which must be empty: all of it, or nothing."""
     if check:
         with counted("check") as progress:
-            found = restoration.check(directory, progress=progress)
+            found = service.check(directory, progress=progress)
     else:
         with planned(configuration()) as plan, counted("restore") as progress:
             found = service.restore(plan.store, directory, keep_id=keep_id, progress=progress)

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from eventstore import private
 from projections.errors import ConfigurationError
 from projections.projectors.referrals import NOBODY
 from projections.service import views
@@ -74,6 +75,7 @@ class _Story:
         self._console.print(text)
 
     def configure(self, url: str, contract: str) -> None:
+        private.make(self._path)
         self._path.write_text(template(rpc=url, chain_id=31_337, contract=contract))
         self._url = url
 

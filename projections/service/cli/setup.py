@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from eventstore import private
 from eventstore.errors import ChainfoldError
 from projections.errors import ConfigurationError
 from projections.service import config as settings
@@ -38,7 +39,8 @@ def init(
         finally:
             source.close()
     try:
-        target.write_text(settings.template(rpc=rpc, chain_id=chain_id, contract=address))
+        with open(target, "w", encoding="utf-8", opener=private.opener) as file:
+            file.write(settings.template(rpc=rpc, chain_id=chain_id, contract=address))
     except OSError as error:
         raise ConfigurationError(f"{target} cannot be written: {error.strerror}.") from error
     out().print(f"Wrote {target}.")

@@ -54,6 +54,14 @@ class Fired(Struct, frozen=True):
     body: bytes
 
 
+class Begun(Struct, frozen=True):
+    """The condition under which a rule began, its marker, and when it began (microseconds since 1970)."""
+
+    condition: str
+    marker: Marker
+    began_at: int
+
+
 class Tried(Struct, frozen=True):
     """How an attempt ended: what the notification is from now on, and, where it waits, until when."""
 
@@ -73,6 +81,43 @@ def idempotency_key(*facts: str | int) -> str:
     return sha256(msgspec.json.encode(facts)).hexdigest()[:40]
 
 
+def put_back(tx: Connection) -> None:
+    """Makes the restored rules of a store go on: each looks at every document again, with what it remembers.
+
+    A key that is remembered is looked at even where its document is gone since. Nothing is decided before the
+    documents are served, which is when they are folded to where the backup was taken, or above.
+    """
+    store = str(tx.execute(text("SELECT id FROM store")).scalar_one())
+    for projection, rule, marker in tx.execute(
+        text("SELECT projection, rule, marker FROM notification_rules")
+    ).all():
+        chain_id = msgspec.json.decode(marker, type=Marker).chain_id
+        tx.execute(
+            text(
+                "UPDATE notification_rules SET marker = :marker "
+                "WHERE projection = :projection AND rule = :rule"
+            ),
+            {
+                "projection": projection,
+                "rule": rule,
+                "marker": msgspec.json.encode(Marker(store, chain_id, projection, 0, "")).decode(),
+            },
+        )
+    tx.execute(
+        text(
+            "INSERT INTO changes (projection, key, revision) "
+            "SELECT DISTINCT projection, key, 1 FROM notification_memory WHERE true ON CONFLICT DO NOTHING"
+        )
+    )
+    if tx.dialect.name == "postgresql":  # the next number is above those that were put back
+        tx.execute(
+            text(
+                "SELECT setval(pg_get_serial_sequence('notifications', 'id'), "
+                "coalesce(max(id), 0) + 1, false) FROM notifications"
+            )
+        )
+
+
 class Outbox:
     """One rule's rows, within the caller's transaction or snapshot."""
 
@@ -82,16 +127,18 @@ class Outbox:
 
     # --- the marker ---
 
-    def begun(self) -> tuple[str, Marker] | None:
-        """The condition under which the rule began, and its marker; None before it did."""
+    def begun(self) -> Begun | None:
+        """How the rule began; None before it did."""
         row = self._tx.execute(
             text(
-                "SELECT condition, marker FROM notification_rules "
+                "SELECT condition, marker, began_at FROM notification_rules "
                 "WHERE projection = :projection AND rule = :rule"
             ),
             self._own,
         ).first()
-        return None if row is None else (row.condition, msgspec.json.decode(row.marker, type=Marker))
+        if row is None:
+            return None
+        return Begun(row.condition, msgspec.json.decode(row.marker, type=Marker), row.began_at)
 
     def set_marker(self, marker: Marker, *, condition: str) -> None:
         self._tx.execute(

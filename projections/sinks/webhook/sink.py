@@ -14,8 +14,8 @@ from eventstore.lease import Lease
 from projections.errors import ConfigurationError, MarkerLost
 from projections.generation import Generations
 from projections.sinks import Change, Marker
-from projections.sinks.webhook.outbox import Fired, Outbox, idempotency_key
-from projections.sinks.webhook.rule import Changed, Fields, Memory, Rule, decide, unseen
+from projections.sinks.webhook.outbox import Begun, Fired, Outbox, idempotency_key
+from projections.sinks.webhook.rule import Changed, Fields, Memory, Reached, Rule, decide, unseen
 
 CHUNK = 2_000
 """Documents that are looked at in one transaction when a rule begins."""
@@ -42,9 +42,9 @@ class WebhookSink:
         """Refuses a rule whose condition is another than the one that its memory is of."""
         with self.lease.store.read() as tx:
             begun = self._outbox(tx).begun()
-        if begun is not None and begun[0] != self.rule.when:
+        if begun is not None and begun.condition != self.rule.when:
             raise ConfigurationError(
-                f"The webhook {self.rule.name} of {self._projection} began as `{begun[0]}` and is now "
+                f"The webhook {self.rule.name} of {self._projection} began as `{begun.condition}` and is now "
                 f"`{self.rule.when}`.",
                 hint="Give the new condition a name of its own: what was told under a name is remembered.",
             )
@@ -55,7 +55,7 @@ class WebhookSink:
     def marker(self) -> Marker | None:
         with self.lease.store.read() as tx:
             begun = self._outbox(tx).begun()
-        return None if begun is None else begun[1]
+        return None if begun is None else begun.marker
 
     def mark(self, new: Marker, *, old: Marker | None) -> None:
         if old is None and not self._backfill:
@@ -63,7 +63,7 @@ class WebhookSink:
         with self.lease.commit() as tx:
             outbox = self._outbox(tx)
             begun = outbox.begun()
-            if (None if begun is None else begun[1]) != old:
+            if (None if begun is None else begun.marker) != old:
                 raise MarkerLost(
                     f"The marker of the webhook {self.rule.name} is not the one this publisher left there.",
                     hint="It reads the marker anew.",
@@ -77,6 +77,7 @@ class WebhookSink:
         """
         with self.lease.commit() as tx:
             outbox = self._outbox(tx)
+            begun = outbox.begun()
             known = outbox.memory([change.key for change in changes])
             learnt: dict[str, Memory] = {}
             fired: list[Fired] = []
@@ -86,7 +87,7 @@ class WebhookSink:
                 if decision.memory != before:
                     learnt[change.key] = decision.memory
                 if decision.fires:
-                    fired.append(self._fired(change, before, decision.memory.fired))
+                    fired.append(self._fired(change, before, decision.memory.fired, begun))
             outbox.remember(learnt)
             outbox.put(fired)
         return len(fired)
@@ -129,9 +130,12 @@ class WebhookSink:
             more = len(rows) == CHUNK
             after = rows[-1].key if more else None
 
-    def _fired(self, change: Change, before: Memory, occurrence: int) -> Fired:
+    def _fired(self, change: Change, before: Memory, occurrence: int, begun: Begun | None) -> Fired:
         own, rule = self._projection, self.rule
-        key = idempotency_key(self._chain, own, rule.name, rule.when, change.key, occurrence)
+        facts: list[str | int] = [self._chain, own, rule.name, rule.when, change.key, occurrence]
+        if not isinstance(rule.condition, Reached):  # which fires once for ever, whoever counts
+            facts.append(0 if begun is None else begun.began_at)
+        key = idempotency_key(*facts)
         fields = change.fields or {}
         body = Body(
             key,
