@@ -247,7 +247,7 @@ class Board:
         self._limits = limits
         self._stages: dict[str, _Stage] = {}
         self._store: dict[str, tuple[float, float, ChainfoldError]] = {}
-        self._at_work: dict[str, float] = {}
+        self._at_work: dict[str, float | None] = {}
 
     def observe(self, event: Stepped | Failed, now: float) -> None:
         """Takes in what one step did."""
@@ -285,7 +285,7 @@ class Board:
     def at_work(self, stage: str, since: float | None, now: float) -> None:
         """Since when this process is at one step of a stage, None: at none. That it has not ended is seen
         from outside: the step itself says nothing."""
-        self._at_work[stage] = 0.0 if since is None else now - since
+        self._at_work[stage] = None if since is None else now - since
 
     def store_failed(self, who: str, error: ChainfoldError, now: float) -> None:
         """The store did not take or give what `who` asked of it."""
@@ -316,9 +316,11 @@ class Board:
                 found |= self._well(verb, subject, seen)
             if stage in self._at_work:
                 found[Key("step-stuck", stage)] = Good()
-        for stage, lasted in self._at_work.items():
-            if stage.partition(" ")[0] in STAGES and _lasts(lasted, self._limits.step_longer_than):
-                found[Key("step-stuck", stage)] = Bad(f"It has not ended for {lasted / 60:.0f} minutes.")
+        for stage, spent in self._at_work.items():
+            if spent is None or stage.partition(" ")[0] not in STAGES:
+                continue
+            if _lasts(spent, self._limits.step_longer_than):
+                found[Key("step-stuck", stage)] = Bad(f"It has not ended for {spent / 60:.0f} minutes.")
         return found
 
     def reorgs(self) -> dict[Key, str]:
