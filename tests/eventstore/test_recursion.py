@@ -32,10 +32,11 @@ assert sys.getrecursionlimit() == default
 
 OWN_PROJECTOR = """
 import sys
-from projections.service.wiring import _projector
+from pathlib import Path
+from projections.service.loading import loaded
 default = sys.getrecursionlimit()
 assert "web3" not in sys.modules
-_projector("greedy:Greedy", "here")
+loaded("greedy:Greedy", "here", folder=Path.cwd())
 assert "web3" in sys.modules
 assert sys.getrecursionlimit() == default
 """
