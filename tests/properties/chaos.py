@@ -188,7 +188,7 @@ CLAUSES = {
         [
             (
                 Publisher,
-                "step",
+                "_step",
                 "marker = self._sink.marker()",
                 'marker = getattr(self._store, "cursor", None) or self._sink.marker()',
             ),
