@@ -29,6 +29,9 @@ ROOM = 256 * 2**20
 PART = 5_000
 """Documents in one `Delta`: no more of them stand in memory as bytes at once."""
 
+PART_BYTES = 32 * 2**20
+"""Bytes of bodies after which a `Delta` ends: PostgreSQL takes 1 GB in one statement."""
+
 _ENTRY, _FOUND = 80, 40
 """Bytes of a document's place in the dictionaries, and in the lookup of one field, as measured."""
 
@@ -266,9 +269,7 @@ class TrackedDocuments:
         """What changed since the last commit, but for what `whole` has. Call `committed` or `forget` when all
         of it is written."""
         for keys in batches(() if self._fresh else sorted(self._batch), PART):
-            delta = self._differing(keys)
-            if delta.changed:
-                yield delta
+            yield from self._differing(keys)
         if self._undo:
             yield Delta([], [], [], self._undo, 0, 0)
 
@@ -346,18 +347,22 @@ class TrackedDocuments:
             document = cache[key] = shape.decode(body)
             force_setattr(document, shape.key, key)  # one string under both names
 
-    def _differing(self, keys: Iterable[str]) -> Delta:
+    def _differing(self, keys: Iterable[str]) -> Iterator[Delta]:
+        """What of these keys differs from the state, in parts of about `PART_BYTES`."""
         encode, indexed, same = self._shape.encode, self._shape.indexed, self._shape.same
         exact = self._shape.exact
         value_of = attrgetter(*self._shape.index) if self._shape.index else _no_value
         changed: list[tuple[str, bytes | None, bytes | None]] = []
         gone: list[tuple[str, str, str]] = []
         new: list[tuple[str, str, str]] = []
-        total = count = 0
+        total = count = held = 0
         for key in keys:
             before, after = self._batch[key], self._cache[key]
             if same(before, after):
                 continue
+            if held >= PART_BYTES:
+                yield Delta(changed, sorted(gone), sorted(new), [], total % 2**256, count)
+                changed, gone, new, total, count, held = [], [], [], 0, 0, 0
             old = None if before is None else encode(before)
             body = None if after is None else encode(after)
             if old is not None:
@@ -366,6 +371,7 @@ class TrackedDocuments:
             if body is not None:
                 total += weight(key, body)
                 count += 1
+                held += len(body)
             changed.append((key, old, body))
             if exact and before is not None and after is not None and value_of(before) == value_of(after):
                 continue  # most changes are in no indexed field
@@ -373,7 +379,8 @@ class TrackedDocuments:
             if was != now:
                 gone.extend((field, value, key) for field, value in was if (field, value) not in now)
                 new.extend((field, value, key) for field, value in now if (field, value) not in was)
-        return Delta(changed, sorted(gone), sorted(new), [], total % 2**256, count)
+        if changed:
+            yield Delta(changed, sorted(gone), sorted(new), [], total % 2**256, count)
 
     def _shed(self) -> None:
         """Keeps the newest, a third of what there is room for; the rest is read again when it is wanted."""

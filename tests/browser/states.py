@@ -15,6 +15,7 @@ from eventstore.incident import Incidents, Key
 from eventstore.lease import Lease
 from eventstore.records import BlockRange
 from eventstore.sources.simulated import Emission
+from projections.generation import lease_of
 from projections.service.network import FLAGSHIP
 from tests.http.site import CONTRACT, Town, registered
 
@@ -101,10 +102,8 @@ def joined(user: int, referrer: int, at: float) -> Emission:
 def at_work(made: Town) -> Iterator[None]:
     """As if processes proved and folded: the leases that no `sync` of ours wants are held."""
     with made.plan() as plan:
-        leases = [
-            Lease(plan.store, name, ttl=600).acquire()
-            for name in ("prove:31337", "project:referrals:0123456789ab")
-        ]
+        code = lease_of("referrals", plan.projections["referrals"].fingerprint)
+        leases = [Lease(plan.store, name, ttl=600).acquire() for name in ("prove:31337", code)]
         yield
         for lease in leases:
             lease.release()

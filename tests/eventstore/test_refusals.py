@@ -45,13 +45,12 @@ NO_SUCH_BLOCK = {
     "sei": (-32000, "height is not available"),
     "frontier": (-32603, "Expect block number from id: BlockId::Number(15316)"),
     "harmony": (-32000, "requested block number greater than current block number"),
-    "kaia": (-32000, "the block does not exist (block number: 999)"),
-    "zksync": (-32602, "Block with such an ID doesn't exist yet"),
     "geth": (-32000, "header not found"),
     "besu": (-39001, "Unknown block"),
     "erigon": (-32000, "block not found 11185311"),
     "nitro": (-32000, "could not find block"),
-    "a proxy": (-32000, "requested block is in the future"),
+    "kaia": (-32000, "the block does not exist (block number: 999)"),
+    "zksync era": (-32602, "Block with such an ID doesn't exist yet"),
 }
 """What nodes were seen to say to the number of a block that they have not, or have no more."""
 

@@ -183,3 +183,18 @@ def test_an_unfit_document_is_refused_when_an_index_is_asked(complete: bool) -> 
     documents.discard_event()
     assert documents.find("boss", "7") == []
     assert documents.get("cid") is None
+
+
+def test_what_a_commit_writes_comes_in_parts_of_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database bounds what it takes in one statement, however few documents that is."""
+    monkeypatch.setattr("projections.documents.PART_BYTES", 80)
+    documents = TrackedDocuments(Shape(People))
+    documents.begin(Committed([]))
+    for name in NAMES:
+        documents.put(name, Person(name, boss=NAMES[0]))
+    documents.end_event(3)
+    documents.end_block(1, keep_undo=False)
+    parts = list(documents.take())
+    assert [[key for key, _, _ in part.changed] for part in parts] == [["ann", "bob"], ["cid", "dan"]]
+    assert [part.count for part in parts] == [2, 2]
+    assert sorted(key for part in parts for _, _, key in part.index_new) == sorted(NAMES * 2)
