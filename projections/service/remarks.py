@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
+from projections import projectors as shipped
 from projections.event import Event, parse
 from projections.meaning import Declaration, Meaning
 from projections.service.config import Contract
@@ -17,7 +18,8 @@ NAMED = 5
 
 
 class Remark(Struct, frozen=True):
-    """`about` is projections.NAME or contracts.NAME; `said` a sentence about it, in full and for one line."""
+    """`about` is projections.NAME or contracts.NAME; `said` a sentence about it, in full, and `short` for one
+    line: empty where it is nothing that anybody need look at before a sync."""
 
     about: str
     said: str
@@ -65,7 +67,14 @@ def _of_projection(plan: Plan, name: str) -> Iterator[Remark]:
         elif event in lost:
             yield _remark(about, f"{dead}{event} is left out of its contract's ABI.")
         else:
-            yield _remark(about, f"{dead}no contract of it has an event {event}.{_near(plan, name, event)}")
+            near = _near(plan, name, event)
+            said = f"{dead}no contract of it has an event {event}.{near}"
+            yield Remark(about, said, said if near or not called or not _is_ours(projector) else "")
+
+
+def _is_ours(projector: type) -> bool:
+    """A projector that ships with this package handles more kinds of event than one contract has."""
+    return projector.__module__.startswith(f"{shipped.__name__}.")
 
 
 def _near(plan: Plan, projection: str, event: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,14 @@ class Tokens(Projector):
 
 
 def planned(
-    folder: Path, *, events: list[str], to: str = "Shop", abi: Any = None, more: str = "", source: str = ""
+    folder: Path,
+    *,
+    events: list[str],
+    to: str = "Shop",
+    abi: Any = None,
+    more: str = "",
+    source: str = "",
+    ours: str = "",
 ) -> Plan:
     if abi is not None:
         (folder / "abi.json").write_text(json.dumps(abi))
@@ -68,7 +76,7 @@ address = "0x{"51" * 20}"
 events = {json.dumps(events)}
 {more}
 [projections.p]
-projector = "{__name__}:{to}"
+projector = "{ours or f"{__name__}:{to}"}"
 from = [{{ contract = "c"{source} }}]
 '''
     )
@@ -194,3 +202,18 @@ def test_an_event_that_is_asked_for_and_lost_is_refused_with_its_reason(tmp_path
         SignatureError, match=r"projections\.p\.from\[0\]\.events\[1\]: .*no known type: uint7"
     ):
         planned(tmp_path, events=[SOLD], abi=abi, source=', events = ["Sold", "Odd"]')
+
+
+def test_a_handler_that_ships_and_that_the_contract_has_no_event_for_is_told_by_check_alone(
+    tmp_path: Path,
+) -> None:
+    """The flagship also handles an event for leaving, which few contracts have; a misspelt one is told."""
+    flagship = "ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)"
+    with closing(planned(tmp_path, events=[flagship], ours="referrals")) as plan:
+        assert [(item.said.split(" is ")[0], item.short) for item in remarks(plan)] == [
+            ("Referrals.left", "")
+        ]
+    misspelt = [flagship, "ReferralRemovd(address indexed user)"]
+    with closing(planned(tmp_path, events=misspelt, ours="referrals")) as plan:
+        told = [item.short for item in remarks(plan) if item.short]
+    assert told[0].endswith("no contract of it has an event ReferralRemoved. Did you mean ReferralRemovd?")

@@ -87,7 +87,7 @@ def sync(
         at_hand(Task(plan.config, span, tries), plan.store) as fetcher,  # before there is a thread
         recorded(plan.store, "sync") as note,
     ):
-        noted = remarks(plan)
+        noted = [item for item in remarks(plan) if item.short]
         whole = Whole(span.last, partial(views.waiting, plan.store))
         opening = Opening("" if as_json else as_line(noted), whole)
         found = resynchronise(plan, span) if force else {}
