@@ -15,7 +15,6 @@ from eventstore.incident import Incidents, Key
 from eventstore.lease import Lease
 from eventstore.records import BlockRange
 from eventstore.sources.simulated import Emission
-from projections.generation import lease_of
 from projections.service.network import FLAGSHIP
 from tests.http.site import CONTRACT, Town, registered
 
@@ -100,10 +99,8 @@ def joined(user: int, referrer: int, at: float) -> Emission:
 
 @contextmanager
 def at_work(made: Town) -> Iterator[None]:
-    """As if processes proved and folded: the leases that no `sync` of ours wants are held."""
+    """As if a process proved: its lease is none that a `sync` of ours wants."""
     with made.plan() as plan:
-        code = lease_of("referrals", plan.projections["referrals"].fingerprint)
-        leases = [Lease(plan.store, name, ttl=600).acquire() for name in ("prove:31337", code)]
+        lease = Lease(plan.store, "prove:31337", ttl=600).acquire()
         yield
-        for lease in leases:
-            lease.release()
+        lease.release()
