@@ -178,13 +178,13 @@ def test_a_lie_is_found_the_block_named_and_repaired_by_an_honest_node(
 
 
 def test_a_reorg_takes_the_proof_of_what_left_the_chain_with_it(stand: Stand) -> None:
-    """Also one below what was called final; down to the next block that the journal holds logs of."""
+    """Also one below what was called final; down to the newest header that is known and still stands."""
     stand.ingest()
     stand.prove()
     stand.chain.reorg(30, logs=[[Emission(ALICE, (TOPIC,), b"new")]] * 32)
     stand.chain.finalize(55)
     stand.ingest()
-    assert stand.standing() == [BlockRange(0, 29)]
+    assert stand.standing() == [BlockRange(0, 30)]
     stand.prove()
     assert stand.standing() == [BlockRange(0, 55)]
     assert stand.living() == told(stand.chain, 62)
