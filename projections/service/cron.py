@@ -1,25 +1,36 @@
-"""When a cron expression fires. Pure: APScheduler's trigger, with the weekdays that crontabs know.
+"""When a cron expression fires: cronsim's reading of it, on the wall clock of a time zone. Pure.
 
 Five fields (minute, hour, day of month, month, day of week), or six with the second in front. Sunday is
-0 and 7; a day of month and a day of week cannot both be given, since crontabs and APScheduler disagree on
-what that means.
+0 and 7; a day of month and a day of week cannot both be given, since crontabs disagree on what that means.
 """
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
 
 from projections.errors import ConfigurationError
 
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+PARTS = (
+    ("second", 59),
+    ("minute", 59),
+    ("hour", 23),
+    ("day of the month", 31),
+    ("month", 12),
+    ("day of the week", 7),
+)
+"""What each field is called, and its largest value."""
+
 EXAMPLES = 'Write five fields as in "*/5 * * * *" or "0 4 * * *", or six with the second in front.'
 
 SHIFT = timedelta(hours=3)
 """More than any clock is put forward or back."""
 
+BEGINNING = datetime(2000, 1, 1)
 NEVER = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
 
 
@@ -27,8 +38,6 @@ class Cron:
     """One expression in one time zone. Raises `ConfigurationError`, with the path of its key."""
 
     def __init__(self, expression: str, timezone: str, *, where: str) -> None:
-        from apscheduler.triggers.cron import CronTrigger
-
         fields = expression.split()
         if len(fields) not in (5, 6):
             raise ConfigurationError(f"{where}: {expression!r} has {len(fields)} fields.", hint=EXAMPLES)
@@ -45,20 +54,18 @@ class Cron:
                 f"schedule.timezone: {timezone!r} is no time zone.", hint="Write UTC or Europe/Berlin."
             ) from error
         try:
-            self._trigger: Any = CronTrigger(
-                second=second,
-                minute=minute,
-                hour=hour,
-                day=day,
-                month=month,
-                day_of_week=_named(weekday),
-                timezone=UTC,
-            )
-        except ValueError as error:
+            for part, field in zip(PARTS, (second, minute, hour, day, month, weekday), strict=True):
+                _check_steps(field, *part)
+            weekday = _within_a_week(weekday)
+            day = re.sub(r"\blast\b", "L", day, flags=re.IGNORECASE)
+            CronSim(" ".join((second, minute, hour, day, "*", weekday)), BEGINNING)
+            CronSim(f"0 0 1 {month} *", BEGINNING)
+        except (CronSimError, ValueError) as error:
             raise ConfigurationError(
-                f"{where}: {expression!r} cannot be read: {str(error).rstrip('.')}.", hint=EXAMPLES
+                f"{where}: {expression!r} cannot be read: {error}.", hint=EXAMPLES
             ) from error
-        if self._next(datetime(2000, 1, 1)) is None:
+        self._fields = " ".join((second, minute, hour, day, month, weekday))
+        if not self._happens():
             raise ConfigurationError(f"{where}: {expression!r} never happens.", hint=EXAMPLES)
 
     def after(self, moment: datetime) -> datetime:
@@ -80,11 +87,16 @@ class Cron:
         """A moment as the expression's time zone has it."""
         return moment.astimezone(self._zone).isoformat(sep=" ", timespec="seconds")
 
+    def _happens(self) -> bool:
+        try:
+            return self._next(BEGINNING) is not None
+        except CronSimError:  # each field is right, but no month of these has such a day
+            return False
+
     def _next(self, wall: datetime) -> datetime | None:
-        """The next time on the wall after this one; the trigger knows no summer time, and needs none."""
-        start = wall.replace(tzinfo=UTC) + timedelta(microseconds=1)
-        found: datetime | None = self._trigger.get_next_fire_time(None, start)
-        return None if found is None else found.replace(tzinfo=None)
+        """The next time on the wall after this one, or None: cronsim looks 50 years ahead. It is given no
+        time zone, since it would follow Debian in skipping the second of two equal times."""
+        return next(CronSim(self._fields, wall), None)
 
     def _moments(self, wall: datetime) -> list[datetime]:
         """When the wall shows this time: once, twice, or never; then when it would have."""
@@ -92,8 +104,16 @@ class Cron:
         return [first, second] if second > first else [first]
 
 
-def _named(weekday: str) -> str:
-    """Days of the week by name: APScheduler counts from Monday, crontabs from Sunday."""
+def _check_steps(field: str, name: str, most: int) -> None:
+    """Raises ValueError for `*/90` in minutes, which cronsim reads as `0`, and for `*/0`."""
+    for part in field.split(","):
+        _, slash, step = part.partition("/")
+        if slash and step.isdecimal() and not 0 < int(step) <= most:
+            raise ValueError(f"a {name} has no step of {step}")
+
+
+def _within_a_week(weekday: str) -> str:
+    """Days of the week by number, also of a range across the week's end, which cronsim refuses: `fri-mon`."""
     return ",".join(_days(part) for part in weekday.split(","))
 
 
@@ -109,7 +129,7 @@ def _days(part: str) -> str:
         end = begin if last is None and step is None else 6 if last is None else _number(last)
     if end < begin:
         end += 7
-    return ",".join(DAYS[number % 7] for number in range(begin, end + 1, int(step or 1)))
+    return ",".join(str(number % 7) for number in range(begin, end + 1, int(step or 1)))
 
 
 def _number(day: str) -> int:
