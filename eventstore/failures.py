@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from eventstore.backoff import Backoff
 from eventstore.legible import legible
 from eventstore.records import BlockRange
 
-FIRST_PAUSE = 10
-LONGEST_PAUSE = 3_600
+BACKOFF = Backoff(10.0, 3_600.0)
 """Seconds before a failed range is asked for again: doubled at each attempt, up to an hour."""
 
 
@@ -70,7 +70,6 @@ class Failures:
         attempts = max((item.attempts for item in touching), default=1) + repeated
         for item in touching:
             self._delete(item)
-        pause = min(FIRST_PAUSE * 2 ** min(attempts - 1, 30), LONGEST_PAUSE)
         self._insert(
             FailedRange(
                 BlockRange(
@@ -79,7 +78,7 @@ class Failures:
                 ),
                 attempts,
                 min([now, *(item.since for item in touching)]),
-                now + pause * 1_000_000,
+                now + int(BACKOFF.seconds(attempts) * 1_000_000),
                 reason,
             )
         )

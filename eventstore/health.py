@@ -11,10 +11,11 @@ from math import inf
 from msgspec import Struct
 from msgspec.structs import replace
 
+from eventstore.backoff import Backoff
 from eventstore.errors import SourceError, Throttled
 
-FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 300.0
+BACKOFF = Backoff(1.0, LONGEST_PAUSE)
 LONGEST_PATIENCE = 3_600.0
 """Seconds. A node may ask for more patience than it gets, not for a pause without end."""
 CALM = 60.0
@@ -70,4 +71,4 @@ class Health(Struct, frozen=True):
 
 
 def _pause(streak: int) -> float:
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(streak - 1, 20)) if streak else 0.0
+    return BACKOFF.seconds(streak) if streak else 0.0

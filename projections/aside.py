@@ -14,10 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, text
 
+from eventstore.backoff import Backoff
 from eventstore.batches import batches
 from eventstore.legible import legible
 
-FIRST_PAUSE, LONGEST_PAUSE = 10.0, 600.0
+BACKOFF = Backoff(10.0, 600.0)
 """Seconds until a document is tried again: at first, and at most; each time twice as long."""
 
 KEPT = 90 * 86_400
@@ -95,7 +96,6 @@ class Aside:
         for key, reason in reasons.items():
             known = before.get(key)
             attempts = 1 if known is None else known.attempts + 1
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(attempts - 1, 30))
             rows.append(
                 {
                     **self._own,
@@ -105,7 +105,7 @@ class Aside:
                     "attempts": attempts,
                     "first": at if known is None else known.first_at,
                     "at": at,
-                    "next": at + round(pause * 1e6),
+                    "next": at + round(BACKOFF.seconds(attempts) * 1e6),
                 }
             )
         if rows:

@@ -7,7 +7,6 @@ looks for itself, and looks from time to time without being woken.
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import uniform
 from threading import Event, Lock, Thread
 from time import monotonic
 
@@ -16,6 +15,7 @@ from msgspec import Struct
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection
 
+from eventstore.backoff import Backoff
 from eventstore.errors import SourceUnavailable
 from eventstore.secret import public
 from eventstore.websocket import RedirectedError, opened
@@ -107,7 +107,7 @@ class Heads:
         self._url = url
         self._on_head = on_head
         self._quiet = quiet
-        self._pause = pause
+        self._backoff = Backoff(pause, LONGEST_PAUSE, "equal")
         self._opening = opening
         self._closed = Event()
         self._lock = Lock()
@@ -136,8 +136,7 @@ class Heads:
             except _FAILURES as error:
                 failures = failures + 1 if self.problem else 1
                 self.problem = f"{self.name} gives no heads ({_reason(error)}); polling goes on."
-            longest = min(LONGEST_PAUSE, self._pause * 2.0 ** min(failures - 1, 20))
-            self._closed.wait(uniform(longest / 2, longest))
+            self._closed.wait(self._backoff.seconds(failures))
 
     def _listen(self) -> None:
         """Calls `on_head` until something fails."""

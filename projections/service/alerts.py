@@ -13,8 +13,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
-from tenacity import RetryCallState, Retrying, wait_exponential
 
+from eventstore.backoff import Backoff
 from eventstore.errors import ChainfoldError, StoreUnavailable
 from eventstore.incident import Incidents
 from eventstore.proof.profile import profile_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CLAIM = 60.0
 """Seconds after which a message that a process took upon itself to tell is another's to tell."""
 
-LONGEST_PAUSE = 300.0
+BACKOFF = Backoff(1.0, 300.0)
 """Seconds between two attempts at an address that takes nothing, at most."""
 
 BACKLOG = 100
@@ -272,9 +272,7 @@ class _Post:
         self.noted = True  # an earlier process may have noted that it fails
         self._address = address
         self._kept: list[Message] = []
-        self._wait = wait_exponential(multiplier=1, min=1, max=LONGEST_PAUSE)
-        self._state = RetryCallState(Retrying(), None, (), {})
-        self._state.attempt_number = 0
+        self._failures = 0
         self._next = 0.0
 
     def ready(self) -> bool:
@@ -300,13 +298,13 @@ class _Post:
             if reason is not None:
                 return reason
             del self._kept[0]
-        return None if self.ready() and self._state.attempt_number == 0 else WAITS
+        return None if self.ready() and self._failures == 0 else WAITS
 
     def _try(self, message: Message) -> str | None:
         reason = self._address.send(message.title, message.body, message.mood)
         if reason is None:
-            self._state.attempt_number, self._next = 0, 0.0
+            self._failures, self._next = 0, 0.0
         else:
-            self._state.attempt_number += 1
-            self._next = time.monotonic() + float(self._wait(self._state))
+            self._failures += 1
+            self._next = time.monotonic() + BACKOFF.seconds(self._failures)
         return reason

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
-from tenacity import RetryCallState, Retrying, wait_random_exponential
 
+from eventstore.backoff import Backoff
 from eventstore.branch import Ingested
 from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, StoreError, Throttled
 from eventstore.lease import TTL, Lease
@@ -27,6 +27,8 @@ from projections.sinks.webhook.courier import Delivered
 
 Record = Ingested | Folded | Published | Proved | Delivered
 Done = TypeVar("Done")
+
+BACKOFF = Backoff(1.0, 60.0, "full", 0.1)
 
 LONGEST_PATIENCE = 300.0
 """Seconds that a node may ask for, and get, before it is asked again."""
@@ -305,16 +307,13 @@ class _Pauses:
     """Growing pauses with jitter: up to 1 s, 2 s, 4 s ... 60 s, at random."""
 
     def __init__(self) -> None:
-        self._wait = wait_random_exponential(multiplier=1, min=0.1, max=60)
-        self._state = RetryCallState(Retrying(), None, (), {})
         self.count = 0
 
     def after(self, error: ChainfoldError) -> float:
         """Seconds to wait after `error`: no less than a node asked for, within reason."""
         self.count += 1
-        self._state.attempt_number = self.count
         asked = error.after if isinstance(error, Throttled) and error.after is not None else 0.0
-        return max(float(self._wait(self._state)), min(asked, LONGEST_PATIENCE))
+        return max(BACKOFF.seconds(self.count), min(asked, LONGEST_PATIENCE))
 
     def reset(self) -> None:
         self.count = 0

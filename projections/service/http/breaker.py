@@ -6,8 +6,12 @@ import time
 from collections.abc import Callable
 from threading import Lock
 
+from eventstore.backoff import Backoff
+
 SHORTEST, LONGEST = 0.5, 5.0
 """Seconds for which a part that failed is left alone: the first time, and at most."""
+
+BACKOFF = Backoff(SHORTEST, LONGEST)
 
 
 class Breaker:
@@ -17,29 +21,29 @@ class Breaker:
         self._clock = clock
         self._lock = Lock()
         self._until = 0.0
-        self._pause = 0.0
+        self._failures = 0
 
     @property
     def is_open(self) -> bool:
-        return self._pause > 0
+        return self._failures > 0
 
     def may_ask(self) -> bool:
         """Whether the part may be asked: always while it is well, by one at a time when it may be again."""
-        if self._pause == 0:
+        if self._failures == 0:
             return True
         with self._lock:
             now = self._clock()
             if now < self._until:
                 return False
-            self._until = now + self._pause
+            self._until = now + BACKOFF.seconds(self._failures)
             return True
 
     def worked(self) -> None:
-        if self._pause:
+        if self._failures:
             with self._lock:
-                self._pause = 0.0
+                self._failures = 0
 
     def failed(self) -> None:
         with self._lock:
-            self._pause = min(LONGEST, max(SHORTEST, 2 * self._pause))
-            self._until = self._clock() + self._pause
+            self._failures += 1
+            self._until = self._clock() + BACKOFF.seconds(self._failures)

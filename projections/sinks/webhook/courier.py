@@ -5,11 +5,11 @@ Law: sent first, then written down. Who dies in between sends it again, under th
 
 from __future__ import annotations
 
-import random
 from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import Struct
 
+from eventstore.backoff import Backoff
 from eventstore.lease import Lease
 from projections.sinks.webhook.outbox import Notification, Outbox, Tried, now
 from projections.sinks.webhook.post import Answer, Post, Target
@@ -17,7 +17,7 @@ from projections.sinks.webhook.post import Answer, Post, Target
 BATCH, AT_ONCE = 32, 8
 REFUSALS = 3
 """How often a receiver may refuse a message (4xx, 3xx) before it is a dead letter."""
-LONGEST_PAUSE = 3600.0
+BACKOFF = Backoff(2.0, 3_600.0, "equal")
 
 
 class Delivered(Struct, frozen=True):
@@ -94,5 +94,5 @@ def outcome(item: Notification, answer: Answer, target: Target) -> Tried:
             limit = target.attempts
     if tries >= limit:
         return Tried(item.id, "dead", f"{answer.reason} (after {tries} attempts)")
-    pause = min(LONGEST_PAUSE, 2.0**tries) * random.uniform(0.5, 1.0)  # jitter, no secret
+    pause = BACKOFF.seconds(tries)
     return Tried(item.id, "pending", answer.reason, now() + int(max(pause, answer.after) * 1e6))
