@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Where the environment forbids bytecode, each of the hundreds of processes of the tests compiles every module anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install browser promtool demo test test-postgres lint bench profile chaos storm clean
+.PHONY: help install browser promtool demo test test-postgres lint docs bench profile chaos storm clean
 
 help:
 	@echo "make demo     see it work: install what that needs, then run it on a local chain"
@@ -14,6 +14,7 @@ help:
 	@echo "make browser  Debian's chromium, in which the tests look at the page (as root)"
 	@echo "make promtool Debian's promtool, by which the alert rules are tried (as root)"
 	@echo "make lint     ruff, mypy, import contracts"
+	@echo "make docs     the documentation as a site, in site/"
 	@echo "make bench    the benchmark of docs/benchmarks.md"
 	@echo "make profile  a flame graph of a benchmark: make profile BENCH=\"publish --sinks redis\""
 	@echo "make chaos    random schedules of crashes and reorgs, and random journals, for as long as you like"
@@ -85,6 +86,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Every warning is an error: a link that leads nowhere, a page that no section lists.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: install
 	$(BIN)/python -m bench.backfill --store sqlite

@@ -13,7 +13,9 @@ import typer
 from projections.service.cli import app
 from projections.service.config import load
 
-PAGES = [Path("README.md"), Path("README.zh.md"), *sorted(Path("docs").glob("*.md"))]
+FRONT = [Path(f"{name}.md") for name in ("README", "README.zh", "CONTRIBUTING", "CHANGELOG", "SECURITY")]
+EXAMPLES = sorted(Path("examples").glob("*/README.md"))
+PAGES = [*FRONT, *EXAMPLES, *sorted(Path("docs").glob("*.md"))]
 ADVICE = Path("deploy/prometheus/rules.yml")
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
