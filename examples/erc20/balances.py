@@ -1,7 +1,7 @@
-"""Who holds how much of an ERC-20 token, from its `Transfer` logs alone.
+"""The balances of an ERC-20 token, from its `Transfer` logs alone.
 
 Law: the balances of all holders add up to what was minted less what was burned. The zero address, from
-which tokens are minted and to which they are burned, is no holder.
+which tokens are minted and to which they are burned, is not a holder.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ FAULTS: dict[str, dict[str, object]] = {
     "result cap that suggests an inverted range": {"result_cap": 9, "suggestion": "inverted"},
     "one block is too much": {"one_block_cap": 2},
     "a block by its hash is refused": {"block_refused": True},
-    "eth_getLogs is refused, whatever it asks": {"logs_refused": True},
+    "eth_getLogs is refused for every request": {"logs_refused": True},
     "there is no eth_getLogs": {"no_logs_method": True},
     "wide ranges time out": {"slow_above": 5, "slow_seconds": 2 * SLOW},
     "wide ranges end in HTTP 413": {"gateway_cap": 5},
