@@ -5,15 +5,17 @@ BIN := .venv/bin
 # Where the environment forbids bytecode, each of the hundreds of processes of the tests compiles every module anew.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install browser promtool demo test test-postgres lint docs bench profile chaos storm clean
+.PHONY: help install browser promtool demo check quick test test-postgres lint style types imports docs bench \
+profile chaos storm clean
 
 help:
 	@echo "make demo     see it work: install what that needs, then run it on a local chain"
-	@echo "make test     install the rest, run every test on real servers"
+	@echo "make check    the inner loop, two minutes: lint, and every test that starts no server, process or browser"
+	@echo "make test     install the rest, run every test on real servers, and list the 40 slowest"
 	@echo "make test-postgres  what depends on PostgreSQL's planner, on another one: POSTGRES_BIN=/usr/lib/postgresql/15/bin"
 	@echo "make browser  Debian's chromium, in which the tests look at the page (as root)"
 	@echo "make promtool Debian's promtool, by which the alert rules are tried (as root)"
-	@echo "make lint     ruff, mypy, import contracts"
+	@echo "make lint     ruff (style), mypy (types), import contracts (imports)"
 	@echo "make docs     the documentation as a site, in site/"
 	@echo "make bench    the benchmark of docs/benchmarks.md"
 	@echo "make profile  a flame graph of a benchmark: make profile BENCH=\"publish --sinks redis\""
@@ -70,9 +72,18 @@ demo: .venv/.embedded node_modules/.anvil
 
 # The tests wait for servers more than they compute: one process more than there are cores. Those of one file go
 # to one process, for they share what took long to make.
-WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+WORKERS ?= $(shell echo $$(($(CORES) + 1)))
 test: install browser promtool
-	CI=true $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	CI=true $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=40
+
+# The inner loop: all four at once, each printed as a whole when it ends, and none stops another.
+check: .venv/.dev
+	@$(MAKE) --no-print-directory --jobs=4 --keep-going --output-sync=target style types imports quick
+
+# The tests that start no server, process or browser: tests/tiers.py.
+quick: .venv/.dev
+	$(BIN)/pytest -n $(CORES) --dist worksteal -m "not server and not process and not browser"
 
 # What depends on PostgreSQL's planner and its versions, on another one than the wheel's.
 POSTGRES_BIN ?= /usr/lib/postgresql/15/bin
@@ -81,10 +92,16 @@ test-postgres: install
 	tests/contracts/test_journal.py tests/projections/test_reorg.py tests/projections/test_memory.py \
 	tests/projections/test_back.py tests/eventstore/test_migrations.py
 
-lint: install
+lint: style types imports
+
+style: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: .venv/.dev
 	$(BIN)/mypy
+
+imports: .venv/.dev
 	$(BIN)/lint-imports
 
 # Every warning is an error: a link that leads nowhere, a page that no section lists.

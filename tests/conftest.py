@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.servers.redis",
     "tests.servers.redis_cluster",
     "tests.stores",
+    "tests.tiers",
 ]
 
 

@@ -15,6 +15,9 @@ from eventstore.store import Store
 from projections.service.migrate import migrate
 from tests.servers.postgres import database
 
+ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.server))
+"""For parameters: the engines of a store, the second of which is a server."""
+
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -36,7 +39,7 @@ def postgres_template(postgres_server: str) -> Iterator[str]:
         yield name
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """A migrated store; the test runs once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":

@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from projections.service.demo_contract import ARTIFACT
 
 SOURCE = Path("projections/service/demo_contract/Referrals.vy")
 
 
+@pytest.mark.process
 def test_the_kept_bytecode_is_what_the_source_compiles_to() -> None:
     vyper = Path(sys.executable).parent / "vyper"
     printed = subprocess.run(

@@ -198,6 +198,7 @@ def expected(case: dict[str, Any]) -> list[dict[str, Any]]:
     return [test for test in case["promql_expr_test"] if test["exp_samples"]]
 
 
+@pytest.mark.process
 def test_the_rules_fire_at_what_their_tests_say_and_at_nothing_else() -> None:
     program = shutil.which("promtool", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if program is None:

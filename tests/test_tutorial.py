@@ -80,6 +80,7 @@ def terminals(tmp_path: Path) -> Iterator[Terminals]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.process
 def test_every_file_and_command_of_the_tutorial_works_and_prints_what_it_says(
     terminals: Terminals, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ from projections.sinks.redis import RedisSink
 from tests.servers.mongo import Mongo
 
 FIELDS = ("address", "directReferrer", "level1Count", "active", "updatedAt")
+SERVERS = ("mongo", "redis", "redis cluster")
 MARKER = Marker(store="s1", chain_id=1, projection="referrals", revision=0, nonce="n1")
 
 
@@ -35,7 +36,7 @@ class SinkAtHand(Sink, Protocol):
     def as_held(self, change: Change) -> Change: ...
 
 
-@pytest.fixture(params=["memory", "mongo", "redis", "redis cluster"])
+@pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.server) for name in SERVERS)])
 def make(request: pytest.FixtureRequest) -> Callable[[], SinkAtHand]:
     """Makes sinks that publish to one and the same place."""
     if request.param == "mongo":

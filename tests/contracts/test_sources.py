@@ -96,7 +96,14 @@ def _logging(topics: int) -> bytes:
     return copy + load + size + bytes([0x60, 0x00, 0xA0 + topics, 0x00])  # LOGn(0, size, ...), STOP
 
 
-@pytest.fixture(params=["simulated", "rpc-to-simulated", "rpc-to-anvil", "failover"])
+@pytest.fixture(
+    params=[
+        "simulated",
+        "rpc-to-simulated",
+        pytest.param("rpc-to-anvil", marks=pytest.mark.server),
+        "failover",
+    ]
+)
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     with ExitStack() as stack:
         if request.param == "rpc-to-anvil":

@@ -26,6 +26,7 @@ from projections.service.wiring import planned
 from tests.oracle import ZERO, folded
 from tests.servers.anvil import Anvil
 from tests.servers.mongo import Mongo
+from tests.stores import ENGINES
 
 CHAIN = 31_337
 
@@ -180,7 +181,7 @@ class Network:
         return folded(events)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'store.db'}"

@@ -15,6 +15,7 @@ from eventstore.sources.simulated import SimulatedChain
 from eventstore.sources.simulated_node import SimulatedNode
 from tests.end_to_end.site import Site, Workshop, bare, expected, grow, in_mongo, in_redis, in_sql
 from tests.servers.mongo import Mongo
+from tests.stores import ENGINES
 
 
 def grown(blocks: int, *, most: int) -> SimulatedChain:
@@ -135,7 +136,7 @@ def test_a_backup_that_is_killed_leaves_the_former_one_and_the_next_goes_on(site
     assert not list(kept.glob("*.partial"))
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_restore_that_is_killed_leaves_an_empty_store(
     site: Site, workshop: Workshop, tmp_path: Path, request: pytest.FixtureRequest, engine: str
 ) -> None:

@@ -30,6 +30,7 @@ from projections.service.fetching import Span, Task
 from projections.service.loops import Failed, Observer, Stepped
 from projections.service.wiring import Plan, planned
 from tests.end_to_end.site import CONTRACT, TOPIC, Emission, Site, Workshop, bare, expected, grow, in_sql
+from tests.stores import ENGINES
 
 PATIENCE = 60.0
 EAGER = {
@@ -91,7 +92,7 @@ def ground(
         yield made
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def store_url(request: pytest.FixtureRequest) -> str:
     return "sqlite:///store.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
 

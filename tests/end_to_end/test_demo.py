@@ -12,6 +12,8 @@ import pytest
 
 from tests.servers.anvil import binary
 
+pytestmark = [pytest.mark.process, pytest.mark.server]
+
 COMMAND = [sys.executable, "-c", "from projections.service.cli import main; main()", "demo"]
 
 

@@ -33,6 +33,7 @@ from tests.end_to_end.site import (
     in_sql,
 )
 from tests.servers.mongo import Mongo
+from tests.stores import ENGINES
 
 ONCE = ("sync", "--tries", "1")
 SECRETS = ("hunter2", "k3y0fth3n0d3")
@@ -280,7 +281,7 @@ def test_a_file_that_is_no_database_is_no_store(site: Site) -> None:
     assert (site.folder / "store.db").read_bytes().startswith(b"A letter to my aunt")
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("revision", ["e0000", "e9999"])
 def test_a_store_of_another_schema_is_refused_and_stays_as_it_is(
     engine: str, revision: str, site: Site, chain: SimulatedChain, request: pytest.FixtureRequest

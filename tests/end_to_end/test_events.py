@@ -13,11 +13,12 @@ from eventstore.sources.simulated import Emission, SimulatedChain
 from eventstore.sources.simulated_node import SimulatedNode
 from tests.end_to_end.site import CONTRACT, SIGNATURE, Site, Workshop, register
 from tests.servers.postgres import database
+from tests.stores import ENGINES
 
 OTHER = bytes.fromhex("52" * 20)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=ENGINES)
 def site(request: pytest.FixtureRequest, workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Blocks 1 to 5 with a registration each; entry 2 takes 4 and 5 off the chain, 6 and 7 are new; in 3
     there is an event that nobody declares."""

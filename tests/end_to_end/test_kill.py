@@ -14,12 +14,13 @@ from eventstore.sources.simulated import SimulatedChain
 from eventstore.sources.simulated_node import SimulatedNode
 from tests.end_to_end.site import Site, Workshop, as_hashes, bare, expected, grow, in_mongo, in_redis, in_sql
 from tests.servers.mongo import Mongo
+from tests.stores import ENGINES
 
 KILLS = 24
 USERS = 300
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'store.db'}"

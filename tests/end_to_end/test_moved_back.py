@@ -20,6 +20,7 @@ from projections.service.wiring import planned
 from tests.end_to_end.test_anvil import Network, Site, assert_served
 from tests.servers.anvil import Anvil
 from tests.servers.mongo import Mongo
+from tests.stores import ENGINES
 
 Pairs = list[tuple[str, str]]
 
@@ -42,7 +43,7 @@ def network(anvil: Anvil) -> Iterator[Rolled]:
     made.node.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def site(
     request: pytest.FixtureRequest, tmp_path: Path, mongo: Mongo, redis_url: str, network: Rolled
 ) -> Site:

@@ -27,6 +27,8 @@ from eventstore.store import Store
 from tests.end_to_end.network import USERS, Network, bytes_of, log_of
 from tests.servers.anvil import SLOTS_IN_AN_EPOCH
 
+pytestmark = pytest.mark.server
+
 Ingestors = Callable[[RpcSource], Ingestor]
 
 CHAIN = 31_337

@@ -32,6 +32,7 @@ from tests.end_to_end.shop import (
 )
 from tests.end_to_end.site import Done, Workshop, in_redis
 from tests.servers.mongo import Mongo
+from tests.stores import ENGINES
 
 KILLS = 5
 
@@ -187,7 +188,7 @@ def test_going_back_sends_exactly_the_documents_that_differ_again(alone: Alone, 
 # --- killed ---
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def store_url(request: pytest.FixtureRequest, folded: Path, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return copied(folded, tmp_path)

@@ -17,12 +17,13 @@ from eventstore.journal import Journal
 from eventstore.store import Store
 from projections.service.migrate import _config, migrate
 from tests.blocks import headers_of, log
+from tests.stores import ENGINES
 
 CHAIN = 1
 TABLES = ("entries", "entry_kinds", "blocks", "log_kinds", "logs", "orphans")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=ENGINES)
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """A store of the schema before e0005, with the history of `written` in it."""
     url = (

@@ -42,10 +42,12 @@ assert sys.getrecursionlimit() == default
 """
 
 
+@pytest.mark.process
 def test_after_importing_everything_the_limit_is_the_interpreters() -> None:
     subprocess.run([sys.executable, "-c", EVERYTHING], check=True, timeout=120)
 
 
+@pytest.mark.process
 def test_a_projector_that_imports_web3_by_itself_moves_it_as_little(tmp_path: Path) -> None:
     (tmp_path / "greedy.py").write_text(
         "import web3\n"

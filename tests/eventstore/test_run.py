@@ -64,6 +64,7 @@ def test_a_run_that_fails_says_why(
     assert (run.state, run.detail) == (state, detail)
 
 
+@pytest.mark.process
 def test_a_run_whose_process_is_dead_shows_as_interrupted_and_the_next_writes_that_down(store: Store) -> None:
     begin(store, dead())
     assert listed(store)[0].state == "interrupted"
@@ -87,6 +88,7 @@ def test_a_run_of_another_machine_is_taken_for_dead_when_it_has_been_silent_for_
     assert listed(store)[0].state == "running"
 
 
+@pytest.mark.process
 def test_one_that_was_taken_for_dead_and_lives_knows_better(store: Store) -> None:
     number = begin(store, dead())
     begin(store, this_process())

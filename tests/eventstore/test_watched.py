@@ -19,6 +19,8 @@ from tests.folding import Bench, registration
 from tests.servers.frozen import Relay, frozen
 from tests.servers.postgres import database, running
 
+pytestmark = pytest.mark.server
+
 SOON = Patience(quiet=0.2, answer=1.0, whole=60.0)
 
 

@@ -55,7 +55,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tests that only read run on both engines; those that change their town, on SQLite."""
     if "reading" in metafunc.fixturenames:
         engines = ["sqlite"] if "town" in metafunc.fixturenames else ["sqlite", "postgresql"]
-        metafunc.parametrize("reading", engines, indirect=True)
+        served = [pytest.param(engine, marks=pytest.mark.server) for engine in engines]
+        metafunc.parametrize("reading", served, indirect=True)
 
 
 @pytest.fixture

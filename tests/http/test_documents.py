@@ -144,6 +144,7 @@ class Steady(EmbeddedRedis):
         return super().address(self._port)
 
 
+@pytest.mark.server
 def test_redis_may_go_and_come_back_and_no_answer_is_an_error(plain_town: Town, tmp_path: Path) -> None:
     server = Steady(tmp_path / "redis").start()
     plain_town.publish(redis=server.url)

@@ -21,6 +21,8 @@ from projections.service import keeper
 from projections.service.embedded import EmbeddedMongo, EmbeddedRedis, Program
 from tests.servers import missing
 
+pytestmark = [pytest.mark.process, pytest.mark.server]
+
 USE = """
 import sys, time
 from projections.service.embedded import EmbeddedRedis

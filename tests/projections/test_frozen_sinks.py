@@ -15,6 +15,8 @@ from projections.sinks.mongo import MongoSink
 from projections.sinks.redis import RedisSink
 from tests.servers.frozen import Relay, frozen
 
+pytestmark = pytest.mark.server
+
 PATIENCE = 1.0
 FIELDS = ("address", "level1Count")
 MARKER = Marker("store", 1, "referrals", 0, "")
