@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# Where the environment forbids bytecode, each of the hundreds of processes of the tests compiles every module anew.
+# Where the environment forbids bytecode, each of the hundreds of processes of the tests compiles every module again.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help install browser promtool demo check quick test test-postgres lint style types imports docs bench \
@@ -39,12 +39,12 @@ install: .venv/.dev node_modules/.stamp
 	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"
 	@touch $@ .venv/.embedded
 
-# anvil, a local chain, where npm is at hand; the tests fail without it, the demo takes the simulated chain.
+# anvil, a local chain, if npm is installed; the tests fail without it, the demo takes the simulated chain.
 NPM := npm install --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error
 
 node_modules/.anvil: package.json
 	@mkdir -p node_modules
-	@if ! command -v npm >/dev/null; then echo "npm is not at hand: the simulated chain instead of anvil"; \
+	@if ! command -v npm >/dev/null; then echo "npm is not installed: the simulated chain instead of anvil"; \
 	elif $(NPM) --omit=dev; then touch $@; \
 	else echo "npm could not install anvil: the simulated chain instead"; fi
 
@@ -65,7 +65,7 @@ promtool: .venv/.promtool
 .venv/.promtool: .venv/.python
 	@if apt-get update -qq && cd .venv && apt-get download -qq prometheus 2>/dev/null && \
 	dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 -C bin ./usr/bin/promtool && rm prometheus_*.deb; \
-	then touch .promtool; else echo "promtool is not to be had"; fi
+	then touch .promtool; else echo "promtool is not available"; fi
 
 demo: .venv/.embedded node_modules/.anvil
 	@$(BIN)/chainfold demo
@@ -137,7 +137,7 @@ chaos: install
 	$(BIN)/python -m tests.properties.chaos --seconds $(SECONDS) --seed $(SEED) --store $(STORE)
 	$(BIN)/python -m tests.properties.journals --seconds $(SECONDS) --seed $(SEED)
 
-# KILLS is how many kill -9 befall two services; for every 20 of them one is stopped past its lease.
+# KILLS is how often two services are killed with SIGKILL; for every 20 kills one is stopped past its lease.
 KILLS ?= 200
 storm: install
 	$(BIN)/python -m tests.end_to_end.storm --kills $(KILLS) --seed $(SEED)

@@ -28,7 +28,7 @@ def _where(condition: str) -> dict[str, Any]:
 
 # One build of a projection. `state` is building, live or retired; at most one is live.
 # (entry, block) is the cursor: all of the journal up to `entry` is folded up to `block`.
-# `floor` is the block below which no before-images are kept; `digest` the sum of section 2, law 7.
+# `floor` is the block below which no before-images are kept; `digest` the sum of docs/laws.md, law 7.
 generations = Table(
     "generations",
     metadata,

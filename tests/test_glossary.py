@@ -1,4 +1,4 @@
-"""The glossary has one meaning for each term, and the classes that it names exist once."""
+"""The glossary has one meaning for each term; the classes it names and the laws that code cites exist."""
 
 from __future__ import annotations
 
@@ -41,3 +41,15 @@ def test_the_glossary_has_each_term_once() -> None:
     terms = Counter(term for term, _ in TERMS)
     assert len(TERMS) > 50
     assert max(terms.values()) == 1, terms
+
+
+def test_every_law_that_the_code_cites_is_on_its_page() -> None:
+    laws = set(re.findall(r"^## Law (\d+):", Path("docs/laws.md").read_text(), re.MULTILINE))
+    assert laws == {str(number) for number in range(1, 12)}
+    cited = set()
+    for folder in ("eventstore", "projections", "tests", "bench"):
+        for path in Path(folder).rglob("*.py"):
+            for numbers in re.findall(r"\b[Ll]aws? (\d+(?:(?:, | and | to )\d+)*)", path.read_text()):
+                cited.update(re.findall(r"\d+", numbers))
+    assert cited
+    assert cited <= laws

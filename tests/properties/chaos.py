@@ -47,7 +47,7 @@ class Schedule(Struct, frozen=True):
 
 
 class Clause(Struct, frozen=True):
-    """A clause of the laws, and the edits of the source that leave it out."""
+    """A clause of docs/laws.md, and the edits of the source that leave it out."""
 
     law: str
     edits: list[tuple[type, str, str, str]]  # class, method, text, the text in its place
@@ -126,7 +126,7 @@ CLAUSES = {
         [(Journal, "orphan", "Coverage(self._tx, self._chain).void_from(first)", "pass")],
     ),
     "unit": Clause(
-        "3, the unit of repair is the block, whichever entries brought its logs",
+        "3, the unit of repair is the block, for logs of any entries",
         [
             (
                 Journal,

@@ -1,6 +1,6 @@
-"""Law 4 for single documents: what is accepted is what its bytes say, on every road, for ever.
+"""Law 4 of docs/laws.md for single documents: an accepted document is what its bytes say, on every path.
 
-Documents of many types are put with whatever Python can hold. Three roads fold the same events: all in
+Documents of many types are put with whatever Python can hold. Three ways fold the same events: all in
 memory, committed after each event, and loaded from bytes before each. They must agree on every event, and
 on every byte.
 """

@@ -1,4 +1,4 @@
-"""Law 4 and 6: whatever road led there, the documents are the plain fold of the canonical logs."""
+"""Laws 4 and 6 of docs/laws.md: on every path the documents are the plain fold of the canonical logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws 1 to 9, by a state machine: whatever happens between and within any two steps, all converges."""
+"""Laws 1 to 9 of docs/laws.md, by a state machine: any events between and within two steps converge."""
 
 from __future__ import annotations
 
