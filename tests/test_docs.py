@@ -61,3 +61,19 @@ def test_the_configuration_in_the_readme_loads(tmp_path: Path, monkeypatch: pyte
 def test_no_page_names_a_path_of_a_machine() -> None:
     for page in PAGES:
         assert not re.search(rf"/(root|home)/|{re.escape(os.path.expanduser('~'))}/", page.read_text()), page
+
+
+def test_the_readme_fits_on_a_few_screens_and_the_chinese_one_mirrors_it() -> None:
+    english, chinese = (Path(name).read_text() for name in ("README.md", "README.zh.md"))
+    assert len(english.splitlines()) <= 120
+    shared = re.findall(r"^```console\n(.*?)```", english, re.MULTILINE | re.DOTALL)
+    assert [block in chinese for block in shared] == [True] * len(shared)
+    table = re.findall(r"^\| `(chainfold [^`]+)`", english, re.MULTILINE)
+    assert len(table) >= 10
+    assert re.findall(r"^\| `(chainfold [^`]+)` \| [^|]+ \|$", chinese, re.MULTILINE) == table
+    (configuration,) = _settings(english)
+    assert _settings(chinese) == [configuration]
+
+
+def _settings(page: str) -> list[dict[str, object]]:
+    return [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL)]
