@@ -88,9 +88,9 @@ quick: .venv/.dev
 # What depends on PostgreSQL's planner and its versions, on another one than the wheel's.
 POSTGRES_BIN ?= /usr/lib/postgresql/15/bin
 test-postgres: install
-	CI=true POSTGRES_BIN=$(POSTGRES_BIN) $(BIN)/pytest -k "not sqlite" tests/projections/test_plans.py \
-	tests/contracts/test_journal.py tests/projections/test_reorg.py tests/projections/test_memory.py \
-	tests/projections/test_back.py tests/eventstore/test_migrations.py
+	CI=true POSTGRES_BIN=$(POSTGRES_BIN) $(BIN)/pytest -k "not sqlite" tests/projections/fold/test_plans.py \
+	tests/contracts/test_journal.py tests/projections/fold/test_reorg.py tests/projections/fold/test_memory.py \
+	tests/projections/fold/test_back.py tests/eventstore/storage/test_migrations.py
 
 lint: style types imports
 

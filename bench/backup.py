@@ -28,9 +28,9 @@ from bench import rebuild, stores
 from bench.outcome import Stopwatch
 from bench.scenario import Scenario
 from eventstore.backup import restoration
-from eventstore.store import Store
-from projections.generation import Generations
-from projections.service.backup import backup, restore
+from eventstore.storage.store import Store
+from projections.fold.generation import Generations
+from projections.service.runtime.backup import backup, restore
 
 RESULTS = Path("bench/results")
 

@@ -11,12 +11,12 @@ import msgspec
 from msgspec.structs import replace
 
 from bench.scenario import CHAIN
-from eventstore.store import Store
-from projections.changes import Changes
-from projections.documents import Delta
-from projections.generation import Generation, Generations
+from eventstore.storage.store import Store
+from projections.fold.changes import Changes
+from projections.fold.documents import Delta
+from projections.fold.generation import Generation, Generations
+from projections.fold.state import GenerationState
 from projections.projectors.referrals import User
-from projections.state import GenerationState
 
 PROJECTION = "referrals"
 BLOCK = 1_000_000

@@ -21,7 +21,7 @@ from msgspec import Raw, Struct
 from bench.outcome import Outcome, Stopwatch, User, fingerprint
 from bench.scenario import CONTRACT, NOBODY
 from bench.stores import conninfo, path_of
-from eventstore.fetch import Window
+from eventstore.ingest.window import Window
 from eventstore.records import BlockRange
 
 BATCH = 100

@@ -32,7 +32,7 @@ from rich.table import Table
 from bench import node, stores
 from bench.machine import Machine, machine, written
 from bench.scenario import CHAIN, CONTRACT, EVENT, Scenario, registrations
-from projections.service.embedded import EmbeddedMongo, EmbeddedRedis, free_port
+from projections.service.embedded.servers import EmbeddedMongo, EmbeddedRedis, free_port
 
 CHAINFOLD = Path(sys.executable).parent / "chainfold"
 CONNECTIONS = 8

@@ -35,10 +35,10 @@ from rich.table import Table
 
 from bench import stores
 from bench.scenario import EVENT
-from eventstore.sources.heads import Heads
-from projections.service.demo_contract import DevelopmentNode, ReferralContract
-from projections.service.embedded import EmbeddedMongo, EmbeddedRedis
-from projections.service.network import network
+from eventstore.sources.rpc.heads import Heads
+from projections.service.demo.chain import network
+from projections.service.demo.contract import DevelopmentNode, ReferralContract
+from projections.service.embedded.servers import EmbeddedMongo, EmbeddedRedis
 
 PATIENCE = 30.0
 """Seconds after which a document that is not there is a fault, not a latency."""

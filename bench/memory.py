@@ -22,7 +22,7 @@ from bench.backfill import _alone
 from bench.machine import Machine, machine, written
 from bench.outcome import Outcome, Stopwatch
 from bench.scenario import Scenario
-from eventstore.store import Store
+from eventstore.storage.store import Store
 from projections.projectors.referrals import Referrals
 
 

@@ -14,18 +14,18 @@ import msgspec
 from msgspec.structs import replace
 from sqlalchemy import text
 
-import eventstore.sources.rpc  # noqa: F401 - or it would be imported on the clock
+import eventstore.sources.rpc.source  # noqa: F401 - or it would be imported on the clock
 from bench.outcome import Outcome, Stopwatch, User, fingerprint
 from bench.scenario import CHAIN, CONTRACT, EVENT
-from eventstore.store import Store
-from projections.generation import Generations
-from projections.service.cli.pipeline import synchronise
-from projections.service.config import load
-from projections.service.fetcher import at_hand
-from projections.service.fetching import Span, Task
-from projections.service.loops import TRIES, Failed, Stepped, held, to_end
-from projections.service.wiring import Plan
-from projections.state import GenerationState
+from eventstore.storage.store import Store
+from projections.fold.generation import Generations
+from projections.fold.state import GenerationState
+from projections.service.cli.sync import synchronise
+from projections.service.config.loader import load
+from projections.service.runtime.fetch_process import at_hand
+from projections.service.runtime.fetch_worker import Span, Task
+from projections.service.runtime.loops import TRIES, Failed, Stepped, held, to_end
+from projections.service.runtime.wiring import Plan
 
 _CONFIG = """
 [store]

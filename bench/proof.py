@@ -25,16 +25,16 @@ from rich.table import Table
 
 from bench import stores
 from bench.outcome import Stopwatch
-from eventstore.ingest import Ingestor
-from eventstore.lease import Lease
+from eventstore.ingest.ingestor import Ingestor
 from eventstore.proof import header, receipt
 from eventstore.proof.prover import Prover
 from eventstore.records import Filter, Watch
-from eventstore.sources.rpc import RpcSource
-from eventstore.sources.simulated import Emission, SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
-from eventstore.sources.simulated_seal import seal
-from eventstore.store import Store
+from eventstore.sources.rpc.source import RpcSource
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
+from eventstore.sources.simulated.seal import seal
+from eventstore.storage.lease import Lease
+from eventstore.storage.store import Store
 
 RESULTS = Path("bench/results")
 CHAIN = 31_337

@@ -25,10 +25,10 @@ from bench import filled, raw, sinks, stores
 from bench.machine import Machine, machine, written
 from bench.outcome import Stopwatch
 from bench.scenario import CHAIN
-from eventstore.lease import Lease
-from eventstore.store import Store
+from eventstore.storage.lease import Lease
+from eventstore.storage.store import Store
 from projections.projectors.referrals import Referrals
-from projections.publisher import Publisher
+from projections.publish.publisher import Publisher
 from projections.sinks import Sink
 
 

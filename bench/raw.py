@@ -11,7 +11,7 @@ from pymongo import UpdateOne
 
 from bench import sinks
 from bench.filled import BLOCK
-from eventstore.batches import batches
+from eventstore.storage.batches import batches
 from projections.sinks import Change, Sink
 from projections.sinks.mongo import MongoSink
 from projections.sinks.mongo.driver import ensure_index

@@ -30,17 +30,17 @@ from sqlalchemy import text
 from bench import floor, stores
 from bench.outcome import Stopwatch
 from bench.scenario import CHAIN, CONTRACT, EVENT, TOPIC0, UNFINALISED, Scenario, registrations
-from eventstore.coverage import Covered
-from eventstore.journal import Journal
+from eventstore.journal.coverage import Covered
+from eventstore.journal.journal import Journal
+from eventstore.journal.tail import Tail
 from eventstore.records import BlockRange, Filter, Header, Log
-from eventstore.store import Store
-from eventstore.tail import Tail
-from projections.generation import Generations
-from projections.service.config import load
-from projections.service.embedded import EmbeddedRedis
-from projections.service.loops import held
-from projections.service.stages import FoldStage
-from projections.service.wiring import Plan
+from eventstore.storage.store import Store
+from projections.fold.generation import Generations
+from projections.service.config.loader import load
+from projections.service.embedded.servers import EmbeddedRedis
+from projections.service.runtime.loops import held
+from projections.service.runtime.stages import FoldStage
+from projections.service.runtime.wiring import Plan
 
 OLD, NEW = "referrals", "bench.renewed:Renewed"
 

@@ -26,20 +26,20 @@ from rich.table import Table
 from sqlalchemy import text
 
 from bench import raw, sinks, stores
-from eventstore.coverage import Covered
-from eventstore.journal import Journal
-from eventstore.lease import Lease
+from eventstore.journal.coverage import Covered
+from eventstore.journal.journal import Journal
+from eventstore.journal.tail import Tail
 from eventstore.records import BlockRange, Filter, Header, Log, Watch
-from eventstore.store import Store
-from eventstore.tail import Tail
-from projections.changes import Changes
-from projections.event import parse
-from projections.fold import Projection
-from projections.generation import Generations
+from eventstore.storage.lease import Lease
+from eventstore.storage.store import Store
+from projections.decoding.event import parse
+from projections.fold.changes import Changes
+from projections.fold.fold import Projection
+from projections.fold.generation import Generations
+from projections.fold.runner import Runner
 from projections.projectors.referrals import Referrals
-from projections.publisher import Publisher
-from projections.routes import bind
-from projections.runner import Runner
+from projections.publish.publisher import Publisher
+from projections.routing.routes import bind
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
 

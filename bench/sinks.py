@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, assert_never
 
 from projections.projectors import Projector
-from projections.service.embedded import EmbeddedMongo, EmbeddedRedis
+from projections.service.embedded.servers import EmbeddedMongo, EmbeddedRedis
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
 from projections.sinks.mongo import MongoSink

@@ -15,8 +15,8 @@ from uuid import uuid4
 import psycopg
 from sqlalchemy import make_url
 
-from eventstore.store import Store
-from projections.service.migrate import migrate
+from eventstore.storage.store import Store
+from projections.migrate import migrate
 
 Kind = Literal["sqlite", "postgresql"]
 

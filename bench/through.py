@@ -21,7 +21,7 @@ from bench import floor, node, ours, publish, sinks, stores
 from bench.backfill import _alone
 from bench.machine import Machine, machine, written
 from bench.scenario import Scenario
-from eventstore.store import Store
+from eventstore.storage.store import Store
 
 SINKS: list[sinks.Kind] = ["mongo", "redis"]
 

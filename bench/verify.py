@@ -23,11 +23,11 @@ from rich.table import Table
 from bench import rebuild, stores
 from bench.outcome import Stopwatch
 from bench.scenario import CHAIN, CONTRACT, EVENT, Scenario
-from projections.service import verification
-from projections.service.config import load
-from projections.service.embedded import EmbeddedMongo, EmbeddedRedis
-from projections.service.loops import Failed, Stepped, held, to_end
-from projections.service.wiring import Plan
+from projections.service.config.loader import load
+from projections.service.embedded.servers import EmbeddedMongo, EmbeddedRedis
+from projections.service.runtime.loops import Failed, Stepped, held, to_end
+from projections.service.runtime.wiring import Plan
+from projections.service.verification import checks as verification
 
 RESULTS = Path("bench/results")
 CONFIG = """

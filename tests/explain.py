@@ -11,7 +11,7 @@ import psycopg
 from msgspec import Struct
 from sqlalchemy import event
 
-from eventstore.store import Store
+from eventstore.storage.store import Store
 
 _VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 _REMOVED = ("Rows Removed by Filter", "Rows Removed by Join Filter", "Rows Removed by Index Recheck")

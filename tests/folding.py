@@ -7,17 +7,17 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import text
 
-from eventstore.coverage import Covered
-from eventstore.journal import Journal, StoredBlock
-from eventstore.lease import Lease
+from eventstore.journal.coverage import Covered
+from eventstore.journal.journal import Journal, StoredBlock
+from eventstore.journal.tail import Tail
 from eventstore.records import BlockRange, Filter, Header, Log, Watch
-from eventstore.store import Store
-from eventstore.tail import Tail
-from projections.event import parse
-from projections.fold import Projection
+from eventstore.storage.lease import Lease
+from eventstore.storage.store import Store
+from projections.decoding.event import parse
+from projections.fold.fold import Projection
+from projections.fold.runner import Folded, Runner
 from projections.projectors.referrals import Referrals
-from projections.routes import bind
-from projections.runner import Folded, Runner
+from projections.routing.routes import bind
 from tests.blocks import ALICE, hash_, header
 
 CHAIN = 1

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text
 
-from eventstore.store import Store
-from projections.service.migrate import migrate
+from eventstore.storage.store import Store
+from projections.migrate import migrate
 from tests.servers.postgres import database
 
 ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.server))

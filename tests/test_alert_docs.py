@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from projections.service.incidents import KINDS, Kind
+from projections.service.alerts.detection import KINDS, Kind
 
 TABLE = re.compile(r"^\| `([\w-]+)` \| (.*) \| (.*) \| (.*) \|$", re.MULTILINE)
 

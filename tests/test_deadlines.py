@@ -14,17 +14,17 @@ from threading import Event, Thread
 
 import pytest
 
-from eventstore import deadline
-from eventstore.deadline import Deadlines
-from eventstore.endpoint import Call, Endpoint
 from eventstore.errors import SourceError, SourceUnavailable
-from eventstore.sources.failover import FailoverSource
-from eventstore.sources.heads import Heads, announcing
-from eventstore.sources.rpc import RpcSource
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
-from projections.service.delivery import Address
-from projections.sinks.webhook.post import Post, Target
+from eventstore.net import deadline
+from eventstore.net.deadline import Deadlines
+from eventstore.sources.failover.source import FailoverSource
+from eventstore.sources.rpc.client import Call, Endpoint
+from eventstore.sources.rpc.heads import Heads, announcing
+from eventstore.sources.rpc.source import RpcSource
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
+from projections.service.alerts.delivery import Address
+from projections.webhooks.post import Post, Target
 from tests.servers.dripping import MANNERS, Manner, dripping
 
 SHORT = 0.3

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from projections.service.demo_contract import ARTIFACT
+from projections.service.demo.contract import (ARTIFACT)
 
 SOURCE = Path("projections/service/demo_contract/Referrals.vy")
 

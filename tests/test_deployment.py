@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from projections.service.config import load
-from projections.service.wiring import Plan
+from projections.service.config.loader import load
+from projections.service.runtime.wiring import Plan
 
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("deploy/compose.yml").read_text())
 ROLES = {"ingest", "project", "publish", "prove", "serve"}

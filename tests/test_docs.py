@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from projections.service.cli import app
-from projections.service.config import load
+from projections.service.config.loader import load
 
 FRONT = [Path(f"{name}.md") for name in ("README", "README.zh", "CONTRIBUTING", "CHANGELOG", "SECURITY")]
 EXAMPLES = sorted(Path("examples").glob("*/README.md"))

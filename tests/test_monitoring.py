@@ -24,9 +24,9 @@ from msgspec import Struct
 from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
-from projections.service.incidents import KINDS
-from projections.service.meters import WAITS, Meters
-from projections.service.standing import Standing
+from projections.service.alerts.detection import KINDS
+from projections.service.status.collector import Standing
+from projections.service.status.metrics import WAITS, Meters
 from tests.servers import missing
 
 pytestmark = pytest.mark.skipif(

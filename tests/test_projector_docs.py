@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from projections.service.config import load
-from projections.service.wiring import Plan
+from projections.service.config.loader import load
+from projections.service.runtime.wiring import Plan
 
 PAGE = Path("docs/writing-a-projector.md")
 
@@ -59,7 +59,7 @@ def test_the_configuration_of_the_page_binds_its_projector(
 
 
 def test_every_check_of_the_kit_is_named_on_the_page() -> None:
-    from projections.testing import Kit
+    from projections.testing.kit import Kit
 
     for name in vars(Kit):
         if name.startswith("check"):

@@ -18,13 +18,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
-from eventstore import digest, private
+from eventstore import private_files
 from eventstore.backup import line, manifest, state
 from eventstore.backup.file import Writing
 from eventstore.backup.manifest import Chain, File, Manifest, Segment
-from eventstore.chronicle import Told, chronicle
 from eventstore.errors import BackupError
-from eventstore.store import Store
+from eventstore.journal import digest
+from eventstore.journal.entries import Told, chronicle
+from eventstore.storage.store import Store
 
 FULL = 32 << 20
 """Bytes at which a file is closed, after the entry that reached it."""
@@ -317,7 +318,7 @@ def _entries(of: Manifest) -> int:
 def _alone(directory: Path) -> Iterator[None]:
     """One dump at a time into one directory; the lock goes with its process."""
     directory.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, private.MODE), "r+") as lock:
+    with os.fdopen(os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, private_files.MODE), "r+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from eventstore import private
+from eventstore import private_files
 from eventstore.backup.manifest import File, damaged, opened
 from eventstore.errors import BackupError
 
@@ -35,7 +35,7 @@ class Writing:
     def __init__(self, directory: Path, name: str) -> None:
         self._directory = directory
         self._partial = directory / f"{name}.partial"
-        self._file = open(self._partial, "wb", opener=private.opener)  # noqa: SIM115 - closed by `finish`
+        self._file = open(self._partial, "wb", opener=private_files.opener)  # noqa: SIM115 - closed by `finish`
         self._hash = sha256()
         self._packed: gzip.GzipFile | None = None
         self.bytes = 0

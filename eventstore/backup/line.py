@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from msgspec import Struct
 
-from eventstore.chronicle import Told
+from eventstore.journal.entries import Told
 from eventstore.records import Appended, Header, Log, Orphaned
 
 

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventstore import private
+from eventstore import private_files
 from eventstore.errors import BackupDamaged, BackupError
 
 NAME = "manifest.json"
@@ -155,7 +155,7 @@ def opened(path: Path) -> BinaryIO:
 def write(directory: Path, manifest: Manifest, name: str = NAME) -> None:
     """Replaces the manifest in one step that outlives a loss of power."""
     partial, path = directory / f"{NAME}.partial", directory / name
-    with open(partial, "wb", opener=private.opener) as file:
+    with open(partial, "wb", opener=private_files.opener) as file:
         file.write(_rendered(manifest))
         file.flush()
         os.fsync(file.fileno())

@@ -14,14 +14,15 @@ from pathlib import Path
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
-from eventstore import bulk, digest, schema
 from eventstore.backup import file, line, manifest, state
 from eventstore.backup.manifest import Chain, Manifest, Segment
-from eventstore.chronicle import Told
 from eventstore.errors import BackupError
+from eventstore.journal import digest
+from eventstore.journal.entries import Told
 from eventstore.records import Appended
-from eventstore.secret import public
-from eventstore.store import Store
+from eventstore.redaction import public
+from eventstore.storage import bulk, schema
+from eventstore.storage.store import Store
 
 BATCH = 20_000
 """Rows that are inserted together."""

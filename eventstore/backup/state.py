@@ -17,11 +17,11 @@ from msgspec import Struct
 from sqlalchemy import Connection, Table, inspect, text
 from sqlalchemy.types import TypeEngine
 
-from eventstore import schema
 from eventstore.backup.line import hexed, unhex
-from eventstore.batches import batches
 from eventstore.errors import BackupError
-from eventstore.legal import MOST, shown
+from eventstore.storage import schema
+from eventstore.storage.batches import batches
+from eventstore.storage.legal import MOST, shown
 
 TABLES = ("coverage", "finality", "tail", "progress", "proofs", "anchors", "disproofs")
 """Of the event store; whoever keeps other tables beside it names them."""

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from eventstore.store import Store
+from eventstore.storage.store import Store
 
 given = context.config.attributes.get("connection")
 if given is not None:

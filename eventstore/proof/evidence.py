@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from eventstore import bloom
 from eventstore.errors import AnswerRefused, BlockUnknown
-from eventstore.proof import receipt
+from eventstore.proof import bloom, receipt
 from eventstore.proof.header import Sealed
 from eventstore.proof.profile import Profile
 from eventstore.records import BlockRange, Filter, Log, Query

@@ -15,10 +15,10 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
-from eventstore.coverage import Coverage, joined
 from eventstore.errors import AnswerRefused, BlockUnknown, SourceError
-from eventstore.journal import Journal, Recorded
-from eventstore.lease import Lease
+from eventstore.journal.coverage import Coverage, joined
+from eventstore.journal.journal import Journal, Recorded
+from eventstore.journal.proofs import Anchor, Disproof, Ledger
 from eventstore.proof import Evidence
 from eventstore.proof.evidence import (
     HeaderMissing,
@@ -31,12 +31,12 @@ from eventstore.proof.evidence import (
     wants_receipts,
 )
 from eventstore.proof.header import Sealed
-from eventstore.proof.ledger import Anchor, Disproof, Ledger
 from eventstore.proof.profile import Profile, profile_of
-from eventstore.proof.standing import without
+from eventstore.proof.proven import without
 from eventstore.proof.task import Task, Way, disproof_of, parts_of, query_of
 from eventstore.records import BlockRange, Filter, Watch, clipped
-from eventstore.store import Store
+from eventstore.storage.lease import Lease
+from eventstore.storage.store import Store
 
 SPAN = 500
 """Blocks in one step: five requests where a node takes batches of a hundred."""

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from eventstore import bloom
-from eventstore.proof import rlp
+from eventstore.proof import bloom, rlp
 from eventstore.proof.trie import root_of
 from eventstore.records import Log
 

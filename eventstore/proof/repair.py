@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eventstore.coverage import Coverage, Covered
-from eventstore.journal import Journal
-from eventstore.lease import Lease
+from eventstore.journal.coverage import Coverage, Covered
+from eventstore.journal.journal import Journal
 from eventstore.proof import Evidence
 from eventstore.proof.evidence import logs_of
 from eventstore.records import BlockRange, Header, Watch
+from eventstore.storage.lease import Lease
 
 
 def repair(

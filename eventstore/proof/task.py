@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from eventstore.journal.proofs import Anchor, Disproof
 from eventstore.proof.evidence import Outcome, Proven, Unproven, Wrong
 from eventstore.proof.header import Sealed
-from eventstore.proof.ledger import Anchor, Disproof
 from eventstore.records import BlockRange, Filter, Query
 
 

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 
-from projections.calling import check_methods
+from projections.decoding.handlers import check_methods
 from projections.errors import ProjectorError
-from projections.integers import Integer256
-from projections.kinds import fields_of, members, plain
+from projections.values.integers import Integer256
+from projections.values.kinds import fields_of, members, plain
 
 __all__ = ["Counts", "Documents", "Follows", "Integer256", "Invariant", "Projector", "handles"]
 

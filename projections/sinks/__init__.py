@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 Value = str | int | float | bool | bytes | None | list["Value"] | dict[str, "Value"]
-"""A field's value on its way out; the table of types is in `projections.documents`."""
+"""A field's value on its way out; the table of types is in `projections.fold.documents`."""
 
 
 class Change(Struct, frozen=True, gc=False):
@@ -106,4 +106,24 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Lets go of the connection; what was written stays."""
+        ...
+
+
+class ForeignDocument(Struct, frozen=True):
+    """A document of a collection that another program filled: `key` as written there, and those of
+    our fields that it has."""
+
+    key: str
+    fields: dict[str, Any]
+
+
+class ForeignSurvey(Protocol):
+    """A collection that another program filled, as `adopt` reads it."""
+
+    def survey(self) -> Iterator[ForeignDocument]:
+        """Every document that has a key, in any order."""
+        ...
+
+    def holding(self, keys: Sequence[str]) -> set[str]:
+        """Those of these keys that a document has, written exactly so."""
         ...

@@ -14,15 +14,15 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
 from eventstore.errors import StoreUnavailable
-from eventstore.journal import Journal
-from eventstore.planning import by_index, key_by_key
-from eventstore.store import Store
-from eventstore.verdict import Check, Findings
-from projections.fold import Projection
-from projections.generation import Generation, Generations
-from projections.replay import Replay
-from projections.shape import Shape, weight
-from projections.state import GenerationState
+from eventstore.journal.journal import Journal
+from eventstore.report import Check, Findings
+from eventstore.storage.planner import by_index, key_by_key
+from eventstore.storage.store import Store
+from projections.fold.document_type import Shape, weight
+from projections.fold.fold import Projection
+from projections.fold.generation import Generation, Generations
+from projections.fold.replay import Replay
+from projections.fold.state import GenerationState
 from projections.verify.invariants import violations
 
 PAGE = 5_000

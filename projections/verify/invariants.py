@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection, text
 
-from eventstore.planning import by_pass
+from eventstore.storage.planner import by_pass
 from projections.projectors import Counts, Follows, Invariant
 
 

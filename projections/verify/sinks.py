@@ -17,17 +17,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, text
 
-from eventstore.batches import batches
-from eventstore.store import Store
-from eventstore.verdict import Check, Findings
-from projections.aside import Aside
-from projections.fields import beside
-from projections.generation import Generation, Generations
-from projections.moment import moment
+from eventstore.report import Check, Findings
+from eventstore.storage.batches import batches
+from eventstore.storage.store import Store
+from projections.fold.generation import Generation, Generations
+from projections.fold.state import CHUNK, GenerationState
 from projections.projectors import Invariant
-from projections.publications import refusal
+from projections.publish.publications import refusal
+from projections.publish.set_aside import Aside
 from projections.sinks import Change, Marker, Sink
-from projections.state import CHUNK, GenerationState
+from projections.values.fields import beside
+from projections.values.moment import moment
 from projections.verify.documents import UNBUILT
 
 BATCH = 1_000

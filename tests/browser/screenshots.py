@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect
 from redis import Redis
 
-from projections.service.embedded import EmbeddedMongo, EmbeddedRedis
+from projections.service.embedded.servers import EmbeddedMongo, EmbeddedRedis
 from tests.browser import states, visit
 from tests.http.site import Town
 from tests.servers.mongo import Mongo

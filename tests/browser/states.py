@@ -10,12 +10,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from eventstore.failures import Failures
-from eventstore.incident import Incidents, Key
-from eventstore.lease import Lease
+from eventstore.ingest.failed_ranges import Failures
 from eventstore.records import BlockRange
-from eventstore.sources.simulated import Emission
-from projections.service.network import FLAGSHIP
+from eventstore.sources.simulated.chain import Emission
+from eventstore.storage.lease import Lease
+from projections.service.demo.chain import FLAGSHIP
+from projections.service.records.incidents import Incidents, Key
 from tests.http.site import CONTRACT, Town, registered
 
 BLOCKS = 140

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from projections.service.embedded import free_port
+from projections.service.embedded.servers import free_port
 from tests.browser import states
 from tests.browser.conftest import TOKEN
 from tests.browser.visit import Visit

@@ -7,13 +7,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, text
 
-from eventstore import schema
-from eventstore.coverage import Coverage, Covered
 from eventstore.errors import HistoryConflict, StoreError
-from eventstore.integrity import check_digests
-from eventstore.journal import Journal
+from eventstore.journal.coverage import Coverage, Covered
+from eventstore.journal.integrity import check_digests
+from eventstore.journal.journal import Journal
 from eventstore.records import Appended, BlockRange, Filter, Log, Orphaned, Watch
-from eventstore.store import Store
+from eventstore.storage import schema
+from eventstore.storage.store import Store
 from projections import schema as read_schema
 from tests.blocks import ALICE, BOB, header, headers_of, log
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from eventstore.by_kind import LISTED
-from eventstore.history import Question, ask
-from eventstore.journal import Journal
+from eventstore.journal.by_kind import LISTED
+from eventstore.journal.history import Question, ask
+from eventstore.journal.journal import Journal
 from eventstore.records import Filter
-from eventstore.store import Store
+from eventstore.storage.store import Store
 from tests.blocks import ALICE, headers_of, log
 
 CHAIN = 1

@@ -9,15 +9,15 @@ from typing import Protocol
 
 import pytest
 
-from eventstore import bloom
-from eventstore.answer import check, check_headers
 from eventstore.errors import BlockUnknown
+from eventstore.proof import bloom
 from eventstore.records import BlockRange, Header, Query
 from eventstore.sources import Source
-from eventstore.sources.failover import FailoverSource
-from eventstore.sources.rpc import RpcSource
-from eventstore.sources.simulated import SimulatedChain, SimulatedSource
-from eventstore.sources.simulated_node import Faults, SimulatedNode
+from eventstore.sources.checks import check, check_headers
+from eventstore.sources.failover.source import FailoverSource
+from eventstore.sources.rpc.source import RpcSource
+from eventstore.sources.simulated.chain import SimulatedChain, SimulatedSource
+from eventstore.sources.simulated.node import Faults, SimulatedNode
 from tests.servers.anvil import SLOTS_IN_AN_EPOCH, Anvil
 
 SHOP = bytes([0xA1]) * 20

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from eventstore.records import Log
-from projections.service.demo_contract import DevelopmentNode, ReferralContract
+from projections.service.demo.contract import DevelopmentNode, ReferralContract
 
 USERS = [f"0x{number:040x}" for number in range(1, 21)]
 

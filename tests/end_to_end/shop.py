@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from pymongo import MongoClient
 
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
 from tests.end_to_end.site import PATIENCE, SIGNATURE, Site, Workshop, register
 from tests.servers.mongo import Mongo
 

@@ -19,8 +19,8 @@ from msgspec import Struct
 from pymongo import MongoClient
 
 from eventstore.records import Log
-from eventstore.sources.simulated import Emission, SimulatedChain
-from projections.event import parse
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from projections.decoding.event import parse
 from tests.oracle import plain
 
 SIGNATURE = "ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)"
@@ -32,7 +32,7 @@ PATIENCE = 60.0
 WORKSHOP = """
 import gc, json, os, signal, sys
 import alembic.command, psycopg, sqlalchemy.dialects.postgresql.psycopg, sqlalchemy.dialects.sqlite
-import eventstore.sources.rpc, projections.service.migrate, projections.projectors.referrals
+import eventstore.sources.rpc.source, projections.migrate, projections.projectors.referrals
 import projections.sinks.mongo, projections.sinks.redis
 from projections.service.cli import main
 
@@ -279,9 +279,9 @@ def _named(log: Log) -> tuple[str, str, int, int]:
 
 def in_sql(site: Site) -> dict[str, dict[str, Any]]:
     """The served documents, as they are."""
-    from projections.service import views
-    from projections.service.config import load
-    from projections.service.wiring import planned
+    from projections.service.config.loader import load
+    from projections.service.runtime.wiring import planned
+    from projections.service.status import views
 
     with planned(load(site.folder / "chainfold.toml")) as plan:
         return {item["address"]: item for item in views.documents(plan.store, "referrals")}

@@ -27,11 +27,11 @@ from msgspec import Struct, field
 from sqlalchemy import text
 
 from eventstore.errors import SchemaOutdated
-from eventstore.lease import TTL
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
-from eventstore.store import Store
-from projections.service.embedded import EmbeddedMongo, EmbeddedRedis
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
+from eventstore.storage.lease import TTL
+from eventstore.storage.store import Store
+from projections.service.embedded.servers import EmbeddedMongo, EmbeddedRedis
 from tests.end_to_end.site import Command, Site, Workshop
 from tests.end_to_end.verdict import evidence, judge
 from tests.end_to_end.weather import Weather

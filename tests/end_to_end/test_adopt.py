@@ -10,8 +10,8 @@ import pytest
 from pymongo import MongoClient
 
 from eventstore.records import Log
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
 from tests.end_to_end.site import Site, Workshop, bare, expected, in_sql, register
 from tests.servers.mongo import Mongo
 

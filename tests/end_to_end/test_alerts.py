@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import redis
 
-from eventstore.sources.simulated import Emission, SimulatedChain
-from eventstore.sources.simulated_node import Faults, SimulatedNode
-from projections.service.embedded import EmbeddedRedis, free_port
-from projections.service.incidents import KINDS
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.node import Faults, SimulatedNode
+from projections.service.alerts.detection import KINDS
+from projections.service.embedded.servers import EmbeddedRedis, free_port
 from tests.end_to_end.site import CONTRACT, TOPIC, Command, Site, Workshop, grow, in_sql, register
 from tests.servers.receiver import Receiver
 

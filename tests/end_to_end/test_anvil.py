@@ -13,16 +13,16 @@ import pytest
 import redis
 from pymongo import MongoClient
 
-from eventstore.calls import calls_of
-from eventstore.journal import Journal
-from eventstore.tail import Tail
-from projections.generation import Generations
-from projections.service import verification
-from projections.service.cli.pipeline import synchronise
-from projections.service.cli.progress import Summary
-from projections.service.config import load
-from projections.service.demo_contract import DevelopmentNode, ReferralContract
-from projections.service.wiring import planned
+from eventstore.journal.journal import Journal
+from eventstore.journal.tail import Tail
+from projections.fold.generation import Generations
+from projections.service.cli.sync import synchronise
+from projections.service.config.loader import load
+from projections.service.demo.contract import DevelopmentNode, ReferralContract
+from projections.service.records.calls import calls_of
+from projections.service.runtime.wiring import planned
+from projections.service.terminal.display import Summary
+from projections.service.verification import checks
 from tests.oracle import ZERO, folded
 from tests.servers.anvil import Anvil
 from tests.servers.mongo import Mongo
@@ -279,7 +279,7 @@ def test_the_history_of_a_real_node_is_proved_also_after_a_reorg_below_finality(
         rpc=network.node.url,
         address=network.contract.address,
     )
-    shown = verification.Shown(
+    shown = checks.Shown(
         counted=lambda _: nullcontext(lambda done, of: None),
         following=lambda *_: nullcontext(),
         rebuilt=lambda *_: None,
@@ -288,7 +288,7 @@ def test_the_history_of_a_real_node_is_proved_also_after_a_reorg_below_finality(
         network.live(14)
         site.sync()
         with planned(load(site.path)) as plan:
-            [check] = verification.verify(plan, ["events"], verification.Wanted(), shown)
+            [check] = checks.verify(plan, ["events"], checks.Wanted(), shown)
             with plan.store.read() as tx:
                 final, filled = Tail(tx, CHAIN).finalized(), len(Journal(tx, CHAIN).history(limit=10_000))
         assert (check.found, check.error, check.note, check.checked) == (0, "", "", final + 1)

@@ -11,8 +11,8 @@ from random import Random
 
 import pytest
 
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
 from tests.end_to_end.site import Site, Workshop, bare, expected, grow, in_mongo, in_redis, in_sql
 from tests.servers.mongo import Mongo
 from tests.stores import ENGINES

@@ -18,17 +18,18 @@ import pytest
 from sqlalchemy import text
 
 from eventstore.errors import SourceUnavailable
-from eventstore.lease import Lease
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
-from projections.service import beside, views
-from projections.service.cli.pipeline import synchronise
-from projections.service.cli.progress import Summary
-from projections.service.config import load
-from projections.service.fetcher import Lost, at_hand
-from projections.service.fetching import Span, Task
-from projections.service.loops import Failed, Observer, Stepped
-from projections.service.wiring import Plan, planned
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
+from eventstore.storage.lease import Lease
+from projections.service.cli.sync import synchronise
+from projections.service.config.loader import load
+from projections.service.runtime import prefetch
+from projections.service.runtime.fetch_process import Lost, at_hand
+from projections.service.runtime.fetch_worker import Span, Task
+from projections.service.runtime.loops import Failed, Observer, Stepped
+from projections.service.runtime.wiring import Plan, planned
+from projections.service.status import views
+from projections.service.terminal.display import Summary
 from tests.end_to_end.site import CONTRACT, TOPIC, Emission, Site, Workshop, bare, expected, grow, in_sql
 from tests.stores import ENGINES
 
@@ -72,7 +73,7 @@ class Ground:
         self.cores(2)
 
     def cores(self, count: int) -> None:
-        self.patch.setattr(beside, "cores", lambda: count)
+        self.patch.setattr(prefetch, "cores", lambda: count)
 
     def site(self, name: str = "site", *, path: str = "", **tables: Any) -> Site:
         tables = {"fold": {"memory": "4GB"}, **tables}  # the test's own process is large after many others
@@ -132,7 +133,7 @@ def children(pid: int) -> list[int]:
 
 
 def fetches(pid: int) -> bool:
-    return "projections.service.fetching" in said(Path(f"/proc/{pid}/cmdline"))
+    return "projections.service.runtime.fetch_worker" in said(Path(f"/proc/{pid}/cmdline"))
 
 
 def leads(pid: int) -> bool:
@@ -229,13 +230,13 @@ def test_when_the_process_that_fetches_is_killed_the_command_says_so_and_the_nex
 
 
 def test_a_process_that_is_killed_before_it_is_there_is_not_missed(ground: Ground) -> None:
-    def start(self: beside.Beside) -> None:
+    def start(self: prefetch.Beside) -> None:
         begun(self)
         [pid] = until(lambda: [pid for pid in children(os.getpid()) if fetches(pid)])
         os.kill(pid, signal.SIGKILL)
 
-    begun = beside.Beside._start
-    ground.patch.setattr(beside.Beside, "_start", start)
+    begun = prefetch.Beside._start
+    ground.patch.setattr(prefetch.Beside, "_start", start)
     site = ground.site()
     sync(site, Told())
     assert bare(in_sql(site)) == expected(ground.chain)
@@ -325,10 +326,10 @@ def test_a_forked_process_comes_to_the_same_as_one(ground: Ground, store_url: st
 FORKS = """
 import os
 from pathlib import Path
-from projections.service.config import load
-from projections.service.fetcher import at_hand
-from projections.service.fetching import Span, Task
-from projections.service.wiring import planned
+from projections.service.config.loader import load
+from projections.service.runtime.fetch_process import at_hand
+from projections.service.runtime.fetch_worker import Span, Task
+from projections.service.runtime.wiring import planned
 
 with planned(load(Path("chainfold.toml"))) as plan:
     with at_hand(Task(plan.config, Span(), 1), plan.store) as found:
@@ -425,14 +426,14 @@ def test_a_fold_that_halts_while_all_is_fetched_leaves_nothing_unfetched(
 def test_no_process_is_started_for_little_or_without_memory_for_it(
     ground: Ground, name: str, value: float
 ) -> None:
-    ground.patch.setattr(beside, name, value)
+    ground.patch.setattr(prefetch, name, value)
     told = Told()
     sync(ground.site(), told)
     assert not told.beside
 
 
 def test_without_memory_for_both_the_fold_waits_until_all_is_fetched(ground: Ground) -> None:
-    ground.patch.setattr(beside, "PAGE", 2**40)
+    ground.patch.setattr(prefetch, "PAGE", 2**40)
     site, told = ground.site(), Told()
     sync(site, told)
     assert told.beside

@@ -21,12 +21,12 @@ from pymongo import MongoClient
 from sqlalchemy import make_url
 
 from eventstore.errors import ChainfoldError
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
 from projections.service.checkup import checkup
-from projections.service.config import load
-from projections.service.embedded import EmbeddedMongo
-from projections.service.wiring import Plan, planned
+from projections.service.config.loader import load
+from projections.service.embedded.servers import EmbeddedMongo
+from projections.service.runtime.wiring import Plan, planned
 from tests.end_to_end.site import SIGNATURE, Site, Workshop, grow
 from tests.servers.mongo import Mongo
 

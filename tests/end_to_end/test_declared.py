@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eventstore.sources.simulated import Emission, SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
-from projections.event import parse
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
+from projections.decoding.event import parse
 from tests.end_to_end.site import CONTRACT, SIGNATURE, Site, Workshop, bare, in_sql, register
 from tests.folding import address
 from tests.oracle import plain

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 from playwright.sync_api import Locator, expect
 
-from projections.service.demo_contract import DevelopmentNode, ReferralContract
-from projections.service.embedded import free_port
+from projections.service.demo.contract import DevelopmentNode, ReferralContract
+from projections.service.embedded.servers import free_port
 from tests.browser import visit
 from tests.end_to_end.shop import until
 from tests.end_to_end.site import Command, Site, Workshop, in_mongo

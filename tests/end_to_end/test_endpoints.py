@@ -9,8 +9,8 @@ from random import Random
 
 import pytest
 
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import Faults, SimulatedNode
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import Faults, SimulatedNode
 from tests.end_to_end.site import Site, Workshop, bare, expected, grow, in_sql
 
 

@@ -17,9 +17,9 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
-from projections.service.embedded import EmbeddedRedis
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
+from projections.service.embedded.servers import EmbeddedRedis
 from tests.end_to_end.site import (
     Command,
     Site,

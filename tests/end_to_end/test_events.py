@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from eventstore.sources.simulated import Emission, SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
 from tests.end_to_end.site import CONTRACT, SIGNATURE, Site, Workshop, register
 from tests.servers.postgres import database
 from tests.stores import ENGINES

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from eventstore.sources.simulated import Emission, SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
-from projections.event import parse
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
+from projections.decoding.event import parse
 from tests.end_to_end.site import CONTRACT, Site, Workshop
 
 LEDGER = '''
@@ -121,9 +121,9 @@ def wanted() -> dict[str, str | None]:
 
 
 def test_every_log_reaches_its_own_handler(site: Site) -> None:
-    from projections.service import views
-    from projections.service.config import load
-    from projections.service.wiring import planned
+    from projections.service.config.loader import load
+    from projections.service.runtime.wiring import planned
+    from projections.service.status import views
 
     with planned(load(site.folder / "chainfold.toml")) as plan:
         found = {item["place"]: item["said"] for item in views.documents(plan.store, "referrals")}

@@ -13,10 +13,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from projections.service.cli import app
-from projections.service.config import load
+from projections.service.config.loader import load
 from projections.service.http.server import Server
-from projections.service.meters import Meters
-from projections.service.wiring import planned
+from projections.service.runtime.wiring import planned
+from projections.service.status.metrics import Meters
 from tests.end_to_end.test_anvil import Network, Site, assert_served
 from tests.servers.anvil import Anvil
 from tests.servers.mongo import Mongo

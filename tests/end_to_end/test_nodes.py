@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 import requests
 
-from eventstore import bloom
-from eventstore.branch import Ingested
-from eventstore.endpoint import Endpoint
 from eventstore.errors import AnswerRefused, BlockUnknown, SourceError
-from eventstore.ingest import Ingestor
-from eventstore.journal import Journal
-from eventstore.lease import Lease
-from eventstore.receipts import Receipts
+from eventstore.ingest.branch import Ingested
+from eventstore.ingest.ingestor import Ingestor
+from eventstore.journal.journal import Journal
+from eventstore.proof import bloom
 from eventstore.records import Answer, BlockRange, Filter, Header, Log, Query, Watch
-from eventstore.sources.rpc import Finality, RpcSource
-from eventstore.store import Store
+from eventstore.sources.rpc.client import Endpoint
+from eventstore.sources.rpc.receipts import Receipts
+from eventstore.sources.rpc.source import Finality, RpcSource
+from eventstore.storage.lease import Lease
+from eventstore.storage.store import Store
 from tests.end_to_end.network import USERS, Network, bytes_of, log_of
 from tests.servers.anvil import SLOTS_IN_AN_EPOCH
 

@@ -17,10 +17,10 @@ import redis
 from alembic import command
 from pymongo import MongoClient
 
-from eventstore.sources.simulated import Emission, SimulatedChain
-from eventstore.sources.simulated_node import Faults, SimulatedNode
-from eventstore.store import Store
-from projections.service.migrate import _config
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.node import Faults, SimulatedNode
+from eventstore.storage.store import Store
+from projections.migrate import _config
 from tests.end_to_end.site import (
     CONTRACT,
     TOPIC,

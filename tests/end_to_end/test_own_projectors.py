@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
 from projections.errors import ConfigurationError, ProjectorError
-from projections.service.loading import loaded
-from projections.testing import Kit
+from projections.service.runtime.projectors import loaded
+from projections.testing.kit import Kit
 from tests.end_to_end.site import Site, Workshop, register
 
 HEAD = """from typing import Any
@@ -138,8 +138,8 @@ def test_a_hint_that_cannot_be_called_is_refused_at_the_start(folder: Path, hint
     ],
 )
 def test_parameters_that_would_share_an_attribute_do_not(signature: str, names: tuple[str, ...]) -> None:
-    from projections.calling import attributes
-    from projections.event import parse
+    from projections.decoding.event import parse
+    from projections.decoding.handlers import attributes
 
     assert tuple(attributes(parse(signature))) == names
 

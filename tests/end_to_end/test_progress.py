@@ -18,11 +18,11 @@ from random import Random
 
 import pytest
 
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import Faults, SimulatedNode
-from eventstore.store import Store
-from projections.service.cli.progress import Summary, showing
-from projections.service.loops import Stepped
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import Faults, SimulatedNode
+from eventstore.storage.store import Store
+from projections.service.runtime.loops import Stepped
+from projections.service.terminal.display import Summary, showing
 from tests.end_to_end.shop import EVENTS, NEW, NOBODY, History, copied, fold, halfway, shop, until
 from tests.end_to_end.site import Site, Workshop, grow
 from tests.folding import Bench, registration

@@ -15,7 +15,7 @@ import redis
 from msgspec import Struct
 from pymongo import MongoClient
 
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated.node import SimulatedNode
 from tests.end_to_end.shop import (
     EVENTS,
     NEW,

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from msgspec import Struct
 
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated.node import SimulatedNode
 from tests.end_to_end.shop import (
     EVENTS,
     NEW,

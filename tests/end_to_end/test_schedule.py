@@ -13,10 +13,10 @@ from random import Random
 import pytest
 
 from eventstore.errors import SchemaOutdated
-from eventstore.run import Run, Runs
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
-from eventstore.store import Store
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
+from eventstore.storage.store import Store
+from projections.service.records.runs import Run, Runs
 from tests.end_to_end.site import PATIENCE, Command, Site, Workshop, bare, expected, grow, in_sql
 from tests.servers.receiver import Receiver
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
 from tests.end_to_end.site import Site, Workshop
 from tests.end_to_end.storm import rage
 from tests.end_to_end.verdict import judge

@@ -10,16 +10,16 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from eventstore.errors import SourceUnavailable
-from eventstore.sources.simulated import Emission, SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
 from projections.errors import ForeignMarker
-from projections.service.cli.pipeline import Span, synchronise
-from projections.service.cli.progress import Summary
-from projections.service.config import load
-from projections.service.network import FLAGSHIP
-from projections.service.overview import whole_status
-from projections.service.views import Status
-from projections.service.wiring import planned
+from projections.service.cli.sync import Span, synchronise
+from projections.service.config.loader import load
+from projections.service.demo.chain import FLAGSHIP
+from projections.service.runtime.wiring import planned
+from projections.service.status.overview import whole_status
+from projections.service.status.views import Status
+from projections.service.terminal.display import Summary
 from tests.folding import address
 from tests.servers.mongo import Mongo
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from eventstore.incident import Incidents, Key
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import Faults, SimulatedNode
-from eventstore.store import Store
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import Faults, SimulatedNode
+from eventstore.storage.store import Store
+from projections.service.records.incidents import Incidents, Key
 from tests.end_to_end.site import (
     Command,
     Site,

@@ -15,8 +15,8 @@ import pytest
 import redis
 from pymongo import MongoClient
 
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
 from tests.end_to_end.site import (
     Done,
     Site,

@@ -21,10 +21,10 @@ import msgspec
 import psycopg
 from sqlalchemy import make_url
 
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
-from projections.service import views
-from projections.service.cli.board import ChainRate, ProjectionRate, Rates, rates, standing
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
+from projections.service.status import views
+from projections.service.terminal.board import ChainRate, ProjectionRate, Rates, rates, standing
 from tests.end_to_end.shop import until
 from tests.end_to_end.site import Site, Workshop, grow
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
 from tests.end_to_end.site import Command, Site, Workshop, expected, register
 from tests.servers.hooks import SECRET, Answering, Call, Receiver
 

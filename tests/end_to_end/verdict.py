@@ -9,9 +9,9 @@ from msgspec import Struct
 from sqlalchemy import text
 
 from eventstore.errors import ChainfoldError
-from eventstore.integrity import check_digests
-from eventstore.sources.simulated import SimulatedChain
-from eventstore.store import Store
+from eventstore.journal.integrity import check_digests
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.storage.store import Store
 from tests.end_to_end.site import Site, as_hashes, bare, expected, in_mongo, in_redis, in_sql
 from tests.servers.mongo import Mongo
 

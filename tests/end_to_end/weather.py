@@ -6,7 +6,7 @@ from random import Random
 from threading import Event
 
 from eventstore.records import Log
-from eventstore.sources.simulated import Emission, SimulatedChain
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from tests.end_to_end.site import grow, registrations
 
 USERS = 1_000

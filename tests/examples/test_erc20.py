@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from eventstore.sources.simulated import Emission, SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
 from examples.erc20.balances import NOBODY, Balances, Holder
-from projections.event import parse
-from projections.integers import from_sortable
-from projections.service import views
-from projections.service.cli.pipeline import synchronise
-from projections.service.config import load
-from projections.service.tables import MongoSettings, RedisSettings, StoreSettings
-from projections.service.wiring import planned
-from projections.testing import Kit, address
+from projections.decoding.event import parse
+from projections.service.cli.sync import synchronise
+from projections.service.config.loader import load
+from projections.service.config.tables import MongoSettings, RedisSettings, StoreSettings
+from projections.service.runtime.wiring import planned
+from projections.service.status import views
+from projections.testing.kit import Kit, address
+from projections.values.integers import from_sortable
 from tests.servers.mongo import Mongo
 
 A, B, C = address(1), address(2), address(3)

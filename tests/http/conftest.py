@@ -10,7 +10,7 @@ import httpx
 import pytest
 import redis
 
-from projections.service.embedded import EmbeddedRedis
+from projections.service.embedded.servers import EmbeddedRedis
 from tests.http.site import Town
 from tests.servers.mongo import Mongo
 from tests.servers.postgres import database

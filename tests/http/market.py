@@ -9,8 +9,8 @@ from eth_abi.abi import encode
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventstore.sources.simulated import Emission
-from projections.event import parse
+from eventstore.sources.simulated.chain import Emission
+from projections.decoding.event import parse
 from projections.projectors import Documents, Integer256, Projector, handles
 from tests.http.site import CONTRACT, Town
 

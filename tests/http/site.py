@@ -10,15 +10,15 @@ from typing import Any
 import httpx
 import msgspec
 
-from eventstore.sources.simulated import Emission, SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
-from projections.event import parse
-from projections.service.cli.pipeline import synchronise
-from projections.service.config import load
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
+from projections.decoding.event import parse
+from projections.service.cli.sync import synchronise
+from projections.service.config.loader import load
+from projections.service.demo.chain import FLAGSHIP
 from projections.service.http.server import Server
-from projections.service.meters import Meters
-from projections.service.network import FLAGSHIP
-from projections.service.wiring import Plan, planned
+from projections.service.runtime.wiring import Plan, planned
+from projections.service.status.metrics import Meters
 
 CONTRACT = bytes([0x5E]) * 20
 LEFT = parse("ReferralRemoved(address indexed user)")

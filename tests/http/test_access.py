@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from projections.errors import ConfigurationError
-from projections.service.config import load
-from projections.service.http.access import Rates, Tokens
+from projections.service.config.http import elsewhere
+from projections.service.config.loader import load
+from projections.service.http.base.access import Rates, Tokens
 from projections.service.http.server import Server
-from projections.service.listening import elsewhere
-from projections.service.meters import Meters
+from projections.service.status.metrics import Meters
 from tests.http.site import Town, address
 
 TOKEN = "a-token-of-sixteen-or-more"
@@ -105,8 +105,8 @@ def test_a_port_in_use_is_told_at_once(plain_town: Town) -> None:
         taken = httpx.URL(str(api.base_url)).port
         path = plain_town.configured()
         path.write_text(path.read_text().replace("127.0.0.1:0", f"127.0.0.1:{taken}"))
-        from projections.service.serving import serving
-        from projections.service.wiring import planned
+        from projections.service.http.serving import serving
+        from projections.service.runtime.wiring import planned
 
         with planned(load(path)) as plan, pytest.raises(ConfigurationError, match="cannot be listened at"):
             serving(plan, None, documents=True)

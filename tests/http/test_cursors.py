@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eventstore.nesting import DEEPEST
+from eventstore.net.nesting import DEEPEST
 from tests.http.conftest import grow
 from tests.http.site import Town, address
 from tests.servers.mongo import Mongo

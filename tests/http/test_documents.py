@@ -10,7 +10,7 @@ import httpx
 import pytest
 import redis
 
-from projections.service.embedded import EmbeddedRedis, free_port
+from projections.service.embedded.servers import EmbeddedRedis, free_port
 from tests.http.site import CHECKSUMMED, Town, address
 
 

@@ -19,13 +19,13 @@ import msgspec
 import pytest
 import redis
 
-from eventstore.lease import Lease
-from eventstore.store import Store
-from projections.publisher import Publisher
-from projections.service.http.fill import PROVISIONAL, Filler
+from eventstore.storage.lease import Lease
+from eventstore.storage.store import Store
+from projections.fold.state import GenerationState
+from projections.publish.publisher import Publisher
+from projections.service.http.base.fill import PROVISIONAL, Filler
 from projections.sinks import Change
 from projections.sinks.redis import RedisSink
-from projections.state import GenerationState
 from tests.folding import CHAIN, Bench, address, registration
 
 USERS = 200

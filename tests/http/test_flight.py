@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from projections.service.http.breaker import LONGEST, SHORTEST, Breaker
-from projections.service.http.flight import Flight
+from projections.service.http.base.circuit_breaker import LONGEST, SHORTEST, Breaker
+from projections.service.http.base.single_flight import Flight
 
 MANY = 8
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from eventstore.nesting import DEEPEST
-from eventstore.request import Requests
-from projections.service.http.access import LONGEST_QUERY
-from projections.service.http.head import LONGEST_HEAD
-from projections.service.http.origin import foreign
+from eventstore.net.nesting import DEEPEST
+from projections.service.http.base.access import LONGEST_QUERY
+from projections.service.http.base.head import LONGEST_HEAD
+from projections.service.http.base.origin import foreign
+from projections.service.records.requests import Requests
 from tests.http.conftest import grow
 from tests.http.site import Town
 
@@ -158,7 +158,7 @@ def test_two_hosts_are_none() -> None:
 @pytest.mark.parametrize("line", ['hosts = ["https://api.example.com"]', 'hosts = ["*"]', 'hosts = [""]'])
 def test_what_is_no_host_is_named(town: Town, line: str) -> None:
     from projections.errors import ConfigurationError
-    from projections.service.config import load
+    from projections.service.config.loader import load
 
     with pytest.raises(ConfigurationError, match=r"http\.hosts\[0\]"):
         load(town.configured(line))

@@ -14,11 +14,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from projections.errors import ConfigurationError
-from projections.service.config import load
+from projections.service.config.http import TAKEN
+from projections.service.config.loader import load
 from projections.service.http.app import application
-from projections.service.http.desk import Desk
-from projections.service.listening import TAKEN
-from projections.service.meters import Meters
+from projections.service.http.base.context import Desk
+from projections.service.status.metrics import Meters
 from tests.http.market import Fair
 
 ODD = [
@@ -142,7 +142,7 @@ def test_a_projection_cannot_be_called_as_a_path_of_the_api(fair: Fair, name: st
 
 @pytest.mark.parametrize("name", ["stats", "reorgs", "document", "history", "v1", "key", "list-x"])
 def test_any_other_name_is_served(fair: Fair, name: str) -> None:
-    from projections.service.wiring import planned
+    from projections.service.runtime.wiring import planned
 
     with planned(load(renamed(fair, name))) as plan:
         assert plan.config.http is not None

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from eventstore.verdict import Check
-from projections.integers import sortable
+from eventstore.report import Check
 from projections.service.cli import app
-from projections.service.wiring import Plan
+from projections.service.runtime.wiring import Plan
+from projections.values.integers import sortable
 from projections.verify.sinks import SinkCheck
 from tests.http.market import Fair
 from tests.servers.mongo import Mongo

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from projections.service.http.page import FILES, FOLDER
+from projections.service.http.base.page import FILES, FOLDER
 from tests.http.site import Town
 
 TOKEN = "a-token-of-sixteen-or-more"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from eventstore.request import Requests
-from projections.generation import lease_of
-from projections.service import loops
+from projections.fold.generation import lease_of
+from projections.service.records.requests import Requests
+from projections.service.runtime import loops
 from tests.http.site import Town
 
 TOKEN = "a-token-of-sixteen-characters"

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from projections.service.pulse import Pulse
+from projections.service.status.poller import Pulse
 from tests.http.site import Town, address
 
 Event = tuple[str, dict[str, Any], str]

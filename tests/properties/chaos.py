@@ -24,12 +24,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from eventstore.journal import Journal
-from eventstore.lease import Lease
-from projections.fold import Fold
-from projections.generation import Generations
-from projections.publisher import Publisher
-from projections.runner import Runner
+from eventstore.journal.journal import Journal
+from eventstore.storage.lease import Lease
+from projections.fold.fold import Fold
+from projections.fold.generation import Generations
+from projections.fold.runner import Runner
+from projections.publish.publisher import Publisher
 from tests.properties.grounds import Databases, Files, Grounds
 from tests.properties.machine import VERBS, World
 from tests.servers.postgres import running

@@ -21,29 +21,29 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from eventstore.coverage import Covered
-from eventstore.journal import Journal
-from eventstore.lease import Lease
-from eventstore.legal import MOST
+from eventstore.journal.coverage import Covered
+from eventstore.journal.journal import Journal
+from eventstore.journal.tail import Tail
 from eventstore.records import BlockRange, Filter, Header, Log
-from eventstore.store import Store
-from eventstore.tail import Tail
-from projections.aside import Aside
-from projections.changes import Changes
-from projections.event import parse
-from projections.fold import Projection
-from projections.generation import Generation, Generations
+from eventstore.storage.lease import Lease
+from eventstore.storage.legal import MOST
+from eventstore.storage.store import Store
+from projections.decoding.event import parse
+from projections.fold.changes import Changes
+from projections.fold.fold import Projection
+from projections.fold.generation import Generation, Generations
+from projections.fold.runner import Runner
+from projections.fold.state import GenerationState
 from projections.projectors import Counts, Documents, Follows, Projector, handles
-from projections.published import as_change
-from projections.publisher import Publisher
-from projections.runner import Runner
-from projections.service.config import load
-from projections.service.wiring import Plan
+from projections.publish.current import as_change
+from projections.publish.publisher import Publisher
+from projections.publish.set_aside import Aside
+from projections.service.config.loader import load
+from projections.service.runtime.wiring import Plan
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
 from projections.sinks.mongo import MongoSink
 from projections.sinks.redis import RedisSink
-from projections.state import GenerationState
 from projections.verify.invariants import violations
 from projections.verify.sinks import SinkCheck
 from tests.servers.mongo import Mongo

@@ -14,8 +14,8 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 from sqlalchemy import make_url
 
-from eventstore.store import Store
-from projections.service.migrate import migrate
+from eventstore.storage.store import Store
+from projections.migrate import migrate
 
 
 class Ground(Protocol):

@@ -19,10 +19,10 @@ from uuid import uuid4
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from eventstore.store import Store
-from projections.fold import Projection
-from projections.service.embedded import EmbeddedMongo, EmbeddedRedis
-from projections.service.migrate import migrate
+from eventstore.storage.store import Store
+from projections.fold.fold import Projection
+from projections.migrate import migrate
+from projections.service.embedded.servers import EmbeddedMongo, EmbeddedRedis
 from tests.properties.everywhere import (
     Story,
     World,

@@ -20,29 +20,29 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from msgspec.structs import replace
 from sqlalchemy import Connection, event, text
 
-from eventstore.coverage import Coverage
 from eventstore.errors import ChainfoldError, Fenced, SourceError, StoreUnavailable
-from eventstore.fetch import Window
-from eventstore.ingest import Ingestor
-from eventstore.integrity import check_digests
-from eventstore.journal import Journal
-from eventstore.lease import Lease
+from eventstore.ingest.ingestor import Ingestor
+from eventstore.ingest.window import Window
+from eventstore.journal.coverage import Coverage
+from eventstore.journal.integrity import check_digests
+from eventstore.journal.journal import Journal
+from eventstore.journal.tail import Tail
 from eventstore.records import Answer, BlockRange, Filter, Header, Identity, Log, Query, Watch
-from eventstore.sources.simulated import Emission, SimulatedChain, SimulatedSource
-from eventstore.store import Store
-from eventstore.tail import Tail
+from eventstore.sources.simulated.chain import Emission, SimulatedChain, SimulatedSource
+from eventstore.storage.lease import Lease
+from eventstore.storage.store import Store
 from projections.errors import ForeignMarker, ProjectorError, SinkUnavailable
-from projections.fold import Projection
-from projections.generation import Generation, Generations
+from projections.fold.document_type import weight
+from projections.fold.fold import Projection
+from projections.fold.generation import Generation, Generations
+from projections.fold.runner import Runner
+from projections.fold.state import GenerationState
 from projections.projectors import Documents, Projector, handles
 from projections.projectors.referrals import Referrals
-from projections.publisher import Publisher
-from projections.routes import Route, bind
-from projections.runner import Runner
-from projections.shape import weight
+from projections.publish.publisher import Publisher
+from projections.routing.routes import Route, bind
 from projections.sinks import Change, Marker
 from projections.sinks.memory import MemorySink
-from projections.state import GenerationState
 from tests.blocks import ALICE, BOB, TOPIC
 from tests.folding import FLAGSHIP, address
 from tests.oracle import folded

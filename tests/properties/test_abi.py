@@ -16,10 +16,10 @@ from eth_abi.registry import registry as plain_registry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from projections.abi import FREE, TIMES
-from projections.decoding import Decoder, Unreadable, presented
+from projections.decoding.abi import FREE, TIMES
+from projections.decoding.decoder import Decoder, Unreadable, presented
+from projections.decoding.event import NESTING, Event, Parameter, from_abi, nesting, parse
 from projections.errors import DecodingError, SignatureError
-from projections.event import NESTING, Event, Parameter, from_abi, nesting, parse
 
 
 def theirs_of(text: str) -> ABIDecoder:

@@ -19,10 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import Meta, Struct, field
 
-from projections.documents import TrackedDocuments
 from projections.errors import ProjectorError, ValueRefused
+from projections.fold.document_type import Shape
+from projections.fold.documents import TrackedDocuments
 from projections.projectors import Projector, handles
-from projections.shape import Shape
 
 SHARED: list[Any] = []
 """What a default factory should not give: one list for all."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from eventstore.store import Store
-from projections.fold import Projection
-from projections.state import GenerationState
+from eventstore.storage.store import Store
+from projections.fold.fold import Projection
+from projections.fold.state import GenerationState
 from tests.properties.everywhere import (
     Story,
     World,

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventstore.records import Log
-from eventstore.store import Store
-from projections.generation import Generations
-from projections.runner import Runner
-from projections.service.migrate import migrate
-from projections.shape import weight
-from projections.state import GenerationState
+from eventstore.storage.store import Store
+from projections.fold.document_type import weight
+from projections.fold.generation import Generations
+from projections.fold.runner import Runner
+from projections.fold.state import GenerationState
+from projections.migrate import migrate
 from tests.folding import Bench, address, registration
 from tests.oracle import plain
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from projections.errors import ProjectorError, ValueRefused
-from projections.integers import HIGHEST, LOWEST, from_decimal, from_sortable, sortable
+from projections.fold.document_type import Shape
 from projections.projectors import Counts, Documents, Integer256, Projector, handles
-from projections.shape import Shape
 from projections.sinks import Change
 from projections.sinks.mongo import MongoSink
 from projections.sinks.mongo.pages import Wanted
+from projections.values.integers import HIGHEST, LOWEST, from_decimal, from_sortable, sortable
 from tests.servers.mongo import Mongo
 
 EDGES = sorted(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from projections.service.embedded import free_port
+from projections.service.embedded.servers import free_port
 from tests.servers.npm import running
 
 NETWORK = {

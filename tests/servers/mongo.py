@@ -10,7 +10,7 @@ from msgspec import Struct
 from pymongo import MongoClient
 
 from projections.errors import ConfigurationError
-from projections.service.embedded import EmbeddedMongo
+from projections.service.embedded.servers import EmbeddedMongo
 from tests.servers import missing
 
 

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from projections.errors import ConfigurationError
-from projections.service.embedded import EmbeddedRedis
+from projections.service.embedded.servers import EmbeddedRedis
 from tests.servers import missing
 
 

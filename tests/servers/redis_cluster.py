@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from projections.errors import ConfigurationError
-from projections.service.embedded import EmbeddedRedis, free_port
+from projections.service.embedded.servers import EmbeddedRedis, free_port
 from tests.servers import missing
 
 SLOTS = 16_384

@@ -14,7 +14,7 @@ from msgspec import Struct
 from eventstore.errors import ChainfoldError
 
 if TYPE_CHECKING:
-    from projections.service.wiring import Plan
+    from projections.service.runtime.wiring import Plan
 
 Act = Callable[[], Iterable[str]]
 """Raises a `ChainfoldError` where the start would; else returns remarks: what works, and needs a look."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from eventstore.coverage import Coverage
-from eventstore.creation import absent
 from eventstore.errors import BlockUnknown, SourceError, StoreError
-from eventstore.network import refusal
+from eventstore.ingest.creation import absent
+from eventstore.journal.coverage import Coverage
+from eventstore.journal.tail import genesis_of
 from eventstore.proof.profile import profile_of
 from eventstore.records import BlockRange, Header, Query
-from eventstore.secret import public
-from eventstore.sources.heads import announcing
-from eventstore.sources.rpc import RpcSource
-from eventstore.tail import genesis_of
+from eventstore.redaction import public
+from eventstore.sources.chain_id import refusal
+from eventstore.sources.rpc.heads import announcing
+from eventstore.sources.rpc.source import RpcSource
 from projections.service.checkup import Trial
-from projections.service.config import Chain
-from projections.service.wiring import Plan
+from projections.service.config.loader import Chain
+from projections.service.runtime.wiring import Plan
 
 
 def trials(plan: Plan) -> Iterator[Trial]:

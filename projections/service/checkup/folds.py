@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from functools import partial
 
 from projections.errors import ProjectorError
-from projections.fold import Projection
-from projections.service import views
+from projections.fold.fold import Projection
 from projections.service.checkup import Trial
-from projections.service.remarks import remarks
-from projections.service.wiring import Plan
+from projections.service.checkup.remarks import remarks
+from projections.service.runtime.wiring import Plan
+from projections.service.status import views
 
 
 def trials(plan: Plan) -> Iterator[Trial]:

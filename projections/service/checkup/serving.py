@@ -7,15 +7,15 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from eventstore.lease import this_process
-from eventstore.run import Runs
+from eventstore.storage.lease import this_process
 from projections.errors import ConfigurationError
-from projections.service import backup
+from projections.service.alerts.delivery import Address
 from projections.service.checkup import Trial
-from projections.service.delivery import Address
-from projections.service.listening import Http
-from projections.service.serving import libraries
-from projections.service.wiring import Plan
+from projections.service.config.http import Http
+from projections.service.http.serving import libraries
+from projections.service.records.runs import Runs
+from projections.service.runtime import backup
+from projections.service.runtime.wiring import Plan
 
 
 def trials(plan: Plan) -> Iterator[Trial]:

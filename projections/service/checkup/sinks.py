@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Protocol, runtime_checkable
 
-from projections.publications import refusal
+from projections.publish.publications import refusal
 from projections.service.checkup import Trial
-from projections.service.wiring import Plan
+from projections.service.runtime.wiring import Plan
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
 

@@ -9,14 +9,14 @@ from functools import partial
 from sqlalchemy import text
 
 from eventstore.errors import StoreError
-from eventstore.lease import this_process
-from eventstore.run import Runs
-from eventstore.secret import public
-from eventstore.store import Store
+from eventstore.redaction import public
+from eventstore.storage.lease import this_process
+from eventstore.storage.store import Store
+from projections.migrate import ensure
 from projections.service.checkup import Trial
-from projections.service.holders import holders
-from projections.service.migrate import ensure
-from projections.service.wiring import Plan
+from projections.service.records.runs import Runs
+from projections.service.runtime.wiring import Plan
+from projections.service.status.lease_holders import holders
 
 _FORBIDDEN = """
 SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

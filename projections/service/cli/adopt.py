@@ -7,17 +7,18 @@ from typing import Annotated, Any
 import typer
 from msgspec import structs
 
-from projections.adopt import compare
 from projections.errors import ConfigurationError
-from projections.service import verification
-from projections.service.cli.app import Json, app, configuration, out, print_json
-from projections.service.cli.bars import counted
-from projections.service.cli.change import rebuilt
-from projections.service.cli.pipeline import synchronise
-from projections.service.cli.progress import following
-from projections.service.recorded import recorded
-from projections.service.stages import PublishStage
-from projections.service.wiring import Plan, planned
+from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.rebuild import rebuilt
+from projections.service.cli.sync import synchronise
+from projections.service.runtime.run_recorder import recorded
+from projections.service.runtime.stages import PublishStage
+from projections.service.runtime.wiring import Plan, planned
+from projections.service.terminal.bars import counted
+from projections.service.terminal.display import following
+from projections.service.terminal.output import out, print_json
+from projections.service.verification import checks
+from projections.verify.adopt import compare
 
 SHOWN = 5
 """Documents that are named for each cause, for people; --json has more."""
@@ -94,7 +95,7 @@ def _adopted(plan: Plan, stage: PublishStage, *, dry_run: bool, normalise: bool)
         changed = collection.normalise()
         done["normalised"] = {"rewritten": changed.rewritten, "merged": changed.merged}
         done["conflicts"] = changed.conflicts
-    verification.settle(plan, stage)
+    checks.settle(plan, stage)
     done["left"] = _left(plan, stage)
     return done
 
@@ -102,12 +103,12 @@ def _adopted(plan: Plan, stage: PublishStage, *, dry_run: bool, normalise: bool)
 def _left(plan: Plan, stage: PublishStage) -> dict[str, str]:
     """The documents that do not hold our values now, and how they differ: what the collection refuses, for
     one. What somebody's mark kept as it was is given a higher revision first, and sent again."""
-    shown = verification.Shown(counted=counted, following=following, rebuilt=rebuilt)
-    own, wanted = plan.named(stage.projection), verification.Wanted(repair=True)
-    check = verification.one_sink(plan, own, stage, wanted, shown)
+    shown = checks.Shown(counted=counted, following=following, rebuilt=rebuilt)
+    own, wanted = plan.named(stage.projection), checks.Wanted(repair=True)
+    check = checks.one_sink(plan, own, stage, wanted, shown)
     if check.found <= check.repaired:
         return {}
-    check = verification.one_sink(plan, own, stage, verification.Wanted(), shown)
+    check = checks.one_sink(plan, own, stage, checks.Wanted(), shown)
     return {item.what: item.detail for item in check.differences}
 
 

@@ -9,13 +9,14 @@ import msgspec
 import typer
 
 from eventstore.errors import ChainfoldError
-from eventstore.incident import Incident, Incidents
 from projections.errors import ConfigurationError
-from projections.service.cli.app import Json, app, configuration, out, print_json, table
+from projections.service.alerts.delivery import addresses
+from projections.service.alerts.detection import kind_of
+from projections.service.cli.app import Json, app, configuration
 from projections.service.cli.runs import when
-from projections.service.delivery import addresses
-from projections.service.incidents import kind_of
-from projections.service.wiring import planned
+from projections.service.records.incidents import Incident, Incidents
+from projections.service.runtime.wiring import planned
+from projections.service.terminal.output import out, print_json, table
 
 commands = typer.Typer(no_args_is_help=True, help="What went wrong, and who is told.", rich_markup_mode=None)
 app.add_typer(commands, name="alerts")

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from eventstore.backup.restoration import Restored
-from projections.moment import moment
-from projections.service import backup as service
-from projections.service.cli.app import Json, app, configuration, out, print_json
-from projections.service.cli.bars import counted
-from projections.service.cli.pipeline import recorded
-from projections.service.wiring import planned
+from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.sync import recorded
+from projections.service.runtime import backup as service
+from projections.service.runtime.wiring import planned
+from projections.service.terminal.bars import counted
+from projections.service.terminal.output import out, print_json
+from projections.values.moment import moment
 
 Directory = Annotated[Path, typer.Argument(help="The directory of the backup.", show_default=False)]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import typer
 
 from projections.service.checkup import checkup
-from projections.service.cli.app import Json, app, configuration, out, print_json
-from projections.service.wiring import Plan
+from projections.service.cli.app import Json, app, configuration
+from projections.service.runtime.wiring import Plan
+from projections.service.terminal.output import out, print_json
 
 
 @app.command()

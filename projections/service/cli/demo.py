@@ -17,16 +17,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from eventstore import private
+from eventstore import private_files
 from projections.errors import ConfigurationError
 from projections.projectors.referrals import NOBODY
-from projections.service import views
-from projections.service.cli.app import app, table
-from projections.service.cli.pipeline import synchronise
-from projections.service.cli.progress import Summary, showing
-from projections.service.config import load, template
-from projections.service.loops import held, to_end
-from projections.service.wiring import Plan, planned
+from projections.service.cli.app import app
+from projections.service.cli.sync import synchronise
+from projections.service.config.loader import load, template
+from projections.service.runtime.loops import held, to_end
+from projections.service.runtime.wiring import Plan, planned
+from projections.service.status import views
+from projections.service.terminal.display import Summary, showing
+from projections.service.terminal.output import table
 
 USERS = 400
 PER_BLOCK = 20
@@ -42,7 +43,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Another seed, another history.")] = 1,
 ) -> None:
     """Everything at once on embedded servers: register, sync, reorg, kill, rebuild."""
-    from projections.service.network import network
+    from projections.service.demo.chain import network
 
     console = Console(soft_wrap=True, highlight=False, markup=False)
     with _folder(keep) as folder, network() as net:
@@ -75,7 +76,7 @@ class _Story:
         self._console.print(text)
 
     def configure(self, url: str, contract: str) -> None:
-        private.make(self._path)
+        private_files.make(self._path)
         self._path.write_text(template(rpc=url, chain_id=31_337, contract=contract))
         self._url = url
 

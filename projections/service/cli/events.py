@@ -14,14 +14,15 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
-from eventstore.history import PAGE, Question, ask
-from eventstore.journal import Journal
+from eventstore.journal.history import PAGE, Question, ask
+from eventstore.journal.journal import Journal
 from eventstore.records import Filter
 from projections.errors import ConfigurationError
-from projections.service.audit import EventRow, event_row, narrowed
-from projections.service.cli.app import Json, app, configuration, note, out, table
-from projections.service.declared import Declared
-from projections.service.wiring import Plan, planned
+from projections.service.cli.app import Json, app, configuration
+from projections.service.runtime.wiring import Plan, planned
+from projections.service.status.audit import EventRow, event_row, narrowed
+from projections.service.status.declared import Declared
+from projections.service.terminal.output import note, out, table
 
 Format = Literal["table", "json", "jsonl", "csv"]
 SHOWN = 1_000

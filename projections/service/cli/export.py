@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from eventstore.errors import ChainfoldError
-from eventstore.history import Question
+from eventstore.journal.history import Question
 from projections.errors import ConfigurationError
-from projections.service.cli.app import Json, app, configuration, note, out, print_json
-from projections.service.cli.bars import counted
-from projections.service.declared import Declared
-from projections.service.parquet import Source, export_events, export_logs
-from projections.service.wiring import Plan, planned
+from projections.service.cli.app import Json, app, configuration
+from projections.service.export.parquet import Source, export_events, export_logs
+from projections.service.runtime.wiring import Plan, planned
+from projections.service.status.declared import Declared
+from projections.service.terminal.bars import counted
+from projections.service.terminal.output import note, out, print_json
 
 
 @app.command()

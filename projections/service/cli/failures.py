@@ -6,16 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from eventstore.request import Requests
-from projections.aside import Aside
 from projections.errors import ConfigurationError
-from projections.generation import Generations
-from projections.moment import moment
-from projections.service import loops
-from projections.service.cli.app import Json, app, configuration, out, print_json, table
-from projections.service.cli.pipeline import failed_ranges
-from projections.service.wiring import Plan, planned
-from projections.state import GenerationState
+from projections.fold.generation import Generations
+from projections.fold.state import GenerationState
+from projections.publish.set_aside import Aside
+from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.sync import failed_ranges
+from projections.service.records.requests import Requests
+from projections.service.runtime import loops
+from projections.service.runtime.wiring import Plan, planned
+from projections.service.terminal.output import out, print_json, table
+from projections.values.moment import moment
 
 failures = typer.Typer(
     help="Ranges, events and documents that did not work out: list, retry, skip.", no_args_is_help=True

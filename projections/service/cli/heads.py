@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from eventstore.request import Requests
 from projections.errors import ConfigurationError
-from projections.service import loops
-from projections.service.cli.app import Json, app, configuration, out, print_json, table
-from projections.service.heads import ChainHeads, heads
-from projections.service.recorded import recorded
-from projections.service.wiring import Plan, planned
+from projections.service.cli.app import Json, app, configuration
+from projections.service.records.requests import Requests
+from projections.service.runtime import loops
+from projections.service.runtime.run_recorder import recorded
+from projections.service.runtime.wiring import Plan, planned
+from projections.service.status.heads import ChainHeads, heads
+from projections.service.terminal.output import out, print_json, table
 
 
 @app.command("heads")

@@ -7,14 +7,15 @@ from typing import Annotated, Any
 import typer
 
 from eventstore.errors import StoreError
-from eventstore.request import Requests
 from projections.errors import ConfigurationError
-from projections.service import loops
-from projections.service.cli.app import Json, app, configuration, out, print_json, table
+from projections.service.cli.app import Json, app, configuration
 from projections.service.cli.runs import when
-from projections.service.stages import DeliverStage
-from projections.service.wiring import Plan, planned
-from projections.sinks.webhook.outbox import STANDINGS, Notification, Outbox
+from projections.service.records.requests import Requests
+from projections.service.runtime import loops
+from projections.service.runtime.stages import DeliverStage
+from projections.service.runtime.wiring import Plan, planned
+from projections.service.terminal.output import out, print_json, table
+from projections.webhooks.outbox import STANDINGS, Notification, Outbox
 
 notifications = typer.Typer(help="What webhooks tell: list it, and send it again.", no_args_is_help=True)
 app.add_typer(notifications, name="notifications")

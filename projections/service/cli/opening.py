@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from projections.service.cli.app import out
-from projections.service.cli.course import Whole
-from projections.service.cli.progress import Summary, showing
-from projections.service.loops import Failed, Observer, Stepped
+from projections.service.runtime.loops import Failed, Observer, Stepped
+from projections.service.terminal.display import Summary, showing
+from projections.service.terminal.output import out
+from projections.service.terminal.progress import Whole
 
 
 class Opening:

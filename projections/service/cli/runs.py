@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from eventstore.run import Run, Runs
-from projections.moment import moment
-from projections.service.cli.app import Json, app, configuration, out, print_json, table
-from projections.service.wiring import planned
+from projections.service.cli.app import Json, app, configuration
+from projections.service.records.runs import Run, Runs
+from projections.service.runtime.wiring import planned
+from projections.service.terminal.output import out, print_json, table
+from projections.values.moment import moment
 
 
 @app.command()

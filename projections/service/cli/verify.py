@@ -8,23 +8,24 @@ import msgspec
 import typer
 
 from eventstore.records import BlockRange
-from eventstore.run import Outcome
-from eventstore.verdict import Check
+from eventstore.report import Check
 from projections.errors import ConfigurationError
-from projections.service import proofs, verification
-from projections.service.cli.app import Json, app, configuration, out, print_json
-from projections.service.cli.bars import counted
-from projections.service.cli.change import rebuilt
-from projections.service.cli.pipeline import recorded
-from projections.service.cli.progress import following
-from projections.service.wiring import planned
+from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.rebuild import rebuilt
+from projections.service.cli.sync import recorded
+from projections.service.records.runs import Outcome
+from projections.service.runtime.wiring import planned
+from projections.service.terminal.bars import counted
+from projections.service.terminal.display import following
+from projections.service.terminal.output import out, print_json
+from projections.service.verification import checks, proofs
 from projections.verify.sinks import Sample
 
 
 @app.command()
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(help=f"Of {', '.join(verification.CHECKS)}; none: all.")
+        list[str] | None, typer.Argument(help=f"Of {', '.join(checks.CHECKS)}; none: all.")
     ] = None,
     *,
     projection: Annotated[str | None, typer.Option(help="Only this projection.")] = None,
@@ -48,8 +49,8 @@ def verify(
     blocks = None
     if from_block is not None or to_block is not None:
         blocks = BlockRange(from_block or 0, proofs.END if to_block is None else to_block)
-    shown = verification.Shown(counted=counted, following=following, rebuilt=rebuilt)
-    wanted = verification.Wanted(
+    shown = checks.Shown(counted=counted, following=following, rebuilt=rebuilt)
+    wanted = checks.Wanted(
         projection=projection,
         contract=contract,
         blocks=blocks,
@@ -65,7 +66,7 @@ def verify(
     }
     said = [*(names or []), *(f"{option} {value}" for option, value in given.items() if value is not None)]
     with planned(configuration()) as plan, recorded(plan.store, " ".join(["verify", *said])) as note:
-        found = verification.verify(plan, names or [], wanted, shown)
+        found = checks.verify(plan, names or [], wanted, shown)
         outcome = Outcome.DONE if all(check.ok for check in found) else Outcome.FAILED
         if any(check.differs for check in found):
             outcome = Outcome.DIFFERS

@@ -11,11 +11,12 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from projections.service.http import audit, documents, history, lists, page, retry, status, stream, totals
-from projections.service.http.access import OPEN, Gate
-from projections.service.http.asked import known_parameters
-from projections.service.http.desk import Desk
-from projections.service.http.problems import HANDLERS
+from projections.service.http.base import page
+from projections.service.http.base.access import OPEN, Gate
+from projections.service.http.base.context import Desk
+from projections.service.http.base.parameters import known_parameters
+from projections.service.http.base.problems import HANDLERS
+from projections.service.http.routes import audit, documents, history, lists, retry, status, stream, totals
 
 EXPOSED = ["ETag", "X-Chainfold-Block", "X-Chainfold-Revision", "Retry-After"]
 

@@ -12,12 +12,12 @@ from typing import Self
 import uvicorn
 
 from projections.errors import ConfigurationError
+from projections.service.config.http import Http
 from projections.service.http.app import application
-from projections.service.http.desk import WAITERS, Desk
-from projections.service.http.head import BoundedHead
-from projections.service.listening import Http
-from projections.service.meters import Meters
-from projections.service.wiring import Plan
+from projections.service.http.base.context import WAITERS, Desk
+from projections.service.http.base.head import BoundedHead
+from projections.service.runtime.wiring import Plan
+from projections.service.status.metrics import Meters
 
 THREADS = 12 + WAITERS
 """That read; of them so many may wait for a block."""

@@ -12,7 +12,7 @@ from pymongo import MongoClient
 from pymongo import errors as theirs
 from pymongo.collection import Collection
 
-from eventstore.secret import public
+from eventstore.redaction import public
 from projections.errors import ConfigurationError, KeyConflict, SinkError, SinkUnavailable
 
 Document = dict[str, Any]

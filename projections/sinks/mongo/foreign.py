@@ -12,8 +12,8 @@ from typing import Any
 from msgspec import Struct
 from pymongo.collection import Collection
 
-from eventstore.batches import batches
-from projections.adopt import Held
+from eventstore.storage.batches import batches
+from projections.sinks import ForeignDocument
 from projections.sinks.mongo.driver import READ, translated
 from projections.sinks.mongo.names import Document, Names
 
@@ -35,15 +35,15 @@ class ForeignCollection:
         self._documents = documents
         self._names = names
 
-    def survey(self) -> Iterator[Held]:
-        """See `adopt.Filled`."""
+    def survey(self) -> Iterator[ForeignDocument]:
+        """See `ForeignSurvey`."""
         match = {self._names.key: {"$type": "string"}, "chainfold.removed": {"$ne": True}}
         with translated(self._url), self._documents.find(match, self._names.wanted) as cursor:
             for held in cursor:
-                yield Held(held[self._names.key], self._names.foreign(held))
+                yield ForeignDocument(held[self._names.key], self._names.foreign(held))
 
     def holding(self, keys: Sequence[str]) -> set[str]:
-        """See `adopt.Filled`."""
+        """See `ForeignSurvey`."""
         found: set[str] = set()
         with translated(self._url):
             for some in batches(keys, READ):

@@ -17,7 +17,7 @@ from pymongo import InsertOne, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, OperationFailure, WriteConcernError
 
-from eventstore.batches import batches
+from eventstore.storage.batches import batches
 from projections.sinks import Change
 from projections.sinks.mongo.driver import DUPLICATE_KEY, READ, is_own_trouble
 from projections.sinks.mongo.names import MARKED, Document, Names

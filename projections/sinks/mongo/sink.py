@@ -28,7 +28,7 @@ from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
-from eventstore.batches import batches
+from eventstore.storage.batches import batches
 from projections.errors import DocumentsRefused, KeyConflict, MarkerLost, SinkError, SinkUnavailable
 from projections.projectors import Invariant
 from projections.sinks import Change, Marker

@@ -12,9 +12,9 @@ from typing import Any
 
 from bson import Int64
 
-from projections.fields import beside
-from projections.integers import DIGITS
 from projections.sinks.mongo.names import Document, Names
+from projections.values.fields import beside
+from projections.values.integers import DIGITS
 
 _LOW = Int64(2**31)
 _PART = 9

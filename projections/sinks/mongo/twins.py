@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from pymongo.collection import Collection
 
-from eventstore.batches import batches
+from eventstore.storage.batches import batches
 from projections.sinks.mongo.driver import READ
 from projections.sinks.mongo.names import Document, Names
 

@@ -6,7 +6,7 @@ earliest or the latest, and its exact seconds stand in our mark beside it (`chai
 read back through the sink is what the document says.
 
 The law of wide integers: BSON has none of 256 bits, so a field of that type is its sortable text
-(`projections.integers`): MongoDB orders, filters and indexes it as the number that it is.
+(`projections.values.integers`): MongoDB orders, filters and indexes it as the number that it is.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 from bson import Int64
 from bson.datetime_ms import DatetimeMS
 
-from projections.integers import from_decimal, from_sortable, sortable
 from projections.sinks import Value
+from projections.values.integers import from_decimal, from_sortable, sortable
 
 FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999
 """The first and the last millisecond that is written as a Date: of the year 1, and of the year 9999."""

@@ -22,7 +22,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from eventstore.batches import batches
+from eventstore.storage.batches import batches
 from projections.sinks.redis.connection import pipeline
 
 

@@ -19,8 +19,8 @@ import redis
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 
-from eventstore.batches import batches
-from eventstore.secret import public
+from eventstore.redaction import public
+from eventstore.storage.batches import batches
 from projections.errors import (
     ConfigurationError,
     DocumentsRefused,

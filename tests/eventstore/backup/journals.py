@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import text
 
-from eventstore.coverage import Covered
-from eventstore.journal import Journal
+from eventstore.journal.coverage import Covered
+from eventstore.journal.journal import Journal
+from eventstore.journal.tail import Tail
 from eventstore.records import BlockRange, Filter, Header, Log
-from eventstore.store import Store
-from eventstore.tail import Tail
+from eventstore.storage.store import Store
 from tests.blocks import ALICE, BOB, hash_, header
 
 CHAINS = (1, 137)

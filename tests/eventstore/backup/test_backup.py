@@ -20,16 +20,16 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from eventstore import schema
 from eventstore.backup import manifest
 from eventstore.backup.dump import dump
 from eventstore.backup.restoration import check
 from eventstore.errors import BackupDamaged, BackupError
-from eventstore.integrity import check_journal
-from eventstore.journal import Journal
-from eventstore.store import Store
-from projections.service.backup import TABLES, backup, restore
-from projections.service.migrate import migrate
+from eventstore.journal.integrity import check_journal
+from eventstore.journal.journal import Journal
+from eventstore.storage import schema
+from eventstore.storage.store import Store
+from projections.migrate import migrate
+from projections.service.runtime.backup import TABLES, backup, restore
 from tests.eventstore.backup.journals import CHAINS, Author, told
 from tests.servers.postgres import database
 

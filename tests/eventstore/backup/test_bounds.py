@@ -17,8 +17,8 @@ from msgspec.structs import replace
 from eventstore.backup import file, manifest
 from eventstore.backup.dump import dump
 from eventstore.errors import BackupDamaged, BackupError
-from eventstore.store import Store
-from projections.service.backup import TABLES, check, restore
+from eventstore.storage.store import Store
+from projections.service.runtime.backup import TABLES, check, restore
 from tests.eventstore.backup.journals import Author
 
 

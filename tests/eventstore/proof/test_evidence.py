@@ -21,7 +21,7 @@ from eventstore.proof.evidence import (
 )
 from eventstore.proof.profile import profile_of
 from eventstore.records import BlockRange, Filter, Log, Query
-from eventstore.sources.simulated import SimulatedChain
+from eventstore.sources.simulated.chain import SimulatedChain
 from tests.eventstore.proof.blocks import BLOCKS, named
 
 LINE = BLOCKS[0]

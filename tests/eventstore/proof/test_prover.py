@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from eventstore.ingest import Ingestor
-from eventstore.journal import Journal
-from eventstore.lease import Lease
+from eventstore.ingest.ingestor import Ingestor
+from eventstore.journal.journal import Journal
+from eventstore.journal.proofs import Disproof, Ledger
 from eventstore.proof.header import Sealed
-from eventstore.proof.ledger import Disproof, Ledger
 from eventstore.proof.profile import Profile
+from eventstore.proof.proven import proven
 from eventstore.proof.prover import SPAN, Proved, Prover
 from eventstore.proof.repair import repair
-from eventstore.proof.standing import proven
 from eventstore.records import BlockRange, Filter, Log, Watch
-from eventstore.sources.rpc import RpcSource
-from eventstore.sources.simulated import Emission, SimulatedChain
-from eventstore.sources.simulated_faults import Faults
-from eventstore.sources.simulated_node import SimulatedNode
-from eventstore.store import Store
+from eventstore.sources.rpc.source import RpcSource
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.faults import Faults
+from eventstore.sources.simulated.node import SimulatedNode
+from eventstore.storage.lease import Lease
+from eventstore.storage.store import Store
 from tests.blocks import ALICE, BOB, TOPIC
 
 CHAIN = 31_337

@@ -12,24 +12,25 @@ import pytest
 from msgspec import Struct
 from sqlalchemy import text
 
-from eventstore.endpoint import Call, Endpoint, Refused
 from eventstore.errors import BlockUnknown
-from eventstore.ingest import Ingestor
-from eventstore.lease import Lease
+from eventstore.ingest.ingestor import Ingestor
+from eventstore.journal.proofs import Ledger
 from eventstore.proof import header
-from eventstore.proof.ledger import Ledger
 from eventstore.proof.profile import Profile, profile_of
+from eventstore.proof.proven import proven
 from eventstore.proof.prover import Prover
-from eventstore.proof.standing import proven
 from eventstore.records import BlockRange, Filter, Watch
-from eventstore.sources.rpc import RpcSource
-from eventstore.sources.simulated import Emission, SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
-from eventstore.store import Store
-from eventstore.verdict import Check
-from projections.service import proofs
-from projections.service.evidence import evidence
-from projections.service.incidents import Bad, Limits
+from eventstore.report import Check
+from eventstore.sources.rpc.client import Call, Endpoint, Refused
+from eventstore.sources.rpc.source import RpcSource
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
+from eventstore.storage.lease import Lease
+from eventstore.storage.store import Store
+from projections.service.alerts.checks import evidence
+from projections.service.alerts.detection import Bad
+from projections.service.config.alerts import Limits
+from projections.service.verification import proofs
 from tests.blocks import ALICE, TOPIC
 
 CHAIN = 31_337
@@ -281,7 +282,7 @@ def test_a_chain_with_quirks_is_unproven_unless_that_is_accepted_and_never_prove
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quirk = Profile(reason="its blooms are all zero")
-    monkeypatch.setattr("projections.service.proofs.profile_of", lambda chain_id: quirk)
+    monkeypatch.setattr("projections.service.verification.proofs.profile_of", lambda chain_id: quirk)
     found = stand.verdict(None, profile=quirk)
     assert (found.ok, found.checked, found.differs) == (False, 0, False)
     assert found.error == "Nothing can be proved on this chain: its blooms are all zero."

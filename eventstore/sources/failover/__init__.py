@@ -1,0 +1,1 @@
+"""Several endpoints of one chain as one source."""

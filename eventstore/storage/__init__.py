@@ -1,0 +1,1 @@
+"""The database: engine, transactions, leases, fast rows. Nothing here knows of logs."""

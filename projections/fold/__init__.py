@@ -1,0 +1,1 @@
+"""The second stage: from the journal, through handlers, into committed documents."""

@@ -1,0 +1,485 @@
+"""The second stage: from the journal, through the fold, into documents that are committed with their cursor.
+
+Law: there is one rule that moves a projection backwards. Before each batch, within the snapshot that
+everything else is read from, the journal is asked for the lowest block of the projection's own filters
+that entries newer than its cursor touched. If that block is not above the cursor's, the projection is
+rewound to just below it, and replays. Only `rollback` does the same by hand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+from sqlalchemy import Connection, text
+
+from eventstore.journal.journal import Journal
+from eventstore.journal.tail import Tail
+from eventstore.storage.gc_pause import acyclic
+from eventstore.storage.lease import Lease
+from eventstore.storage.legible import legible
+from eventstore.storage.store import Store
+from projections.errors import GenerationRefused, ProjectorError
+from projections.fold.backlog import Backlog, has_events, reach
+from projections.fold.changes import Changes
+from projections.fold.document_type import Shape
+from projections.fold.documents import ROOM, Delta, TrackedDocuments, Whole
+from projections.fold.fold import Batch, Fold, Projection
+from projections.fold.generation import Generation, Generations, Promoted
+from projections.fold.state import GenerationState, skips_of
+from projections.fold.uncommitted import COMMIT_EVERY, Ahead
+from projections.routing.ways import Way
+
+BATCH = 10_000
+"""Logs in one batch of what is served: a commit that readers wait for."""
+
+
+class Folded(Struct, frozen=True):
+    """What one step did. `idle`: all that the journal holds is folded (or `error` says why not).
+
+    `events` were folded, `changed` documents written, `rewound_to` is the block a rewind left
+    standing; `state` is the generation's, or `outdated` where the code asks for a rebuild, or `ready`
+    where a finished build waits to be promoted. `left` are the events that the journal holds beyond.
+    """
+
+    projection: str
+    state: str
+    block: int = -1
+    events: int = 0
+    changed: int = 0
+    left: int = 0
+    moved: bool = False
+    rewound_to: int | None = None
+    quarantined: int = 0
+    promoted: Promoted | None = None
+    error: str | None = None
+
+    @property
+    def idle(self) -> bool:
+        return not self.moved
+
+
+class Runner:
+    """Brings the documents of one projection up to the journal, one bounded `step()` at a time."""
+
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        projection: Projection,
+        *,
+        batch: int = BATCH,
+        room: int = ROOM,
+        commit_every: float = COMMIT_EVERY,
+    ) -> None:
+        self._store = store
+        self._lease = lease
+        self._projection = projection
+        self._batch = batch
+        self._room = room
+        self._commit_every = commit_every
+        self._fold = Fold(projection)
+        self._shape = Shape(type(projection.projector))
+        self._documents: dict[int, tuple[bytes, TrackedDocuments]] = {}  # beside the digest they came to
+        self._ahead: dict[int, Ahead] = {}
+        self._backlogs: dict[int, Backlog] = {}
+        self._was_served = False
+
+    def step(self) -> Folded:
+        """Does the next bounded piece of work, commits it, and says what it was.
+
+        Raises `Fenced` where the lease is lost, `StoreError` where the store failed, and
+        `HistoryOutOfOrder` where history cannot be what it claims. Nothing was written then.
+        """
+        try:
+            with acyclic():
+                return self._step()
+        except Exception:
+            self._documents.clear()
+            raise
+
+    # --- by hand ---
+
+    def rebuild(self, *, promote: bool = True) -> Generation:
+        """Starts a build from the first block beside what is served, dropping other code's unfinished one.
+
+        An unfinished one of this code goes on: it may be that of a command that was killed. Without
+        `promote` the build waits when it is finished, for a `rebuild` with it; that is refused while what
+        is served is stale, for then only a build that replaces it makes the projection right again.
+        """
+        with self._lease.commit() as tx:
+            generations = Generations(tx, self._projection.name)
+            served = generations.served()
+            if not promote and served is not None and served.state == "stale":
+                raise ProjectorError(
+                    f"What is served of {self._projection.name} is stale, and a build that replaces it is on "
+                    "the way.",
+                    hint="Leave out --no-promote.",
+                )
+            waiting = generations.building()
+            mine = waiting is not None and waiting.fingerprint == self._projection.fingerprint
+            if waiting is not None and mine and waiting.hold is None:
+                generations.advance(waiting, replace(waiting, promote=promote, error=None))
+                return replace(waiting, promote=promote, error=None)
+            return self._create(generations, promote=promote)
+
+    def back(self) -> Generation:
+        """Takes the generation that this code built last up again, to replace what other code built."""
+        with self._lease.commit() as tx:
+            revived = Generations(tx, self._projection.name).revive(self._projection.fingerprint)
+        if revived is None:
+            raise ProjectorError(
+                f"No retired generation of {self._projection.name} was built by this code.",
+                hint=f"Run `chainfold rebuild {self._projection.name}`.",
+            )
+        return revived
+
+    def rollback(self, to: int, *, hold: bool) -> Folded:
+        """Rewinds what is served to its state after block `to`; it replays from there, or with `hold`
+        waits there until `resume`. Below what can be undone that is a build from the first block."""
+        with self._store.read() as tx:
+            served = Generations(tx, self._projection.name).served()
+        if served is None or served.fingerprint != self._projection.fingerprint:
+            raise ProjectorError(
+                f"{self._projection.name} has no documents that this code built.",
+                hint=f"Run `chainfold rebuild {self._projection.name}` first.",
+            )
+        if to < served.floor:
+            with self._lease.commit() as tx:
+                self._create(Generations(tx, self._projection.name), hold=to if hold else None)
+            return Folded(self._projection.name, "building", block=to, moved=True, rewound_to=to)
+        until = to if hold else None
+        if to >= served.block:
+            with self._lease.commit() as tx:
+                Generations(tx, served.projection).advance(served, replace(served, hold=until))
+            return Folded(served.projection, served.state, block=served.block, moved=True)
+        with self._store.read() as tx:
+            ahead = self._rewound(tx, self._beyond(served), to)
+        if hold:
+            ahead = replace(ahead, cursor=replace(ahead.cursor, hold=to))
+        return self._commit(ahead, events=0, left=0)
+
+    def resume(self) -> None:
+        """Lets a held projection go on."""
+        with self._lease.commit() as tx:
+            generations = Generations(tx, self._projection.name)
+            for held in (generations.served(), generations.building()):
+                if held is not None and held.hold is not None:
+                    generations.advance(held, replace(held, hold=None))
+
+    def retry(self) -> str:
+        """Folds again, from the lowest of them on, the blocks whose events were passed over or halted."""
+        with self._store.read() as tx:
+            served = Generations(tx, self._projection.name).served()
+            letters = GenerationState(tx, served.id).dead_letters() if served else []
+        if not letters:
+            return "nothing was passed over; an event that halts is tried at every step"
+        done = self.rollback(letters[0].block - 1, hold=False)
+        return f"{len(letters):,} events are folded again, from block {done.block + 1} on"
+
+    def mend(self, keys: Sequence[str], *, above: int = 0) -> str:
+        """Gives these keys a new revision, so that every sink is sent them again as they are: documents,
+        and the absence of what is none. `above` is the highest revision that a sink was seen to hold."""
+        with self._lease.commit() as tx:
+            served = Generations(tx, self._projection.name).served()
+            if served is None:
+                return "nothing is served yet"
+            revision = max(served.revision, above) + 1
+            Changes(tx, self._projection.name).mark(sorted(set(keys)), revision)
+            Generations(tx, served.projection).advance(served, replace(served, revision=revision))
+        return f"{len(set(keys)):,} keys are sent again, as revision {revision}"
+
+    def skip(self, *, block: int, log_index: int, reason: str) -> str:
+        """Passes one event over, for ever: every rebuild honours it. Undone by nothing but the store."""
+        with self._lease.commit() as tx:
+            rows = [
+                item
+                for item in Journal(tx, self._projection.chain_id).history(first=block, last=block)
+                if item.log.log_index == log_index
+            ]
+            if not rows:
+                raise ProjectorError(f"The journal holds no log {log_index} in block {block}.")
+            tx.execute(
+                text(
+                    "INSERT INTO skips VALUES (:projection, :hash, :index, :reason, :now) "
+                    "ON CONFLICT (projection, block_hash, log_index) DO UPDATE SET reason = excluded.reason"
+                ),
+                {
+                    "projection": self._projection.name,
+                    "hash": rows[0].log.block_hash,
+                    "index": log_index,
+                    "reason": legible(reason),
+                    "now": time.time_ns() // 1000,
+                },
+            )
+            served = Generations(tx, self._projection.name).served()
+        if served is not None and served.block >= block:
+            self.rollback(block - 1, hold=False)
+        return f"log {log_index} of block {block} is passed over from now on"
+
+    # --- one step ---
+
+    def _step(self) -> Folded:
+        own = self._projection
+        with self._store.read() as tx:
+            generations = Generations(tx, own.name)
+            served, building = generations.served(), generations.building()
+        if served is not None and served.fingerprint == own.fingerprint:
+            self._was_served = True
+        mine = [
+            found
+            for found in (served, building)
+            if found and found.state != "stale" and found.fingerprint == own.fingerprint
+        ]
+        if building is None or building.fingerprint != own.fingerprint:
+            outdated = served is not None and served.fingerprint != own.fingerprint
+            # What other code replaced while this process ran is not taken back: the two would do it for ever.
+            due = own.rebuild == "auto" and not self._was_served
+            stale = served is not None and served.state == "stale"
+            if served is None or stale or (outdated and due):
+                with self._lease.commit() as tx:
+                    again = Generations(tx, own.name)
+                    made = (again.revive(own.fingerprint) if outdated else None) or self._create(again)
+                return Folded(own.name, "building", block=made.block, moved=True)
+            if outdated:
+                return Folded(own.name, "outdated", block=served.block, error=served.error)
+        folded = Folded(own.name, "live")
+        for generation in mine:
+            folded = self._advance(generation)
+            if folded.moved:
+                break
+        return folded
+
+    def _advance(self, row: Generation) -> Folded:
+        own = self._projection
+        ahead = self._beyond(row)
+        with self._store.read() as tx:
+            journal = Journal(tx, own.chain_id)
+            entry = journal.head()
+            routes = own.routed(journal.kinds(watch.filter for watch in own.watches))
+            if entry > ahead.cursor.entry:
+                low = journal.lowest_change(ahead.cursor.entry, routes)
+                if low is not None and low <= ahead.cursor.block:
+                    if ahead.cursor is not row:  # that is committed first: a state that the journal once told
+                        return self._commit(ahead, events=0, left=0)
+                    if low - 1 < row.floor:
+                        return self._give_up(row, low - 1)
+                    ahead = self._rewound(tx, ahead, low - 1)
+            generation = ahead.cursor
+            finalized = Tail(tx, own.chain_id).finalized()
+            limit = reach(tx, own, finalized=finalized, hold=generation.hold)
+            page = journal.read(routes, after=generation.block, to=limit, limit=self._batch)
+            horizon = self._horizon(generation, finalized, page.through)
+            if page.logs:
+                ahead.documents.begin(GenerationState(tx, generation.id))
+                batch = self._fold.page(
+                    ahead.documents,
+                    page,
+                    routes,
+                    after=generation.block,
+                    timestamp=generation.timestamp,
+                    keep_undo_above=horizon,
+                    skips=skips_of(tx, own.name),
+                )
+            else:
+                batch = Batch(page.through, generation.timestamp, 0, [], None)
+            left = 0
+            if batch.through < limit:
+                backlog = self._backlogs.setdefault(generation.id, Backlog())
+                read = (generation.block, len(page.logs)) if page.through == batch.through else None
+                left = backlog.left(journal, routes, after=batch.through, to=limit, read=read)
+            whole = not page.logs and self._is_whole(tx, generation, limit, finalized)
+        news = batch.through > generation.block or entry > generation.entry
+        if news or batch.error != generation.error or generation is not row:
+            moved = replace(
+                generation,
+                entry=entry,
+                block=batch.through,
+                timestamp=batch.timestamp,
+                floor=max(generation.floor, min(horizon, batch.through)),
+                error=batch.error,
+            )
+            ahead = replace(ahead, cursor=moved, dead=[*ahead.dead, *batch.dead])
+            if ahead.may_wait(batch, limit, self._commit_every):
+                self._ahead[row.id] = ahead
+                return self._folded(moved, events=batch.events, left=left, quarantined=len(batch.dead))
+            return self._commit(ahead, events=batch.events, left=left, quarantined=len(batch.dead))
+        if generation.state == "building" and whole and generation.error is None:
+            if not generation.promote:
+                return Folded(own.name, "ready", block=generation.block)
+            return self._promote(generation, routes)
+        return Folded(own.name, generation.state, block=generation.block, error=generation.error)
+
+    def _is_whole(self, tx: Connection, generation: Generation, limit: int, finalized: int) -> bool:
+        """Has the ingester been at the head once, and does `limit` reach finality? Then a build that
+        has folded up to `limit` is no half-built history."""
+        if generation.hold is not None and limit >= generation.hold:
+            return True
+        head = tx.execute(
+            text("SELECT head FROM progress WHERE chain_id = :chain"),
+            {"chain": self._projection.chain_id},
+        ).scalar()
+        if head is None:
+            return False
+        end = finalized if finalized >= 0 else int(head)
+        lasts = [watch.last_block for watch in self._projection.watches]
+        if all(last is not None for last in lasts):
+            end = min(end, max(last for last in lasts if last is not None))
+        return limit >= end
+
+    def _beyond(self, row: Generation) -> Ahead:
+        """Where the fold of this generation stands: at its row, or ahead of it."""
+        documents = self._tracked(row)
+        ahead = self._ahead.pop(row.id, None)
+        if ahead is not None and ahead.documents is documents:
+            if ahead.row == row:
+                return ahead
+            documents.forget()  # somebody changed the row meanwhile
+        return Ahead(row, row, documents, [], time.monotonic())
+
+    def _commit(self, ahead: Ahead, *, events: int, left: int, quarantined: int = 0) -> Folded:
+        old, new, changed = ahead.row, ahead.cursor, 0
+        with self._lease.commit() as tx:
+            generations, state = Generations(tx, old.projection), GenerationState(tx, old.id)
+            generations.advance(old, new)  # first: whoever else would move it waits here
+            if ahead.rewound_to is not None:
+                state.drop_undo(above=ahead.rewound_to)
+                state.exhume(above=ahead.rewound_to)
+            whole = ahead.documents.whole
+            if whole is not None:
+                state.load_whole(whole)
+                changed += whole.count
+                new = self._after(old, new, whole, changed=whole.count > 0)
+                if new.revision > old.revision:
+                    Changes(tx, old.projection).mark(whole.keys(), new.revision)
+            for delta in ahead.documents.take():
+                state.apply(delta)
+                changed += len(delta.changed)
+                new = self._after(old, new, delta, changed=bool(delta.changed))
+                self._publish(tx, old, new, delta)
+            generations.advance(ahead.cursor, new)
+            state.bury(ahead.dead)
+            if new.floor > old.floor:
+                state.drop_undo(through=new.floor)
+        ahead.documents.committed()
+        self._documents[old.id] = new.digest, ahead.documents
+        folded = self._folded(new, events=events, changed=changed, left=left, quarantined=quarantined)
+        return replace(folded, rewound_to=ahead.rewound_to)
+
+    def _folded(
+        self, to: Generation, *, events: int, left: int, quarantined: int, changed: int = 0
+    ) -> Folded:
+        return Folded(
+            to.projection,
+            to.state,
+            block=to.block,
+            events=events,
+            changed=changed,
+            left=left,
+            moved=True,
+            quarantined=quarantined,
+            error=to.error,
+        )
+
+    # --- backwards ---
+
+    def _rewound(self, tx: Connection, ahead: Ahead, to: int) -> Ahead:
+        """The documents as they were after block `to`, in memory: the next commit writes what then differs.
+
+        So nothing of the branch that was left is written but what the new one does not write again, and
+        readers see the one or the other, never less. `to` must not be below the generation's floor.
+        """
+        row = ahead.row
+        self._documents.pop(row.id, None)  # until that commit these are the documents of no row
+        state = GenerationState(tx, row.id)
+        ahead.documents.begin(state)
+        ahead.documents.restore(state.before_images(above=to))
+        cursor = replace(row, block=to, error=None)
+        if row.state == "building":
+            cursor = replace(cursor, revision=0)  # of what it takes back here, no before-image tells
+        return replace(ahead, cursor=cursor, rewound_to=to)
+
+    def _give_up(self, generation: Generation, to: int) -> Folded:
+        """The change lies below what can be undone: only a build from the first block mends it."""
+        self._documents.pop(generation.id, None)
+        with self._lease.commit() as tx:
+            generations = Generations(tx, generation.projection)
+            generations.advance(generation, generation)
+            if generation.state == "live":
+                generations.mark_stale(generation)
+            self._create(generations)
+        return Folded(generation.projection, "stale", block=to, moved=True, rewound_to=to)
+
+    # --- the served one ---
+
+    def _promote(self, generation: Generation, routes: Mapping[int, Way]) -> Folded:
+        name = generation.projection
+        try:
+            with self._lease.commit() as tx:
+                generations = Generations(tx, name)
+                generations.advance(generation, generation)
+                end = -1 if generation.documents else generation.block
+                kinds = list(routes) if has_events(tx, self._projection, routes, to=end) else []
+                promoted = generations.promote(generation, kinds)
+        except GenerationRefused as refusal:
+            with self._lease.commit() as tx:
+                refused = replace(generation, error=str(refusal))
+                Generations(tx, name).advance(generation, refused)
+            return Folded(name, "building", block=generation.block, error=str(refusal))
+        return Folded(name, "live", block=generation.block, moved=True, promoted=promoted)
+
+    def _publish(self, tx: Connection, old: Generation, new: Generation, delta: Delta) -> None:
+        if new.revision > old.revision:
+            keys = [key for key, _, _ in delta.changed]
+            Changes(tx, old.projection).mark(keys, new.revision)
+
+    def _after(self, old: Generation, new: Generation, added: Delta | Whole, *, changed: bool) -> Generation:
+        """`new` with what was `added` to it; its revision is the one after `old`'s, if anything changed."""
+        digest = (int.from_bytes(new.digest, "big") + added.digest) % 2**256
+        takes_revision = changed and old.state != "building"  # what is served, stale or not
+        return replace(
+            new,
+            documents=new.documents + added.count,
+            digest=digest.to_bytes(32, "big"),
+            revision=old.revision + 1 if takes_revision else new.revision,
+        )
+
+    # --- small ---
+
+    def _create(
+        self, generations: Generations, *, promote: bool = True, hold: int | None = None
+    ) -> Generation:
+        first = self._projection.first_block
+        return generations.create(
+            chain_id=self._projection.chain_id,
+            fingerprint=self._projection.fingerprint,
+            before=first - 1,
+            promote=promote,
+            hold=hold,
+        )
+
+    def _tracked(self, generation: Generation) -> TrackedDocuments:
+        """The documents as of this very commit: what another process wrote since, or another build of
+        the same number, has another digest, and then nothing cached is used."""
+        digest, documents = self._documents.get(generation.id, (b"", None))
+        if documents is None or digest != generation.digest:
+            documents = TrackedDocuments(self._shape, complete=generation.documents == 0, room=self._room)
+            self._documents[generation.id] = generation.digest, documents
+        return documents
+
+    def _horizon(self, generation: Generation, finalized: int, block: int) -> int:
+        """The block up to which no before-images are kept.
+
+        A build that was served before keeps all that it has: they name what it changed since.
+        """
+        if generation.state == "building" and generation.revision:
+            return generation.floor
+        match self._projection.undo:
+            case "finality":
+                return finalized
+            case "forever":
+                return -1
+            case blocks:
+                return min(finalized, block - blocks)

@@ -1,0 +1,1 @@
+"""The third stage: from changed documents into one sink."""

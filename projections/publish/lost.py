@@ -1,0 +1,85 @@
+"""A sink that lost its marker: where it stood, where keys are evicted; and what somebody's marks would keep.
+
+Law: without a marker all is sent, but the guard keeps what carries a mark that is not below. Whose mark that
+is nobody can say, so what it keeps otherwise than it must be gets a revision above it.
+
+A sink that evicts what is read least may evict its marker too: it is put back, and not all is sent again.
+Where keys are evicted, a document that the sink lacks is no difference, but one that is older than the marker
+tells is. So the marker is put back to where the store last saw it, or to just below the first document that
+is older than it must be there. Where the sink lacks every document it was wiped, and begins again.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from eventstore.storage.batches import batches
+from eventstore.storage.store import Store
+from projections.fold.changes import Changes
+from projections.fold.generation import Generations
+from projections.publish.current import as_change, current
+from projections.publish.publications import Known
+from projections.sinks import Sink
+
+BATCH = 1_000
+"""Documents that are looked at in one go."""
+
+
+@runtime_checkable
+class Evicting(Protocol):
+    """A sink that may have dropped any of its keys, its marker among them."""
+
+    def evicts(self) -> bool:
+        """Has it dropped any?"""
+        ...
+
+
+def place_of(store: Store, sink: Sink, projection: str, known: Known) -> tuple[int, str] | None:
+    """Where the marker stood that is gone now; None where the sink was wiped, or drops no keys."""
+    if known.sends == 0 or not isinstance(sink, Evicting) or not sink.evicts():
+        return None
+    last, held = (known.revision, known.key), 0
+    after = (0, "")
+    while True:
+        with store.read() as tx:
+            served = Generations(tx, projection).served()
+            if served is None:
+                return None
+            found = Changes(tx, projection).after(*after, generation=served.id, limit=BATCH)
+        sent = [
+            item
+            for item in found
+            if item.revision <= last[0] or (item.revision == last[0] + 1 and item.key <= last[1])
+        ]
+        there = sink.read([item.key for item in sent])
+        held += len(there)
+        for item in sent:
+            if item.key in there and there[item.key].revision < item.revision:
+                return item.revision - 1, ""
+        if len(sent) < BATCH:
+            return last if held else None
+        after = (sent[-1].revision, sent[-1].key)
+
+
+def marked_otherwise(store: Store, sink: Sink, projection: str) -> tuple[int, list[str]]:
+    """The keys of what a sink without a marker holds otherwise than it must be, and would keep whatever is
+    sent, ascending; with the highest of their revisions."""
+    top, keys = 0, set[str]()
+    for held in batches(sink.scan(), BATCH):
+        with store.read() as tx:
+            served = Generations(tx, projection).served()
+            if served is None:
+                break
+            wanted = current(tx, projection, served, [change.key for change in held])
+        for change in held:
+            item = wanted.get(change.key)
+            if item is None:
+                kept = change.fields is not None
+            elif item.revision == change.revision:
+                kept = sink.as_held(as_change(item, change.block)).fields != change.fields
+            else:
+                kept = change.revision > item.revision
+            if kept:
+                top = max(top, change.revision)
+                keys.add(change.key)
+    return top, sorted(keys)

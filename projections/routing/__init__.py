@@ -1,0 +1,1 @@
+"""Which event of which contract goes to which handler."""

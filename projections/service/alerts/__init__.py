@@ -1,0 +1,1 @@
+"""Incidents: detected, recorded, and sent to people."""

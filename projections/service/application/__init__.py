@@ -1,0 +1,1 @@
+"""What the product does when it is asked to: the application layer under the command line."""

@@ -1,0 +1,1 @@
+"""Embedded servers, and the process that stops them when they are no longer used."""

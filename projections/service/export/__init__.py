@@ -1,0 +1,1 @@
+"""Canonical logs as Parquet files."""

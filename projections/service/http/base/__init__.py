@@ -1,0 +1,1 @@
+"""What every endpoint shares: context, parameters, caches, errors, access."""

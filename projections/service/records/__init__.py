@@ -1,0 +1,1 @@
+"""The service's notebook in SQL: runs, requests, incidents, calls."""

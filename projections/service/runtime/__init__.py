@@ -1,0 +1,1 @@
+"""The stages as a process turns them: wiring, loops, workers, schedule."""

@@ -1,0 +1,95 @@
+"""The prover of a chain as the loops turn it, beside the river: what it does moves no other stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from eventstore.errors import BlockUnknown, StoreError
+from eventstore.journal.proofs import Ledger
+from eventstore.journal.tail import genesis_of
+from eventstore.proof.prover import Proved, Prover
+from eventstore.records import BlockRange, Watch
+from eventstore.sources.chain_id import refusal
+from eventstore.storage.lease import Lease
+from eventstore.storage.store import Store
+from projections.service.records.requests import Request, Requests
+from projections.service.runtime.loops import persist
+from projections.service.runtime.stages import silent
+
+if TYPE_CHECKING:
+    from eventstore.sources.failover.source import FailoverSource
+    from eventstore.sources.rpc.source import RpcSource
+
+
+class ProveStage:
+    """The prover of one chain."""
+
+    def __init__(
+        self,
+        store: Store,
+        source: RpcSource | FailoverSource,
+        *,
+        chain: str,
+        chain_id: int,
+        watches: Sequence[Watch],
+    ) -> None:
+        self.name = f"prove {chain}"
+        self.chain = chain
+        self.lease = Lease(store, f"prove:{chain_id}")
+        self._source = source
+        self._chain_id = chain_id
+        self._watches = watches
+        self._requests = Requests(store)
+        self._prover = self._make(watches, None)
+
+    def _make(self, watches: Sequence[Watch], within: BlockRange | None) -> Prover:
+        return Prover(
+            self.lease.store,
+            self._source,
+            self.lease,
+            chain=self.chain,
+            chain_id=self._chain_id,
+            watches=watches,
+            within=within,
+        )
+
+    def open(self) -> None:
+        """Refuses (`WrongChain`) a node of another chain than the journal's."""
+        with self.lease.store.read() as tx:
+            known = genesis_of(tx, self._chain_id)
+        wrong = refusal(self._source.identity(), chain_id=self._chain_id, genesis=known)
+        if wrong is not None:
+            raise wrong
+
+    def step(self) -> Proved:
+        return self._prover.step()
+
+    def execute(self, request: Request) -> str:
+        """Does what a command asked for, and says what that was."""
+        if request.kind != "prove":
+            raise StoreError(f"{request.kind} is no request that {self.name} knows.")
+        return self._prove(request)
+
+    def _prove(self, request: Request) -> str:
+        """Proves blocks to the end, also those that failed before; why some are left all the same."""
+        first, last, addresses = (request.arguments[key] for key in ("first", "last", "addresses"))
+        within = BlockRange(first, last)
+        chosen = [w for w in self._watches if addresses is None or w.filter.address.hex() in addresses]
+        prover, done = self._make(chosen, within), 0
+        try:
+            persist(self, self.open, silent)
+            with self.lease.commit() as tx:
+                Ledger(tx, self._chain_id).forget_disproofs(within)
+            while not (record := persist(self, prover.step, silent)).idle:
+                done += len(record.blocks or ())
+                self._requests.advance(request, done=done, total=done + record.left, detail="")
+        except BlockUnknown as error:  # no node has what a proof takes
+            return str(error)
+        finally:
+            prover.close()
+        return record.reason or ""
+
+    def close(self) -> None:
+        self._prover.close()
+        self._source.close()

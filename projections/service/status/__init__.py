@@ -1,0 +1,1 @@
+"""What the store and the process show: status, metrics, decoded history."""

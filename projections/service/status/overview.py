@@ -1,0 +1,56 @@
+"""Everything at once: what `status` shows and `/status` answers, each part in its own snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from eventstore.journal.totals import Tally
+from eventstore.storage.store import Store
+from projections.service.runtime.wiring import Plan
+from projections.service.status import views
+from projections.service.status.lease_holders import holders
+from projections.sinks import Sink
+
+
+def whole_status(
+    plan: Plan,
+    *,
+    store: Store | None = None,
+    sinks: Mapping[str, Sequence[Sink]] | None = None,
+    tally: Tally | None = None,
+) -> views.Status:
+    """Where everything stands, read from `store` (the plan's own if none is given).
+
+    The `sinks` by projection are asked as they are; without them each is opened, asked and closed.
+    Who asks again and again keeps a `tally`: without one the whole journal is counted.
+    """
+    source = store or plan.store
+    chains = {
+        name: views.chain_status(
+            source,
+            chain.chain_id,
+            plan.watches(name),
+            emitters=plan.emitters(name),
+            meaning=plan.config.meanings[name],
+            tally=tally,
+        )
+        for name, chain in plan.config.chains.items()
+    }
+    projections = {
+        name: views.projection_status(source, item, head=chains[plan.chain_of(name)].head)
+        for name, item in plan.projections.items()
+    }
+    found: dict[str, views.SinkStatus] = {}
+    for name, item in plan.projections.items():
+        for sink in plan.sinks(name) if sinks is None else sinks.get(name, ()):
+            try:
+                found[f"{name}.{sink.name}"] = views.sink_status(source, name, item.chain_id, sink)
+            finally:
+                if sinks is None:
+                    sink.close()
+        for hook in plan.webhooks(name):
+            found[f"{name}.{hook.name}"] = views.webhook_status(source, name, item.chain_id, hook)
+    schedule: dict[str, views.JobStatus] = {
+        job: views.job_status(source, job, cron) for job, cron in plan.config.schedule.jobs.items()
+    }
+    return views.Status(chains, projections, found, *views.incident_status(source), schedule, holders(source))

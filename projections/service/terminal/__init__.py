@@ -1,0 +1,1 @@
+"""How long work and status are drawn on a terminal, or logged elsewhere."""

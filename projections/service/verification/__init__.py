@@ -1,0 +1,1 @@
+"""The checks behind `verify`, from the chain down to the sinks."""

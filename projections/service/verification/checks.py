@@ -1,0 +1,292 @@
+"""What `verify` can look at: checks by name, from the chain down to the sinks. One entry of `CHECKS` is one.
+
+A check gets the plan and what was asked for, looks at everything that its name says, and returns one `Check`
+for each chain, projection or sink. It writes nothing, unless it is asked to repair.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
+from sqlalchemy import text
+
+from eventstore.errors import ChainfoldError, LeaseHeld
+from eventstore.journal.integrity import check_journal
+from eventstore.journal.proofs import Disproof, Ledger
+from eventstore.records import BlockRange
+from eventstore.report import Check
+from projections.errors import ConfigurationError
+from projections.fold.fold import Projection
+from projections.service.records.requests import Requests
+from projections.service.runtime import loops
+from projections.service.runtime.prove_stage import ProveStage
+from projections.service.runtime.stages import PublishStage, silent
+from projections.service.runtime.wiring import Plan
+from projections.service.status import views
+from projections.service.verification import proofs
+from projections.verify.documents import check_documents
+from projections.verify.sinks import Compared, Sample, SinkCheck
+
+MENDED_AT_ONCE = 10_000
+"""Keys in one request."""
+
+SETTLED = 600.0
+"""Seconds that a service is given to send what was mended."""
+
+
+class Shown(Struct, frozen=True):
+    """How long work is shown. `counted` shows that of this name: what it yields is called with how much is
+    done, and of how much. `following` shows how far what was asked of a lease's holder has come."""
+
+    counted: Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+    following: Callable[[Requests, str, str], AbstractContextManager[None]]
+    rebuilt: Callable[[Plan, str], None]
+    """Has a projection built anew, by whoever folds it, and waits until that is served."""
+
+
+class Wanted(Struct, frozen=True):
+    """What was asked for beside the names of checks. None means all: projections, contracts, blocks."""
+
+    projection: str | None = None
+    contract: str | None = None
+    blocks: BlockRange | None = None
+    repair: bool = False
+    sample: Sample | None = None
+
+
+def events(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
+    """The chain's own commitments against the journal, for all blocks that are final and not proven yet."""
+    return [
+        _made(f"events {stage.chain}", partial(_events, plan, stage, wanted, shown))
+        for stage in plan.prove(contract=wanted.contract)
+    ]
+
+
+def _events(plan: Plan, stage: ProveStage, wanted: Wanted, shown: Shown) -> Check:
+    within = wanted.blocks or BlockRange(0, proofs.END)
+    addresses = None if wanted.contract is None else plan.contract(wanted.contract).addresses
+    chain_id = plan.config.chains[stage.chain].chain_id
+    requests = Requests(plan.store)
+
+    def prove() -> str:
+        with shown.following(requests, stage.lease.name, f"events {stage.chain}"):
+            return loops.ask(
+                stage,
+                requests,
+                "prove",
+                first=within.first,
+                last=within.last,
+                addresses=None if addresses is None else [address.hex() for address in addresses],
+            )
+
+    try:
+        reason, repaired = prove(), 0
+        failed = _disproofs(plan, chain_id, within)
+        blocks = [(item.number, item.hash.hex()) for item in failed if item.kind == "wrong"]
+        if wanted.repair and blocks:
+            _repair(plan, stage.chain, blocks)
+            reason = prove()
+            now = _disproofs(plan, chain_id, within)
+            still = {item.number for item in now}
+            repaired = sum(number not in still for number, _ in blocks)
+            failed = [item for item in failed if item.kind == "wrong"] + [
+                item for item in now if item.kind != "wrong"
+            ]
+        watches = [w for w in plan.watches(stage.chain) if addresses is None or w.filter.address in addresses]
+        return proofs.check(
+            plan.store,
+            chain_id,
+            watches,
+            name=f"events {stage.chain}",
+            within=within,
+            failed=failed,
+            repaired=repaired,
+            reason=reason,
+            accepted=plan.config.chains[stage.chain].accept_unproven,
+            chain=stage.chain,
+        )
+    finally:
+        stage.close()
+
+
+def _repair(plan: Plan, chain: str, blocks: list[tuple[int, str]]) -> None:
+    """Has these blocks put right by whoever ingests the chain, else does so itself."""
+    for stage in plan.ingest():
+        try:
+            if stage.chain == chain:
+                loops.ask(stage, Requests(plan.store), "repair", blocks=blocks)
+        finally:
+            stage.close()
+
+
+def _disproofs(plan: Plan, chain_id: int, within: BlockRange) -> list[Disproof]:
+    with plan.store.read() as tx:
+        every = Ledger(tx, chain_id).disproofs()
+    return [item for item in every if within.first <= item.number <= within.last]
+
+
+def journal(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
+    """The digest chain and the shape of each chain's journal."""
+    found = []
+    for name, chain in plan.config.chains.items():
+        with shown.counted(f"journal {name}") as progress, plan.store.read() as tx:
+            seen = tx.execute(
+                text("SELECT coalesce(max(entry), 0) FROM generations WHERE chain_id = :chain"),
+                {"chain": chain.chain_id},
+            ).scalar_one()
+            found.append(
+                check_journal(tx, chain.chain_id, name=f"journal {name}", seen=int(seen), progress=progress)
+            )
+    return found
+
+
+def documents(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
+    """The committed documents against the fold of the journal; a repair folds them anew."""
+    found = []
+    for name, projection in _projections(plan, wanted).items():
+
+        def look(name: str = name, projection: Projection = projection) -> Check:
+            with shown.counted(f"documents {name}") as progress:
+                return check_documents(
+                    plan.store, projection, replay=wanted.sample is None, progress=progress
+                )
+
+        def mended(name: str = name, look: Callable[[], Check] = look) -> Check:
+            first = look()
+            if not wanted.repair or not first.found:
+                return first
+            shown.rebuilt(plan, name)
+            return _repaired(first, look())
+
+        found.append(_made(f"documents {name}", mended))
+    return found
+
+
+def sinks(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
+    """Each sink against the documents; a repair has what differs sent again, under a new revision."""
+    found = []
+    for name, projection in _projections(plan, wanted).items():
+        for stage in plan.publish():
+            if stage.projection == name:
+                try:
+                    check = partial(one_sink, plan, projection, stage, wanted, shown)
+                    found.append(_made(f"sinks {name}.{stage.sink.name}", check))
+                finally:
+                    stage.close()
+    return found
+
+
+def _made(name: str, check: Callable[[], Check]) -> Check:
+    """What a check found, or why it could not be made: a sink that is away holds up no other."""
+    try:
+        return check()
+    except ConfigurationError:
+        raise
+    except ChainfoldError as error:
+        return Check(name, 0, 0, [], error=str(error))
+
+
+def one_sink(plan: Plan, projection: Projection, stage: PublishStage, wanted: Wanted, shown: Shown) -> Check:
+    """One sink against the documents of its projection, as `sinks` does."""
+
+    def look() -> Compared:
+        with shown.counted(f"sinks {projection.name}.{stage.sink.name}") as progress:
+            check = SinkCheck(
+                plan.store,
+                stage.sink,
+                projection=projection.name,
+                chain_id=projection.chain_id,
+                expires=stage.sink.name == "redis",
+                sample=wanted.sample,
+                progress=progress,
+            )
+            return check.run(fields=plan.counted(projection.name), invariants=projection.projector.invariants)
+
+    first = look()
+    if not wanted.repair or not first.check.found:
+        return first.check
+    fold, requests = plan.fold_of(projection.name), Requests(plan.store)
+    for start in range(0, len(first.keys), MENDED_AT_ONCE):
+        some = first.keys[start : start + MENDED_AT_ONCE]
+        loops.ask(fold, requests, "mend", keys=some, above=first.top)
+    settle(plan, stage)
+    return _repaired(first.check, look().check)
+
+
+def settle(plan: Plan, stage: PublishStage) -> None:
+    """Waits until the sink is current: by publishing to the end, or by whoever does that already."""
+    deadline = time.monotonic() + SETTLED
+    while True:
+        try:
+            with loops.held([stage.lease]):
+                loops.persist(stage, stage.open, silent)
+                loops.to_end(stage, silent)
+        except LeaseHeld:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        status = views.sink_status(plan.store, stage.projection, stage.chain_id, stage.sink)
+        if status.state == "current":
+            return
+
+
+def _repaired(first: Check, second: Check) -> Check:
+    """What was found, and how much of it is no more at the second look."""
+    left = {item.what for item in second.differences}
+    gone = first.found if not second.found else max(0, first.found - second.found)
+    still = [item for item in first.differences if item.what in left]
+    return replace(
+        first,
+        checked=second.checked,
+        repaired=gone,
+        differences=[*still, *(item for item in first.differences if item.what not in left)],
+        note=second.note,
+    )
+
+
+def _projections(plan: Plan, wanted: Wanted) -> dict[str, Projection]:
+    if wanted.projection is None:
+        return plan.projections
+    return {wanted.projection: plan.named(wanted.projection)}
+
+
+CHECKS: dict[str, Callable[[Plan, Wanted, Shown], list[Check]]] = {
+    "events": events,
+    "journal": journal,
+    "documents": documents,
+    "sinks": sinks,
+}
+"""By name, in the order of the river."""
+
+
+def verify(plan: Plan, names: Iterable[str], wanted: Wanted, shown: Shown) -> list[Check]:
+    """Runs the checks of these names, all where none is named; one that fails holds up no other.
+
+    Raises `ConfigurationError` for a name that is none.
+    """
+    chosen = list(names)
+    for name in chosen:
+        if name not in CHECKS:
+            raise ConfigurationError(f"{name} is no check.", hint=f"Known are {', '.join(CHECKS)}.")
+    if wanted.projection is not None:
+        plan.named(wanted.projection)
+    found: list[Check] = []
+    for name, run in CHECKS.items():
+        if not chosen or name in chosen:
+            try:
+                made = run(plan, wanted, shown)
+            except ConfigurationError:
+                raise
+            except ChainfoldError as error:
+                made = [Check(name, 0, 0, [], error=str(error))]
+            if not made and chosen:
+                made = [
+                    Check(name, 0, 0, [], error=f"The configuration has no {name}: nothing was looked at.")
+                ]
+            found += made
+    return found

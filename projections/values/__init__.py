@@ -1,0 +1,1 @@
+"""What the fields of documents may be, and how values are written as JSON and as text."""
