@@ -9,8 +9,9 @@ from random import Random
 import pytest
 
 from tests.eventstore.sources.faulty import FAULTS, MEANS, draw, run
+from tests.places import DOCS
 
-DOCS = Path(__file__).parents[2] / "docs" / "guarantees.md"
+DOCS = DOCS / "guarantees.md"
 COMBINATIONS = 12
 SEED = 11
 

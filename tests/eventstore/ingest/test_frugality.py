@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -17,6 +16,7 @@ from eventstore.sources.simulated.node import SimulatedNode
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from tests.blocks import ALICE, TOPIC
+from tests.places import DOCS
 
 CHAIN = 31_337
 BLOCKS_PER_POLL = 8
@@ -25,7 +25,7 @@ POLLS = 90
 """Three minutes of the chain: the hour is twenty times that."""
 HOURS = 3_600 / (2 * POLLS)
 
-DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
+DOCS = DOCS / "operations.md"
 
 
 def calls_an_hour(store: Store, follow: Follow, *, share: float) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import lzma
-from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).parents[2] / "data" / "proof-blocks.jsonl.xz"
+from tests.places import DATA
+
+FILE = DATA / "proof-blocks.jsonl.xz"
 BLOCKS: list[dict[str, Any]] = [json.loads(line) for line in lzma.decompress(FILE.read_bytes()).splitlines()]
 
 

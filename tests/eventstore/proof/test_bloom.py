@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +11,9 @@ from hypothesis import strategies as st
 
 from eventstore.proof import bloom
 from eventstore.records import Log, Query
+from tests.places import DATA
 
-REAL_BLOCKS: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parents[1] / "data" / "real-blooms.json").read_text()
-)
+REAL_BLOCKS: list[dict[str, Any]] = json.loads((DATA / "real-blooms.json").read_text())
 NOBODY = bytes([0xDE, 0xAD]) * 10
 
 real_blocks = pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import lzma
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +16,9 @@ from eventstore.errors import AnswerRefused
 from eventstore.proof import evidence, header
 from eventstore.records import BlockRange
 from tests.eventstore.proof.blocks import BLOCKS
+from tests.places import DATA
 
-FILE = Path(__file__).parents[2] / "data" / "header-forms.jsonl.xz"
+FILE = DATA / "header-forms.jsonl.xz"
 FORMS: list[dict[str, Any]] = [json.loads(line) for line in lzma.decompress(FILE.read_bytes()).splitlines()]
 AMSTERDAM, SEALED, TURNS = (line["block"] for line in FORMS)
 HASHED = [*header._FIELDS, ("mixHash", 32), ("nonce", 8), *header._LATER]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -22,6 +21,7 @@ from eventstore.sources.simulated.http import Port, Response
 from eventstore.sources.simulated.node import Faults, SimulatedNode
 from eventstore.sources.simulated.recorded import recorded
 from tests.blocks import ALICE, TOPIC, hash_, header, log
+from tests.places import DATA
 
 BLOCK = header(5)
 TX = [bytes([n]) * 32 for n in range(3)]
@@ -90,7 +90,7 @@ def test_a_log_of_another_block_or_transaction_is_refused(wrong: dict[str, bytes
 @pytest.fixture(scope="module")
 def real() -> Iterator[SimulatedChain]:
     """The official conformance chain of Ethereum's JSON-RPC."""
-    with gzip.open(Path(__file__).parents[1] / "data" / "execution-apis-chain.jsonl.gz") as lines:
+    with gzip.open(DATA / "execution-apis-chain.jsonl.gz") as lines:
         yield recorded(lines, chain_id=1)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +22,10 @@ from eventstore.sources.simulated.recorded import recorded
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from tests.eventstore.sources.asking import ask
+from tests.places import DATA
 
 CHAIN = 0xC72DD9D5E883E
-FILE = Path(__file__).parents[1] / "data" / "execution-apis-chain.jsonl.gz"
+FILE = DATA / "execution-apis-chain.jsonl.gz"
 LINES = gzip.decompress(FILE.read_bytes()).splitlines()
 RECORDED: list[dict[str, Any]] = [json.loads(line) for line in LINES]
 HEAD = len(RECORDED) - 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +20,8 @@ from eventstore.errors import (
 from eventstore.ingest.window import Window
 from eventstore.records import BlockRange
 from eventstore.sources.rpc.refusals import classify
+from tests.places import DATA
 
-DATA = Path(__file__).parents[1] / "data"
 ROWS: list[dict[str, Any]] = json.loads((DATA / "getlogs-errors.json").read_text())
 
 NOT_OF_RANGES = {

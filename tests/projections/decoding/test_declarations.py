@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +13,8 @@ from hypothesis import strategies as st
 from projections.decoding.artifact import read
 from projections.decoding.event import NESTING, parse
 from projections.errors import SignatureError
+from tests.places import DATA
 
-DATA = Path(__file__).parent.parent / "data"
 VECTORS = json.loads(gzip.decompress((DATA / "abi-event-vectors.json.gz").read_bytes()))
 TRANSFER = "Transfer(address,address,uint256)"
 

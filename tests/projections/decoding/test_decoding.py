@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 from decimal import Context, Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +15,8 @@ from hypothesis import strategies as st
 from projections.decoding.decoder import Decoder, Marker, presented
 from projections.decoding.event import Event, Parameter, from_abi, parse
 from projections.errors import DecodingError, SignatureError
+from tests.places import DATA
 
-DATA = Path(__file__).parent.parent / "data"
 VECTORS = json.loads(gzip.decompress((DATA / "abi-event-vectors.json.gz").read_bytes()))
 DECLARATIONS = json.loads((DATA / "referral-events.json").read_text())
 FLAGSHIP = parse("ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +12,8 @@ from projections.decoding.event import Event, parse
 from projections.errors import SignatureError
 from projections.projectors.referrals import Referrals
 from projections.routing.routes import Route, bind
+from tests.places import DATA
 
-DATA = Path(__file__).parent.parent / "data"
 DECLARATIONS: list[dict[str, Any]] = json.loads((DATA / "referral-events.json").read_text())
 CONTRACT = b"\xcc" * 20
 USER, REFERRER = "0x" + "aa" * 20, "0x" + "bb" * 20
