@@ -11,14 +11,14 @@ import pytest
 from tests.eventstore.sources.faulty import FAULTS, MEANS, draw, run
 from tests.places import DOCS
 
-DOCS = DOCS / "guarantees.md"
+PAGE = DOCS / "guarantees.md"
 COMBINATIONS = 12
 SEED = 11
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_alone_ends_as_the_guarantees_say(fault: str, tmp_path: Path) -> None:
-    promised = re.search(rf"^\| {re.escape(fault)} \| (.+) \|$", DOCS.read_text(), re.MULTILINE)
+    promised = re.search(rf"^\| {re.escape(fault)} \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
     assert promised, f"docs/guarantees.md says nothing of: {fault}"
     assert promised.group(1) == MEANS[run([fault], tmp_path).ending]
 

@@ -25,7 +25,7 @@ POLLS = 90
 """Three minutes of the chain: the hour is twenty times that."""
 HOURS = 3_600 / (2 * POLLS)
 
-DOCS = DOCS / "operations.md"
+PAGE = DOCS / "operations.md"
 
 
 def calls_an_hour(store: Store, follow: Follow, *, share: float) -> float:
@@ -58,7 +58,7 @@ def calls_an_hour(store: Store, follow: Follow, *, share: float) -> float:
 def test_an_hour_of_a_chain_of_quarter_second_blocks_costs_no_more_than_is_documented(
     sqlite_store: Store, follow: Follow, share: float
 ) -> None:
-    promised = re.search(rf'`follow = "{follow}"`[^|]*\|\s*([\d,]+)', DOCS.read_text())
+    promised = re.search(rf'`follow = "{follow}"`[^|]*\|\s*([\d,]+)', PAGE.read_text())
     assert promised, f"docs/operations.md promises nothing for {follow}"
     most = int(promised.group(1).replace(",", ""))
     made = calls_an_hour(sqlite_store, follow, share=share)
