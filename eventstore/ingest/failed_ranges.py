@@ -13,8 +13,8 @@ from msgspec import Struct
 from sqlalchemy import Connection, text
 
 from eventstore.backoff import Backoff
-from eventstore.storage.legible import (legible)
 from eventstore.records import BlockRange
+from eventstore.storage.legible import legible
 
 BACKOFF = Backoff(10.0, 3_600.0)
 """Seconds before a failed range is asked for again: doubled at each attempt, up to an hour."""

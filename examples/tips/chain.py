@@ -12,8 +12,8 @@ from pathlib import Path
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
-from eventstore.sources.simulated import Emission, SimulatedChain
-from eventstore.sources.simulated_node import SimulatedNode
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.node import SimulatedNode
 
 CONTRACT = bytes.fromhex("71" * 20)
 TIPPED = keccak(b"Tipped(address,address,uint256,string)")

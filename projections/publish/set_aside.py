@@ -15,8 +15,8 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam, text
 
 from eventstore.backoff import Backoff
-from eventstore.storage.batches import (batches)
-from eventstore.storage.legible import (legible)
+from eventstore.storage.batches import batches
+from eventstore.storage.legible import legible
 
 BACKOFF = Backoff(10.0, 600.0)
 """Seconds until a document is tried again: at first, and at most; each time twice as long."""

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from msgspec import Struct
 
 from eventstore.backoff import Backoff
-from eventstore.storage.lease import (Lease)
-from projections.webhooks.outbox import (Notification, Outbox, Tried, now)
-from projections.webhooks.post import (Answer, Post, Target)
+from eventstore.storage.lease import Lease
+from projections.webhooks.outbox import Notification, Outbox, Tried, now
+from projections.webhooks.post import Answer, Post, Target
 
 BATCH, AT_ONCE = 32, 8
 REFUSALS = 3

@@ -16,14 +16,14 @@ from typing import Any, Protocol, TypeVar
 from msgspec import Struct
 
 from eventstore.backoff import Backoff
-from eventstore.ingest.branch import (Ingested)
 from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, StoreError, Throttled
-from eventstore.storage.lease import (TTL, Lease)
+from eventstore.ingest.branch import Ingested
 from eventstore.proof.prover import Proved
-from projections.service.records.requests import (Request, Requests)
-from projections.publish.publisher import (Published)
-from projections.fold.runner import (Folded)
-from projections.webhooks.courier import (Delivered)
+from eventstore.storage.lease import TTL, Lease
+from projections.fold.runner import Folded
+from projections.publish.publisher import Published
+from projections.service.records.requests import Request, Requests
+from projections.webhooks.courier import Delivered
 
 Record = Ingested | Folded | Published | Proved | Delivered
 Done = TypeVar("Done")
