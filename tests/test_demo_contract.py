@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from projections.service.demo.contract import (ARTIFACT)
+from projections.service.demo.contract import ARTIFACT
 
-SOURCE = Path("projections/service/demo_contract/Referrals.vy")
+SOURCE = Path("projections/service/demo/Referrals.vy")
 
 
 @pytest.mark.process
