@@ -16,6 +16,7 @@ from projections.service.config.loader import load
 FRONT = [Path(f"{name}.md") for name in ("README", "README.zh", "CONTRIBUTING", "CHANGELOG", "SECURITY")]
 EXAMPLES = sorted(Path("examples").glob("*/README.md"))
 PAGES = [*FRONT, *EXAMPLES, *sorted(Path("docs").glob("*.md"))]
+PACKAGES = ("eventstore", "projections")
 ADVICE = Path("deploy/prometheus/rules.yml")
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -46,6 +47,26 @@ def test_every_test_that_a_page_names_is_there(page: Path) -> None:
 def test_every_page_that_a_page_links_to_is_there(page: Path) -> None:
     for target in re.findall(r"\]\(((?!http)[^)#]+)\)", page.read_text()):
         assert (page.parent / target).exists(), (page, target)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_path_that_a_page_names_is_there(page: Path) -> None:
+    folders = "eventstore|projections|chainfold|tests|bench|deploy|docs|examples"
+    for path in re.findall(rf"`((?:{folders})/[\w./@-]*)`", page.read_text()):
+        assert Path(path).exists() or path == "bench/results/", (page, path)  # a benchmark makes it
+
+
+def test_the_page_on_architecture_has_every_room_and_the_files_of_the_way_of_a_log() -> None:
+    page = Path("docs/architecture.md").read_text()
+    rooms = {f"{path.parent}/" for package in PACKAGES for path in Path(package).rglob("__init__.py")}
+    named = set(re.findall(r"^\| `([\w/]+/)` \|", page, re.MULTILINE)) | {
+        f"{package}/" for package in PACKAGES
+    }
+    assert {room for room in rooms if "migrations/versions" not in room} - named == set()
+    for number, where, what in re.findall(r"^\| (\d+) \| (.*?) \| (.*) \|$", page, re.MULTILINE):
+        folders = [Path(room) for room in re.findall(r"`([\w/]+/)`", f"{where} {what}")]
+        for name in re.findall(r"`(\w+\.py)`", what):
+            assert any((folder / name).exists() for folder in folders), (number, name)
 
 
 def test_the_configuration_in_the_readme_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
