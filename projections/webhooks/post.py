@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import math
 import time
 from email.utils import parsedate_to_datetime
@@ -16,6 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from eventstore.net.deadline import Deadlines
 from eventstore.redaction import keys_in, public, scrubbed
+from projections.webhooks.signing import PREFIX, headers
 
 TEMPORARY = frozenset({408, 421, 423, 425, 429})
 """Refusals below 500 that say nothing against the message."""
@@ -56,7 +55,7 @@ class Post:
 
     def __init__(self, target: Target, *, connections: int) -> None:
         self._target = target
-        self._secrets = {target.secret, target.url} | keys_in(target.url)
+        self._secrets = {target.secret, target.secret.removeprefix(PREFIX), target.url} | keys_in(target.url)
         self._pool = urllib3.PoolManager(maxsize=connections, block=True, cert_reqs="CERT_REQUIRED")
         self._deadlines = Deadlines()
         self._pool.pool_classes_by_scheme = self._deadlines.classes
@@ -71,7 +70,6 @@ class Post:
         return answer
 
     def _sent(self, body: bytes, idempotency_key: str) -> Answer:
-        at = int(time.time())
         try:
             answer = self._pool.request(
                 "POST",
@@ -82,7 +80,7 @@ class Post:
                     "User-Agent": "chainfold",
                     "Accept-Encoding": "identity",  # what unpacks to more than it is long is never unpacked
                     "Idempotency-Key": idempotency_key,
-                    "Chainfold-Signature": signature(self._target.secret, body, at=at),
+                    **headers(self._target.secret, body, idempotency_key, at=int(time.time())),
                 },
                 timeout=urllib3.Timeout(connect=self._target.timeout, read=self._target.timeout),
                 pool_timeout=self._target.timeout,
@@ -119,12 +117,6 @@ class Post:
         if status >= 500 or status in TEMPORARY:
             return Answer("failed", reason, _seconds(asked))
         return Answer("refused", reason, _seconds(asked))
-
-
-def signature(secret: str, body: bytes, *, at: int) -> str:
-    """`t=...,v1=...`: the HMAC-SHA256, in hex, of the time in seconds, a full stop, and the body."""
-    mac = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256)
-    return f"t={at},v1={mac.hexdigest()}"
 
 
 def _seconds(asked: str) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
@@ -13,8 +14,11 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec import Struct
+from standardwebhooks import Webhook, WebhookVerificationError
 
 SECRET = "correct-horse-battery-staple"
+WHSEC = "whsec_" + base64.b64encode(SECRET.encode()).decode()
+"""The same secret as a library of Standard Webhooks wants it."""
 PATIENCE = 60.0
 
 
@@ -39,7 +43,8 @@ class Answering(Struct, frozen=True):
 
 
 class Receiver:
-    """Does what docs/webhooks.md tells receivers to do; `answer` may be set to fail for some keys."""
+    """Does what docs/webhooks.md tells receivers to do, both of new ones and of those from before Standard
+    Webhooks; `answer` may be set to fail for some keys."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -59,9 +64,7 @@ class Receiver:
                 if len(raw) < length:  # the sender was killed amid the body
                     self.close_connection = True
                     return
-                answer = receiver.take(
-                    raw, self.headers["Chainfold-Signature"], self.headers["Idempotency-Key"]
-                )
+                answer = receiver.take(raw, dict(self.headers))
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
@@ -87,9 +90,16 @@ class Receiver:
         self._server = Server(("127.0.0.1", 0), Handler)
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
-    def take(self, raw: bytes, signature: str, idempotency_key: str) -> Answering:
+    def take(self, raw: bytes, headers: Mapping[str, str]) -> Answering:
         """Checks, pays once, answers."""
-        parts = dict(part.split("=", 1) for part in signature.split(","))
+        idempotency_key = headers["Idempotency-Key"]
+        try:
+            Webhook(WHSEC).verify(raw, dict(headers))
+        except WebhookVerificationError:
+            self.unsigned += 1
+            return Answering(401)
+        assert headers["webhook-id"] == idempotency_key
+        parts = dict(part.split("=", 1) for part in headers["Chainfold-Signature"].split(","))
         wanted = hmac.new(SECRET.encode(), f"{parts['t']}.".encode() + raw, hashlib.sha256).hexdigest()
         if not hmac.compare_digest(parts["v1"], wanted) or abs(time.time() - int(parts["t"])) > 300:
             self.unsigned += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Iterator
 from contextlib import suppress
 from email.utils import formatdate
@@ -10,11 +12,13 @@ from threading import Thread
 from time import time
 
 import pytest
+from standardwebhooks import Webhook
 
 from projections.webhooks.courier import outcome
 from projections.webhooks.outbox import Notification, now
-from projections.webhooks.post import LONGEST_ANSWER, Answer, Post, Target, signature
-from tests.servers.hooks import SECRET, Answering, Receiver
+from projections.webhooks.post import LONGEST_ANSWER, Answer, Post, Target
+from projections.webhooks.signing import headers, signature
+from tests.servers.hooks import SECRET, WHSEC, Answering, Receiver
 
 BODY = b'{"key":"a"}'
 
@@ -31,6 +35,37 @@ def test_the_signature_is_the_hmac_of_time_and_body() -> None:
     assert signature(SECRET, BODY, at=1_700_000_000) == (
         "t=1700000000,v1=7959031defb7f429fd7b3392c7a65314d27daf8431844996adb7da2f237188be"
     )
+
+
+@pytest.mark.parametrize(
+    ("secret", "known_as"),
+    [(WHSEC, WHSEC), (WHSEC.rstrip("="), WHSEC), (SECRET, WHSEC), ("whsec_not base64", b"whsec_not base64")],
+    ids=["whsec", "unpadded", "text", "text that begins so"],
+)
+def test_a_library_of_standard_webhooks_takes_our_signature(secret: str, known_as: str | bytes) -> None:
+    sent = headers(secret, BODY, "k1", at=int(time()))
+    assert Webhook(known_as).verify(BODY, sent) == {"key": "a"}
+
+
+def test_the_signature_of_standard_webhooks_is_that_of_its_specification() -> None:
+    """The example of the specification's reference libraries."""
+    secret, body = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", b'{"test": 2432232314}'
+    sent = headers(secret, body, "msg_p5jXN8AQM9LWM0D4loKWxJek", at=1614265330)
+    assert sent["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_a_receiver_from_before_standard_webhooks_takes_a_secret_of_the_new_form() -> None:
+    """The older header is made of the text of the secret, whatever it begins with."""
+    made = signature(WHSEC, BODY, at=1_700_000_000)
+    mac = hmac.new(WHSEC.encode(), b"1700000000." + BODY, hashlib.sha256).hexdigest()
+    assert made == f"t=1700000000,v1={mac}"
+
+
+def test_a_secret_of_the_new_form_is_shown_nowhere(hooks: Receiver) -> None:
+    post = Post(Target(hooks.url, WHSEC, timeout=5.0), connections=1)
+    hooks.take = lambda raw, headers: Answering(400, text=f"not {WHSEC.removeprefix('whsec_')}")  # type: ignore[method-assign]
+    assert post.send(BODY, "k1").reason == "HTTP 400: not ..."
+    post.close()
 
 
 def test_what_is_taken_was_signed(post: Post, hooks: Receiver) -> None:
