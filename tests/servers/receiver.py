@@ -1,18 +1,16 @@
-"""Somebody who is told: a local HTTP server that takes what Apprise sends to json:// addresses."""
+"""A receiver of alerts: it takes what Apprise sends to json:// addresses."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 from msgspec import Struct
 
-PATIENCE = 60.0
+from tests.servers.listener import Answering, Listener
 
 
 class Told(Struct, frozen=True):
@@ -24,55 +22,36 @@ class Told(Struct, frozen=True):
     path: str
 
 
-class Receiver:
-    """Serves on a free port while the context is open; with `status` above 299 it takes nothing."""
+class Receiver(Listener):
+    """Keeps what it is told; with `status` above 299 it takes nothing."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.told: list[Told] = []
         self.refused = 0
         self.status = 200
         self.delay = 0.0
-        receiver = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                said: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                time.sleep(receiver.delay)
-                if receiver.status == 200:
-                    receiver.told.append(Told(said["title"], said["message"], said["type"], self.path))
-                else:
-                    receiver.refused += 1
-                self.send_response(receiver.status)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Nothing is printed."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    def take(self, raw: bytes, headers: Mapping[str, str], path: str) -> Answering:
+        said: dict[str, Any] = json.loads(raw)
+        time.sleep(self.delay)
+        if self.status == 200:
+            self.told.append(Told(said["title"], said["message"], said["type"], path))
+        else:
+            self.refused += 1
+        return Answering(self.status)
 
     @property
     def url(self) -> str:
-        return f"json://127.0.0.1:{self._server.server_port}/alerts"
+        return f"json://{self.address}/alerts"
 
     @property
     def titles(self) -> list[str]:
         return [item.title for item in self.told]
 
-    def until(self, enough: Callable[[], object]) -> None:
-        """Waits until it is so; fails with what was told."""
-        deadline = time.monotonic() + PATIENCE
-        while not enough():
-            assert time.monotonic() < deadline, self.told
-            time.sleep(0.02)
-
-    def __enter__(self) -> Receiver:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    @property
+    def arrived(self) -> object:
+        return self.told
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_a_receiver_from_before_standard_webhooks_takes_a_secret_of_the_new_form
 
 def test_a_secret_of_the_new_form_is_shown_nowhere(hooks: Receiver) -> None:
     post = Post(Target(hooks.url, WHSEC, timeout=5.0), connections=1)
-    hooks.take = lambda raw, headers: Answering(400, text=f"not {WHSEC.removeprefix('whsec_')}")  # type: ignore[method-assign]
+    hooks.take = lambda raw, headers, path: Answering(400, text=f"not {WHSEC.removeprefix('whsec_')}")  # type: ignore[method-assign]
     assert post.send(BODY, "k1").reason == "HTTP 400: not ..."
     post.close()
 
