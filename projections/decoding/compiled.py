@@ -27,11 +27,12 @@ from eth_abi.grammar import parse as parse_type
 
 from eventstore.journal.journal import StoredBlock, StoredLog
 from projections.decoding.event import Event
+from projections.generated_code import define
 
 Decode = Callable[[StoredLog, StoredBlock], Any]
 
 
-def written(
+def compile_decoder(
     event: Event, places: Sequence[int | None], make: Callable[..., Any]
 ) -> Callable[[str, Decode], Decode] | None:
     """The function for this event, once it is told a contract and the slow road; None where a parameter of it
@@ -68,8 +69,7 @@ def written(
         f"        return make({', '.join(given)}, log.log_index, log.tx_hash, contract)",
         "    return decode",
     ]
-    exec("\n".join(lines), names)
-    bound: Callable[[str, Decode], Decode] = names["bound"]
+    bound: Callable[[str, Decode], Decode] = define("bound", lines, names, of=event.name)
     return bound
 
 

@@ -52,6 +52,7 @@ from typing import Any, Protocol
 
 from msgspec.structs import force_setattr
 
+from projections.generated_code import define
 from projections.values import integers
 from projections.values.kinds import HIGHEST, KEY_BYTES, LOWEST, Wide
 
@@ -111,7 +112,7 @@ def tried(shape: Tried) -> Settle:
     return settle
 
 
-def written(
+def compile_settle(
     document: type,
     plain: Mapping[str, tuple[type, ...]],
     *,
@@ -172,14 +173,13 @@ def written(
         "            block[key] = before",
         "    return moved",
     ]
-    found: dict[str, Any] = {
+    known = {
         "document": document,
         "copy": document.__copy__,  # type: ignore[attr-defined]  # it is a Struct
         "set_field": force_setattr,
         "inf": inf,
     }
-    exec("\n".join(lines), found)
-    settle: Settle = found["settle"]
+    settle: Settle = define("settle", lines, known, of=document.__name__)
     return settle
 
 

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from projections.errors import ValueRefused
-from projections.fold.compiled import tried, written
+from projections.fold.compiled import compile_settle, tried
 from projections.projectors import Projector
 from projections.values import integers, kinds
 from projections.values.kinds import HIGHEST, LOWEST
@@ -54,7 +54,7 @@ class Shape:
             self.settle = tried(self)
         else:
             types = {name: kind for name, kind in self._plain.items() if kind is not None}
-            self.settle = written(
+            self.settle = compile_settle(
                 self.type, types, key=self.key, index=self.index, touched=self.touched, loose=self._loose
             )
 

@@ -90,7 +90,7 @@ def bind(
             make = _event_type(handlers[method])
             decoder = Decoder(event, asked=_asked(handlers[method], event, places))
             handle = getattr(projector, method)
-            quick = None if event.anonymous else compiled.written(event, places, make)
+            quick = None if event.anonymous else compiled.compile_decoder(event, places, make)
             topic0 = b"" if event.anonymous else event.topic0
             for address in addresses:
                 contract = "0x" + address.hex()

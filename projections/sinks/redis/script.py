@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.resources import files
 from typing import Any
 
 from msgspec import Struct
@@ -39,63 +40,17 @@ class Call(Struct, frozen=True, gc=False):
         return len(self.name) + sum(len(word) for word in self.own if isinstance(word, str))
 
 
-WRITE = """
--- KEYS: hashes; ARGV: block, seconds to live (0: for ever), the longest life that we give, how many fields
--- are set, how many go, names of those, names of these; then for one hash after the other its revision and
--- the values of the fields that are set. Revisions are exact below 2^53.
-local block, life, longest = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local count, going = tonumber(ARGV[4]), tonumber(ARGV[5])
-local first, last = 6 + count, 5 + count + going  -- of the names that go
-local only_mark = going == 1 and ARGV[first] == 'removed'  -- which few hashes have to lose
-local set = {'revision', '', 'block', block}
-for i = 1, count do set[3 + 2 * i] = ARGV[5 + i] end
-local at = last + 1
-local function write(key)
-  local revision, values = ARGV[at], at
-  at = at + 1 + count
-  local held = redis.pcall('HMGET', key, 'revision', 'removed')
-  if held.err then return held.err end
-  local newest = tonumber(held[1] or '-1')
-  if not newest then return 'WRONGTYPE its revision is no number' end
-  if newest >= tonumber(revision) then return 0 end
-  set[2] = revision
-  for i = 1, count do set[4 + 2 * i] = ARGV[values + i] end
-  local done = redis.pcall('HSET', key, unpack(set))
-  if type(done) == 'table' then return done.err end
-  if going > 0 and (held[2] or not only_mark) then redis.call('HDEL', key, unpack(ARGV, first, last)) end
-  if redis.call('HLEN', key) > count + 2 then
-    local left = redis.call('TTL', key)  -- one no longer than ours is what we gave it when it was ours alone
-    if held[2] or (left >= 0 and left <= longest) then redis.call('PERSIST', key) end
-    return 1
-  end
-  if life == '0' then redis.call('PERSIST', key) else redis.call('EXPIRE', key, life) end
-  return 2
-end
-local done = {}
-for i, key in ipairs(KEYS) do done[i] = write(key) end
-return done
-"""
+def _source(name: str) -> str:
+    return files("projections.sinks.redis").joinpath(f"{name}.lua").read_text()
+
+
+WRITE = _source("write")
 """0: the hash holds as new a document; 1: written, its life is not ours; 2: written, with its life; or, in
 words, what is wrong with this one hash."""
 
-KEEP = """
--- KEYS[1] the hash; ARGV: the revision that it must hold, seconds to live, how many fields are ours.
-if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[1] then return {0} end
-if ARGV[2] == '0' or redis.call('HLEN', KEYS[1]) > tonumber(ARGV[3]) then redis.call('PERSIST', KEYS[1])
-else redis.call('EXPIRE', KEYS[1], ARGV[2]) end
-return {1}
-"""
+KEEP = _source("keep")
 
-COMPARE_AND_SET = """
--- KEYS[1] the marker; ARGV: how many fields and values the old one has (0: absent), old, new.
-local count = tonumber(ARGV[1])
-if count == 0 and redis.call('EXISTS', KEYS[1]) == 1 then return {0} end
-for i = 2, count, 2 do
-  if redis.call('HGET', KEYS[1], ARGV[i]) ~= ARGV[i + 1] then return {0} end
-end
-redis.call('HSET', KEYS[1], unpack(ARGV, 2 + count))
-return {1}
-"""
+COMPARE_AND_SET = _source("compare_and_set")
 
 _TOGETHER = 50
 """Keys in one call of `WRITE` on a server that has all of them: a call costs more than a key does."""

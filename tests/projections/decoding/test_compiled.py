@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventstore.journal.journal import StoredBlock, StoredLog
-from projections.decoding.compiled import Decode, written
+from projections.decoding.compiled import Decode, compile_decoder
 from projections.decoding.decoder import Decoder
 from projections.decoding.event import Event, Parameter
 from projections.errors import DecodingError
@@ -54,14 +54,14 @@ def test_it_gives_what_the_plan_gives_and_refuses_what_it_refuses(data: Any) -> 
         values = decoder((event.topic0, *topics), log.data)
         return [*values, None, block, log.log_index, log.tx_hash, "0xc"]
 
-    bound = written(event, places, lambda *given: list(given))
+    bound = compile_decoder(event, places, lambda *given: list(given))
     assert bound is not None
     assert outcome(bound("0xc", slow), log) == outcome(slow, log)
 
 
 def test_the_slow_road_is_asked_only_where_something_is_wrong() -> None:
     event = Event("E", (Parameter("user", "address", indexed=True), Parameter("at", "uint256")))
-    bound = written(event, [0, 1], lambda *given: given)
+    bound = compile_decoder(event, [0, 1], lambda *given: given)
     assert bound is not None
 
     def refused(log: StoredLog, block: StoredBlock) -> Any:
@@ -76,4 +76,4 @@ def test_the_slow_road_is_asked_only_where_something_is_wrong() -> None:
 
 def test_an_event_with_a_dynamic_parameter_is_not_written_out() -> None:
     event = Event("E", (Parameter("user", "address", indexed=True), Parameter("said", "string")))
-    assert written(event, [0, 1], lambda *given: given) is None
+    assert compile_decoder(event, [0, 1], lambda *given: given) is None
