@@ -1,10 +1,12 @@
-"""So many calls a second, and no more: who is too early waits."""
+"""So many calls a second, and no more: a caller that is too early waits."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from threading import Lock
+
+from eventstore.net.gcra import RateLimit
 
 
 class Pace:
@@ -23,16 +25,17 @@ class Pace:
         if per_second <= 0:
             raise ValueError(f"{per_second:g} calls per second would be none, ever")
         self.per_second = per_second
+        self._limit = RateLimit(per_second)
         self._clock = clock
         self._sleep = sleep
         self._lock = Lock()
-        self._free_at = clock()
+        self._paid_until = clock()
 
     def wait(self, calls: int) -> None:
-        """Returns when `calls` may be made together; what they use up, who comes next waits for."""
+        """Returns when `calls` may be made together; the next caller waits for what they use up."""
         with self._lock:
             now = self._clock()
-            start = max(now, self._free_at)
-            self._free_at = start + calls / self.per_second
+            start = self._limit.start(self._paid_until)
+            self._paid_until = self._limit.spend(self._paid_until, now, calls)
         if start > now:
             self._sleep(start - now)

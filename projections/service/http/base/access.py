@@ -19,6 +19,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from litestar.types import ASGIApp, Message, Receive, Send
 
+from eventstore.net.gcra import RateLimit
 from eventstore.net.nesting import DEEPEST, too_deep
 from projections.service.config.http import Http
 from projections.service.http.base import page, parameters
@@ -71,24 +72,22 @@ class Tokens:
 
 
 class Rates:
-    """A bucket of one second's requests for each client, filled as time goes."""
+    """A rate limit for each client, with one second's requests as its burst."""
 
     def __init__(self, rate: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = rate
-        self._most = max(1.0, rate)
+        self._limit = RateLimit(rate, burst=max(1.0, rate))
         self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._paid_until: OrderedDict[str, float] = OrderedDict()
 
     def take(self, client: str) -> float | None:
         """Takes one request; None, or in how many seconds there is one again."""
         now = self._clock()
-        left, then = self._buckets.pop(client, (self._most, now))
-        left = min(self._most, left + (now - then) * self._rate)
-        allowed = left >= 1
-        self._buckets[client] = (left - 1 if allowed else left, now)
-        if len(self._buckets) > CLIENTS:
-            self._buckets.popitem(last=False)
-        return None if allowed else (1 - left) / self._rate
+        paid_until = self._paid_until.pop(client, now)
+        wait = self._limit.start(paid_until) - now
+        self._paid_until[client] = paid_until if wait > 0 else self._limit.spend(paid_until, now)
+        if len(self._paid_until) > CLIENTS:
+            self._paid_until.popitem(last=False)
+        return wait if wait > 0 else None
 
 
 class Gate:

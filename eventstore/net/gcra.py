@@ -1,0 +1,27 @@
+"""A rate limit: the generic cell rate algorithm (ITU-T I.371), a token bucket whose state is one time. Pure.
+
+The library `limits` was looked at for this: it has windows of whole numbers of hits and answers yes or no,
+where a caller here must learn when to start, and a batch may be larger than what a second allows.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class RateLimit(Struct, frozen=True):
+    """`per_second` calls, of which `burst` (1 or more) may come at one moment after a rest.
+
+    Its state is `paid_until`: the time in seconds at which all calls so far are paid for at this rate.
+    """
+
+    per_second: float
+    burst: float = 1.0
+
+    def start(self, paid_until: float) -> float:
+        """When the next call may be made: a time that is past means at once."""
+        return paid_until - (self.burst - 1) / self.per_second
+
+    def spend(self, paid_until: float, now: float, calls: float = 1) -> float:
+        """The state once `calls` are made. Time that passed unused is not made up for beyond the burst."""
+        return max(paid_until, now) + calls / self.per_second
