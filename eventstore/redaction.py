@@ -12,6 +12,8 @@ _KEY = re.compile(r"(?=.*\d)\S{6,}|(?=.*[a-z])(?=.*[A-Z])\S{6,}|\S{16,}")
 """What looks like a key among the parts of an address, and not like a word: v3, mainnet."""
 _SHORT = 4
 """A password shorter than this cannot be told from any other letters."""
+_LONG = 8
+"""A part of a path shorter than this is a word, unless it looks like a key."""
 
 
 def public(url: str) -> str:
@@ -44,12 +46,30 @@ def keys_in(url: str, *, host: bool = False) -> set[str]:
     return found | {unquote(word) for word in found}
 
 
-def scrubbed(said: str, secrets: Iterable[str]) -> str:
-    """`said` without these secrets, and with no address in it beyond scheme, host and port."""
-    said = _URL.sub(lambda found: _shortened(found.group()), said)
+def secrets_in(url: str, *, host: bool = False) -> set[str]:
+    """All that may be secret in what is said of this one address: the whole of it, what follows its host,
+    each value of its query, each longer part of its path, and what `keys_in` finds."""
+    found = {url} | keys_in(url, host=host)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return found
+    rest = parts.path + (f"?{parts.query}" if parts.query else "")
+    values = [value for pair in parts.query.split("&") for value in pair.split("=")[1:]]
+    long = [part for part in parts.path.split("/") if len(part) >= _LONG]
+    return found | {part for part in (rest, parts.query, *values, *long) if len(part) >= _SHORT}
+
+
+def hidden(said: str, secrets: Iterable[str]) -> str:
+    """`said` with `...` for each of these secrets."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         said = said.replace(secret, "...")
     return said
+
+
+def scrubbed(said: str, secrets: Iterable[str]) -> str:
+    """`said` without these secrets, and with no address in it beyond scheme, host and port."""
+    return hidden(_URL.sub(lambda found: _shortened(found.group()), said), secrets)
 
 
 def _shortened(url: str) -> str:

@@ -13,8 +13,8 @@ from msgspec import Struct
 from urllib3.exceptions import HTTPError
 
 from eventstore.net.deadline import Deadlines
-from eventstore.redaction import keys_in, public, scrubbed
-from projections.webhooks.signing import PREFIX, headers
+from eventstore.redaction import public, scrubbed, secrets_in
+from projections.sinks.webhook.signing import PREFIX, headers
 
 TEMPORARY = frozenset({408, 421, 423, 425, 429})
 """Refusals below 500 that say nothing against the message."""
@@ -55,7 +55,7 @@ class Post:
 
     def __init__(self, target: Target, *, connections: int) -> None:
         self._target = target
-        self._secrets = {target.secret, target.secret.removeprefix(PREFIX), target.url} | keys_in(target.url)
+        self._secrets = {target.secret, target.secret.removeprefix(PREFIX)} | secrets_in(target.url)
         self._pool = urllib3.PoolManager(maxsize=connections, block=True, cert_reqs="CERT_REQUIRED")
         self._deadlines = Deadlines()
         self._pool.pool_classes_by_scheme = self._deadlines.classes

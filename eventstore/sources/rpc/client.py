@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from itertools import count
 from threading import Lock
 from time import time
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import msgspec
 import requests
@@ -28,7 +28,7 @@ from eventstore.errors import (
     Throttled,
     Unreadable,
 )
-from eventstore.redaction import public
+from eventstore.redaction import hidden, public, secrets_in
 from eventstore.sources.rpc import codec
 from eventstore.sources.rpc.codec import Failure
 from eventstore.sources.rpc.rate_limit import Pace
@@ -103,7 +103,7 @@ class Endpoint:
         self.requests: Counter[str] = Counter()
         self.outages = 0
         self.name = public(url)
-        self._secrets = _secrets(url)
+        self._secrets = secrets_in(url)
         self._timeout = timeout
         self._pace = pace
         self._batch = max_batch if pace is None else max(1, min(max_batch, int(pace.per_second)))
@@ -285,23 +285,18 @@ class Endpoint:
     def _error(self, failure: Failure, response: requests.Response) -> SourceError:
         error = classify(
             failure.code,
-            self._scrubbed(failure.message),
+            hidden(failure.message, self._secrets),
             data=failure.data,
             http_status=response.status_code,
             retry_after=_seconds(response.headers.get("Retry-After")),
         )
-        error.message = f"{self.name}: {self._scrubbed(error.message)}"
+        error.message = f"{self.name}: {hidden(error.message, self._secrets)}"
         return error
-
-    def _scrubbed(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "...")
-        return text
 
     def _harmless(self, error: BaseException) -> BaseException:
         """The vendor's exception as a cause, without the address that its text and its own causes
         carry."""
-        error.args = (self._scrubbed(str(error)),)
+        error.args = (hidden(str(error), self._secrets),)
         error.__cause__ = error.__context__ = None
         return error
 
@@ -320,13 +315,3 @@ def _seconds(retry_after: str | None) -> float | None:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time())
     except (ValueError, OverflowError, OSError):  # a date outside of the calendar
         return None
-
-
-def _secrets(url: str) -> list[str]:
-    """The parts of `url` that must not be shown, the longest first."""
-    parts = urlsplit(url)
-    rest = parts.path + (f"?{parts.query}" if parts.query else "")
-    values = [value for pair in parts.query.split("&") for value in pair.split("=")[1:]]
-    parts_of_path = [part for part in parts.path.split("/") if len(part) > 7]
-    secrets = {url, rest, parts.query, parts.password or "", *values, *parts_of_path}
-    return sorted((part for part in secrets if len(part) > 3), key=len, reverse=True)

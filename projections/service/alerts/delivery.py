@@ -10,7 +10,7 @@ from threading import Thread, get_ident
 from typing import Any, Literal
 
 from eventstore.extras import install
-from eventstore.redaction import keys_in, scrubbed
+from eventstore.redaction import scrubbed, secrets_in
 from projections.errors import ConfigurationError
 from projections.service.alerts.capped import cap
 
@@ -32,7 +32,7 @@ class Address:
         self._under_way: Thread | None = None
         scheme = url.partition("://")[0]
         self.name = f"alerts.urls[{place}] ({scheme if scheme.isalnum() else '?'})"
-        self._secrets = {url} | keys_in(url, host=True)
+        self._secrets = secrets_in(url, host=True)
         heard = _Heard()
         with heard, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what its plug-ins import is not ours to mend
