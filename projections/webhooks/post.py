@@ -14,7 +14,7 @@ from urllib3.exceptions import HTTPError
 
 from eventstore.net.deadline import Deadlines
 from eventstore.redaction import public, scrubbed, secrets_in
-from projections.sinks.webhook.signing import PREFIX, headers
+from projections.webhooks.signing import PREFIX, headers
 
 TEMPORARY = frozenset({408, 421, 423, 425, 429})
 """Refusals below 500 that say nothing against the message."""
