@@ -37,7 +37,9 @@ def named(requirement: str) -> str:
 
 CORE = {named(item) for item in PROJECT["dependencies"]}
 EXTRAS = {extra: {named(item) for item in items} for extra, items in PROJECT["optional-dependencies"].items()}
-OPTIONAL = set().union(*(items for extra, items in EXTRAS.items() if extra != "dev"))
+TOOLS = {"dev", "docs"}
+"""Extras for work on the project: programs, which nothing imports."""
+OPTIONAL = set().union(*(items for extra, items in EXTRAS.items() if extra not in TOOLS))
 DISTRIBUTIONS = {name: {named(item) for item in found} for name, found in packages_distributions().items()}
 
 
