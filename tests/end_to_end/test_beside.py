@@ -24,7 +24,7 @@ from eventstore.storage.lease import Lease
 from projections.service.cli.sync import synchronise
 from projections.service.config.loader import load
 from projections.service.runtime import prefetch
-from projections.service.runtime.fetch_process import Lost, at_hand
+from projections.service.runtime.fetch_process import FetchProcessLost, at_hand
 from projections.service.runtime.fetch_worker import Span, Task
 from projections.service.runtime.loops import Failed, Observer, Stepped
 from projections.service.runtime.wiring import Plan, planned
@@ -222,7 +222,7 @@ def test_when_the_process_that_fetches_is_killed_the_command_says_so_and_the_nex
 ) -> None:
     ground.node.faults.latency = 0.05
     site, told = ground.site(), Told(lambda: os.kill(told.beside[0], signal.SIGKILL))
-    with pytest.raises(Lost, match=r"killed by signal 9.*run `chainfold sync` again"):
+    with pytest.raises(FetchProcessLost, match=r"killed by signal 9.*run `chainfold sync` again"):
         sync(site, told)
     assert len(logs(site)) < ground.logs
     sync(site, Told())

@@ -63,7 +63,7 @@ class Call(Struct, frozen=True):
     params: tuple[object, ...] = ()
 
 
-class Refused(Struct, frozen=True):
+class CallRefused(Struct, frozen=True):
     """One call's failure, already in our terms; `code` is the node's own."""
 
     error: SourceError
@@ -119,7 +119,7 @@ class Endpoint:
         self._callers.shutdown(wait=False, cancel_futures=True)
         self._provider.close()
 
-    def ask(self, calls: Sequence[Call]) -> list[Raw | Refused]:
+    def ask(self, calls: Sequence[Call]) -> list[Raw | CallRefused]:
         """The outcomes of `calls`, in their order, in as few requests as the node bears.
 
         Calls of several methods are made in their order: what one shows was so before the next was
@@ -137,8 +137,8 @@ class Endpoint:
             answers += part
         return answers
 
-    def _in_turn(self, calls: Sequence[Call]) -> list[Raw | Refused]:
-        answers: list[Raw | Refused] = []
+    def _in_turn(self, calls: Sequence[Call]) -> list[Raw | CallRefused]:
+        answers: list[Raw | CallRefused] = []
         while len(answers) < len(calls):
             part = calls[len(answers) : len(answers) + self._batch]
             if len(part) == 1:
@@ -150,7 +150,7 @@ class Endpoint:
                 self._batch = max(1, min(self._batch, len(part) // 2))
         return answers
 
-    def _alone(self, call: Call) -> Raw | Refused:
+    def _alone(self, call: Call) -> Raw | CallRefused:
         number = next(self._ids)
         try:
             answer = self._post([call], codec.call(number, call.method, call.params))
@@ -165,7 +165,7 @@ class Endpoint:
             return self._refusal(said, answer.response, call.method)
         return said
 
-    def _together(self, calls: Sequence[Call]) -> list[Raw | Refused]:
+    def _together(self, calls: Sequence[Call]) -> list[Raw | CallRefused]:
         ids = [next(self._ids) for _ in calls]
         try:
             answer = self._post(
@@ -191,7 +191,7 @@ class Endpoint:
             if type(whole) is SourceError or not isinstance(said, Failure):
                 raise _BatchRefusedError
             raise whole
-        answers: list[Raw | Refused] = []
+        answers: list[Raw | CallRefused] = []
         for number, call in zip(ids, calls, strict=True):
             outcome = said.get(str(number))
             if outcome is None:
@@ -206,14 +206,14 @@ class Endpoint:
         self._borne = max(self._borne, len(calls))
         return answers
 
-    def _apart(self, calls: Sequence[Call]) -> list[Raw | Refused]:
+    def _apart(self, calls: Sequence[Call]) -> list[Raw | CallRefused]:
         """The same calls in smaller requests, once their answers were too large together. Where only one of
         them may be large it was that one, and it is not asked again."""
         large = [call for call in calls if call.method in _MAY_BE_LARGE]
         if len(large) == 1:
             return [self._too_large(call) if call is large[0] else self._alone(call) for call in calls]
         half = len(calls) // 2
-        answers: list[Raw | Refused] = []
+        answers: list[Raw | CallRefused] = []
         for part in (calls[:half], calls[half:]):
             answers += [self._alone(part[0])] if len(part) == 1 else self._together(part)
         return answers
@@ -266,21 +266,21 @@ class Endpoint:
 
     # --- failures ---
 
-    def _too_large(self, call: Call) -> Refused:
+    def _too_large(self, call: Call) -> CallRefused:
         """The refusal is ours: a range is narrowed, and a single answer that is too large stays so."""
         said = (
             f"{self.name} answers {call.method} with more than {self._most:,} bytes, the most that is read"
             " (max_answer)."
         )
         if call.method in _MAY_BE_LARGE:
-            return Refused(RangeTooLarge(said, hint="Fewer blocks are asked for."), None)
-        return Refused(Unreadable(said, hint="Raise max_answer of this chain, if memory allows."), None)
+            return CallRefused(RangeTooLarge(said, hint="Fewer blocks are asked for."), None)
+        return CallRefused(Unreadable(said, hint="Raise max_answer of this chain, if memory allows."), None)
 
-    def _refusal(self, failure: Failure, response: requests.Response, method: str) -> Refused:
+    def _refusal(self, failure: Failure, response: requests.Response, method: str) -> CallRefused:
         error = self._error(failure, response)
         if isinstance(error, RangeTooLarge) and method not in _MAY_BE_LARGE:
             error = SourceUnavailable(error.message, hint="It is asked again.")
-        return Refused(error, failure.code)
+        return CallRefused(error, failure.code)
 
     def _error(self, failure: Failure, response: requests.Response) -> SourceError:
         error = classify(

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from eventstore.errors import AnswerRefused, BlockUnknown, RangeTooLarge
 from eventstore.records import Header, Log
 from eventstore.sources.rpc import codec
-from eventstore.sources.rpc.client import Call, Endpoint, Refused
+from eventstore.sources.rpc.client import Call, CallRefused, Endpoint
 from eventstore.sources.rpc.codec import Receipt
 
 
@@ -46,7 +46,7 @@ class Receipts:
         if not self._by_block:
             return None
         item = self._node.ask([Call("eth_getBlockReceipts", (_hex(block_hash),))])[0]
-        if isinstance(item, Refused):
+        if isinstance(item, CallRefused):
             if item.no_such_method:
                 self._by_block = False
                 return None
@@ -66,7 +66,7 @@ class Receipts:
         calls = [Call("eth_getTransactionReceipt", (_hex(tx_hash),)) for tx_hash in transactions]
         receipts = []
         for item, tx_hash in zip(self._node.ask(calls), transactions, strict=True):
-            if isinstance(item, Refused):
+            if isinstance(item, CallRefused):
                 if item.no_such_method:
                     self._by_transaction = False
                     return None

@@ -21,7 +21,7 @@ from eventstore.records import Answer, BlockRange, Header, Identity, Log, Query
 from eventstore.sources.checks import ROUND, in_chain_order
 from eventstore.sources.rpc import codec
 from eventstore.sources.rpc.canary import Witness
-from eventstore.sources.rpc.client import Call, Endpoint, Refused
+from eventstore.sources.rpc.client import Call, CallRefused, Endpoint
 from eventstore.sources.rpc.rate_limit import Pace
 from eventstore.sources.rpc.receipts import Receipts
 from eventstore.sources.rpc.transport import MOST
@@ -116,9 +116,9 @@ class RpcSource:
         if isinstance(self._finality, int):
             return self._below_head(self._finality)
         match self._one(_by_number(self._finality)):
-            case Refused(error=(Throttled() as error)):
+            case CallRefused(error=(Throttled() as error)):
                 raise error
-            case Refused() as refused:  # not yet, as before the merge, or never
+            case CallRefused() as refused:  # not yet, as before the merge, or never
                 return self._below_head(self._untagged_depth) if refused.no_such_tag else None
             case raw:
                 return codec.header(raw)
@@ -131,7 +131,7 @@ class RpcSource:
     def headers(self, numbers: Sequence[int]) -> list[Header | None]:
         found: list[Header | None] = []
         for item in self._node.ask([_by_number(number) for number in numbers]):
-            if isinstance(item, Refused) and isinstance(item.error, BlockUnknown):
+            if isinstance(item, CallRefused) and isinstance(item.error, BlockUnknown):
                 found.append(None)
             else:
                 found.append(codec.header(_result(item)))
@@ -155,7 +155,7 @@ class RpcSource:
     def syncing(self) -> bool:
         """Does the node say that it is catching up? One that does not know the method says nothing."""
         item = self._one(Call("eth_syncing"))
-        if isinstance(item, Refused):
+        if isinstance(item, CallRefused):
             return False
         return msgspec.json.decode(item) is not False
 
@@ -164,7 +164,7 @@ class RpcSource:
         asked = [_by_number(number) for number in range(blocks.first, blocks.last + 1)]
         found: list[Sealed | None] = []
         for item in self._node.ask(asked):
-            if isinstance(item, Refused) and isinstance(item.error, BlockUnknown):
+            if isinstance(item, CallRefused) and isinstance(item.error, BlockUnknown):
                 found.append(None)
             else:
                 block = codec.fields(_result(item))
@@ -225,7 +225,7 @@ class RpcSource:
         # one, it knew the last block before it looked for logs.
         span = {"fromBlock": hex(where.first), "toBlock": hex(where.last)}
         last, found = self._node.ask([_by_number(where.last), _get_logs(query, span)])
-        if isinstance(found, Refused):
+        if isinstance(found, CallRefused):
             if len(where) == 1 and _another_way(found):
                 return self._logs_of_block(query, self._known(last, f"block {where.last}"))
             if found.no_such_method:
@@ -280,7 +280,7 @@ class RpcSource:
                 hint="The block was orphaned, or the node is several; it is asked again.",
             )
         transactions = codec.transactions(_result(raw))
-        if isinstance(found, Refused):
+        if isinstance(found, CallRefused):
             if not _another_way(found):
                 raise found.error
             told = self._told_by_receipts(query, header, transactions)
@@ -331,7 +331,7 @@ class RpcSource:
         logs = self._receipts.logs(block, transactions)
         return None if logs is None else [log for log in logs if query.matches(log)]
 
-    def _known(self, item: Raw | Refused, block: str) -> Header:
+    def _known(self, item: Raw | CallRefused, block: str) -> Header:
         header = codec.header(_result(item))
         if header is None:
             raise BlockUnknown(
@@ -340,7 +340,7 @@ class RpcSource:
             )
         return header
 
-    def _one(self, call: Call) -> Raw | Refused:
+    def _one(self, call: Call) -> Raw | CallRefused:
         return self._node.ask([call])[0]
 
 
@@ -355,13 +355,13 @@ def _get_logs(query: Query, where: dict[str, str]) -> Call:
     return Call("eth_getLogs", (asked,))
 
 
-def _result(item: Raw | Refused) -> Raw:
-    if isinstance(item, Refused):
+def _result(item: Raw | CallRefused) -> Raw:
+    if isinstance(item, CallRefused):
         raise item.error
     return item
 
 
-def _another_way(refused: Refused) -> bool:
+def _another_way(refused: CallRefused) -> bool:
     """May a single block that was refused like this be read by another method?"""
     return isinstance(refused.error, RangeTooLarge) or refused.no_such_method
 

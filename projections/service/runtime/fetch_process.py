@@ -28,7 +28,7 @@ FETCHING = 192 * 2**20
 """Bytes of memory that the process which fetches takes, as measured."""
 
 
-class Lost(ChainfoldError):
+class FetchProcessLost(ChainfoldError):
     """The process that fetched beside this one has ended before its work did."""
 
 
@@ -54,7 +54,7 @@ class Fetcher:
         return self._is_ready
 
     def begin(self, leases: dict[str, Held]) -> None:
-        """Has it fetch under these leases; `Lost` where it has ended."""
+        """Has it fetch under these leases; `FetchProcessLost` where it has ended."""
         try:
             self._pipe.send(Begin(leases))
         except OSError as error:
@@ -64,7 +64,7 @@ class Fetcher:
         return self._pipe.poll()
 
     def told(self) -> Told | Ended:
-        """The next message, waited for; `Lost` where the process has ended without one."""
+        """The next message, waited for; `FetchProcessLost` where the process has ended without one."""
         try:
             message: Ready | Told | Ended = self._pipe.recv()
             if isinstance(message, Ready):
@@ -76,10 +76,10 @@ class Fetcher:
             self.resident = message.resident
         return message
 
-    def _lost(self) -> Lost:
+    def _lost(self) -> FetchProcessLost:
         code = self._wait()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return Lost(
+        return FetchProcessLost(
             f"The process that fetches beside this one {how}.",
             hint="Nothing is lost: run `chainfold sync` again. If memory is short, lower fold.memory.",
         )

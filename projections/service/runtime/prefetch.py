@@ -20,7 +20,7 @@ from eventstore.ingest.branch import Ingested
 from eventstore.ingest.window import Window
 from projections.fold.runner import BATCH
 from projections.service.config.fold import LEAST
-from projections.service.runtime.fetch_process import FETCHING, Fetcher, Lost, cores
+from projections.service.runtime.fetch_process import FETCHING, Fetcher, FetchProcessLost, cores
 from projections.service.runtime.fetch_worker import Ended, Held, Task, Told, resident
 from projections.service.runtime.loops import Failed, Observer, Stepped
 from projections.service.runtime.stages import FoldStage, IngestStage
@@ -131,7 +131,7 @@ class Beside:
                                     return
                             elif error is not None:
                                 raise error
-        except Lost as lost:
+        except FetchProcessLost as lost:
             yield waited[0], lost
         finally:
             self.close()

@@ -31,7 +31,7 @@ LONGEST = 500
 Operation = InsertOne[Document] | UpdateOne
 
 
-class Refused(Struct, frozen=True):
+class WriteRefused(Struct, frozen=True):
     """A change that was not taken, and the server's words for it, or the driver's."""
 
     change: Change
@@ -44,8 +44,8 @@ class Sent(Struct, frozen=True):
 
     made: int = 0
     changed: int = 0
-    taken: list[Refused] = []
-    refused: list[Refused] = []
+    taken: list[WriteRefused] = []
+    refused: list[WriteRefused] = []
 
     def __add__(self, other: Sent) -> Sent:
         return Sent(
@@ -99,14 +99,14 @@ class Sending:
     def _send(self, changes: list[Change], operations: Sequence[Operation]) -> Sent:
         """Sends one operation per change."""
         done: Mapping[str, Any]
-        taken: list[Refused] = []
-        refused: list[Refused] = []
+        taken: list[WriteRefused] = []
+        refused: list[WriteRefused] = []
         try:
             done = self._documents.bulk_write(operations, ordered=False).bulk_api_result
         except BulkWriteError as error:
             done = error.details
             for failure in done["writeErrors"]:
-                item = Refused(changes[failure["index"]], str(failure["errmsg"])[:LONGEST])
+                item = WriteRefused(changes[failure["index"]], str(failure["errmsg"])[:LONGEST])
                 if is_own_trouble(failure["code"]):
                     raise
                 (taken if failure["code"] == DUPLICATE_KEY else refused).append(item)
@@ -138,7 +138,7 @@ class Sending:
         if len(changes) == 1:
             if isinstance(error, OperationFailure):
                 self._try()
-            return Sent(refused=[Refused(changes[0], _said(error))])
+            return Sent(refused=[WriteRefused(changes[0], _said(error))])
         middle = len(changes) // 2
         first = self._send(changes[:middle], operations[:middle])
         return first + self._send(changes[middle:], operations[middle:])

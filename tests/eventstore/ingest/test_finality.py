@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from eventstore.errors import Throttled
-from eventstore.sources.rpc.client import Refused
+from eventstore.sources.rpc.client import CallRefused
 from eventstore.sources.rpc.refusals import classify
 from eventstore.sources.rpc.source import UNTAGGED_DEPTH, RpcSource
 from eventstore.sources.simulated.chain import SimulatedChain
@@ -125,4 +125,4 @@ def test_that_depth_may_be_another(node: SimulatedNode, chain: SimulatedChain) -
     ],
 )
 def test_a_tag_that_has_no_block_yet_is_not_taken_for_an_unknown_one(code: int, message: str) -> None:
-    assert not Refused(classify(code, message), code).no_such_tag
+    assert not CallRefused(classify(code, message), code).no_such_tag

@@ -21,7 +21,7 @@ from eventstore.proof.proven import proven
 from eventstore.proof.prover import Prover
 from eventstore.records import BlockRange, Filter, Watch
 from eventstore.report import Check
-from eventstore.sources.rpc.client import Call, Endpoint, Refused
+from eventstore.sources.rpc.client import Call, CallRefused, Endpoint
 from eventstore.sources.rpc.source import RpcSource
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode
@@ -54,13 +54,13 @@ class Lie(Struct, frozen=True):
 class Altered:
     """An endpoint whose answers about one block are not what they were. `known` are those it has given."""
 
-    def __init__(self, node: Endpoint, lie: Lie, known: dict[Call, msgspec.Raw | Refused]) -> None:
+    def __init__(self, node: Endpoint, lie: Lie, known: dict[Call, msgspec.Raw | CallRefused]) -> None:
         self._node = node
         self._lie = lie
         self._known = known
         self.name, self.requests = "a node", node.requests
 
-    def ask(self, calls: Sequence[Call]) -> list[msgspec.Raw | Refused]:
+    def ask(self, calls: Sequence[Call]) -> list[msgspec.Raw | CallRefused]:
         new = [call for call in calls if call not in self._known]
         self._known.update(zip(new, self._node.ask(new) if new else [], strict=True))
         return [self._told(call, self._known[call]) for call in calls]
@@ -68,8 +68,8 @@ class Altered:
     def close(self) -> None:
         self._node.close()
 
-    def _told(self, call: Call, item: msgspec.Raw | Refused) -> msgspec.Raw | Refused:
-        if isinstance(item, Refused) or item == b"null":
+    def _told(self, call: Call, item: msgspec.Raw | CallRefused) -> msgspec.Raw | CallRefused:
+        if isinstance(item, CallRefused) or item == b"null":
             return item
         found = msgspec.json.decode(item)
         if call.method == "eth_getBlockByNumber" and self._lie.of_header and found["number"] == hex(LIED):
@@ -85,7 +85,7 @@ class Stand:
 
     def __init__(self, store: Store, stack: ExitStack) -> None:
         self.store = store
-        self._known: dict[Call, msgspec.Raw | Refused] = {}
+        self._known: dict[Call, msgspec.Raw | CallRefused] = {}
         chain = SimulatedChain(sealed=True)
         for number in range(1, 19):
             chain.mine(

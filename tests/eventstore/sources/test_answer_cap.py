@@ -18,7 +18,7 @@ from eventstore.ingest.window import Window
 from eventstore.journal.coverage import Coverage
 from eventstore.journal.journal import Journal
 from eventstore.records import Filter, Watch
-from eventstore.sources.rpc.client import Call, Endpoint, Refused
+from eventstore.sources.rpc.client import Call, CallRefused, Endpoint
 from eventstore.sources.rpc.source import RpcSource
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode
@@ -88,10 +88,10 @@ def test_an_answer_just_above_the_cap_is_not_read_and_the_cap_is_named(encoding:
             [head] = endpoint.ask([Call("eth_getBlockByNumber")])
             endpoint.close()
         if size == CAP:
-            assert not isinstance(logs, Refused)
+            assert not isinstance(logs, CallRefused)
             continue
-        assert isinstance(logs, Refused)
-        assert isinstance(head, Refused)
+        assert isinstance(logs, CallRefused)
+        assert isinstance(head, CallRefused)
         assert isinstance(logs.error, RangeTooLarge)
         assert isinstance(head.error, Unreadable)
         for refused in (logs, head):

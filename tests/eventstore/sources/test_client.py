@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from eventstore.errors import SourceError
-from eventstore.sources.rpc.client import Call, Endpoint, Refused
+from eventstore.sources.rpc.client import Call, CallRefused, Endpoint
 from eventstore.sources.rpc.rate_limit import Pace
 from eventstore.sources.rpc.transport import Said
 from eventstore.sources.simulated.chain import SimulatedChain
@@ -65,14 +65,14 @@ def test_less_than_one_call_a_second_goes_one_by_one(node: SimulatedNode) -> Non
     ],
 )
 def test_a_method_that_is_not_there_shows_in_its_code_or_its_text(code: int | None, message: str) -> None:
-    assert Refused(SourceError(message), code).no_such_method
+    assert CallRefused(SourceError(message), code).no_such_method
 
 
 @pytest.mark.parametrize(
     "message", ["query returned more than 10000 results", "limit exceeded", "block not found"]
 )
 def test_other_refusals_do_not_deny_the_method(message: str) -> None:
-    assert not Refused(SourceError(message), -32005).no_such_method
+    assert not CallRefused(SourceError(message), -32005).no_such_method
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from projections.fold.generation import Generation, Generations
 from projections.service.config.http import Http
 from projections.service.http.base.cache import PATIENCE, Cache, Types
 from projections.service.http.base.circuit_breaker import Breaker
-from projections.service.http.base.problems import Refused
+from projections.service.http.base.problems import RequestRefused
 from projections.service.http.base.single_flight import Flight
 from projections.service.runtime.wiring import Plan
 from projections.service.status.metrics import Meters
@@ -165,7 +165,7 @@ class Desk:
         if min_block is None or self.served(shelf).block >= min_block:
             return
         if not self.waiters.acquire(blocking=False):
-            raise Refused(503, "Too many requests wait for a block already.", again=True, after=1)
+            raise RequestRefused(503, "Too many requests wait for a block already.", again=True, after=1)
         try:
             beat = self.pulse.wait(
                 lambda seen: (now := seen.served.get(shelf.name)) is not None and now.block >= min_block,
@@ -175,7 +175,7 @@ class Desk:
             self.waiters.release()
         found = self.served(shelf, beat)
         if found.block < min_block:
-            raise Refused(
+            raise RequestRefused(
                 503,
                 f"{shelf.name} is at block {found.block:,}, not yet at {min_block:,}.",
                 hint=f"{self.settings.max_wait:g} s were waited for it.",
@@ -187,7 +187,7 @@ class Desk:
     def search(self) -> Iterator[None]:
         """While one of the few requests is answered that read much; refused where they are too many."""
         if not self.searches.acquire(timeout=self.settings.max_wait):
-            raise Refused(503, "Too many requests search the history already.", again=True, after=2)
+            raise RequestRefused(503, "Too many requests search the history already.", again=True, after=2)
         try:
             yield
         finally:
@@ -219,8 +219,8 @@ class Desk:
         )
 
 
-def unbuilt(name: str) -> Refused:
-    return Refused(
+def unbuilt(name: str) -> RequestRefused:
+    return RequestRefused(
         503,
         f"{name} has not been built yet.",
         hint="Its first build is served when it is finished: see /v1/status.",

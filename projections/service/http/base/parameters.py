@@ -14,7 +14,7 @@ from eventstore.net.nesting import too_deep
 from projections.errors import ConfigurationError
 from projections.fold.fold import Projection
 from projections.service.config.loader import address
-from projections.service.http.base.problems import Refused
+from projections.service.http.base.problems import RequestRefused
 from projections.values.fields import is_text
 from projections.values.integers import from_decimal
 
@@ -43,7 +43,7 @@ def known_parameters(request: Request[Any, Any, Any]) -> None:
     for name in request.query_params:
         if name not in known or name in request.path_params:
             allowed = ", ".join(item for item in known if item not in request.path_params)
-            raise Refused(
+            raise RequestRefused(
                 400, f"{name[:80]} is no parameter of this.", hint=f"Known are: {allowed or 'none'}."
             )
 
@@ -68,7 +68,7 @@ def key(projection: Projection, text: str) -> str:
 def value(projection: Projection, field: str, text: str) -> str:
     """A field's value: an address in lower case where the field holds addresses, else the text."""
     if len(text) > LONGEST or not is_text(text):
-        raise Refused(
+        raise RequestRefused(
             400,
             f"{field} is longer than {LONGEST:,} characters, or holds what is no text: NUL, half characters.",
         )
@@ -80,7 +80,7 @@ def value(projection: Projection, field: str, text: str) -> str:
 def wide(name: str, text: str) -> str:
     """An integer of up to 256 bits, as documents carry it."""
     if (number := from_decimal(text)) is None:
-        raise Refused(
+        raise RequestRefused(
             400, f"{name}: {text[:80]!r} is no integer of up to 256 bits.", hint="Write its digits."
         )
     return str(number)
@@ -91,20 +91,20 @@ def account(name: str, text: str) -> bytes:
     try:
         return address(text, name)
     except ConfigurationError as error:
-        raise Refused(400, error.message, hint=error.hint) from None
+        raise RequestRefused(400, error.message, hint=error.hint) from None
 
 
 def digest(name: str, text: str) -> bytes:
     """The 32 bytes of a hash."""
     if not re.fullmatch(r"0[xX][0-9a-fA-F]{64}", text):
-        raise Refused(400, f"{name}: {text[:80]!r} is not 0x and 64 hexadecimal digits.")
+        raise RequestRefused(400, f"{name}: {text[:80]!r} is not 0x and 64 hexadecimal digits.")
     return bytes.fromhex(text[2:])
 
 
 def whole(name: str, number: int | None, *, least: int = 0, most: int = HIGHEST) -> None:
     """Refuses a number that lies outside."""
     if number is not None and not least <= number <= most:
-        raise Refused(400, f"{name}: {number} is not between {least:,} and {most:,}.")
+        raise RequestRefused(400, f"{name}: {number} is not between {least:,} and {most:,}.")
 
 
 CURSOR = {"pattern": "^[A-Za-z0-9_-]+$"}
@@ -127,16 +127,18 @@ def opened(text: str, kind: type[Cursor], name: str = "cursor") -> Cursor:
     raise made_up(text, name)
 
 
-def made_up(text: str, name: str = "cursor") -> Refused:
+def made_up(text: str, name: str = "cursor") -> RequestRefused:
     """The refusal of a cursor that no answer gave."""
-    return Refused(
+    return RequestRefused(
         400, f"{name}: {text[:80]!r} is none of ours.", hint="Send it as an answer gave it, or leave it out."
     )
 
 
-def elsewhere(of: str) -> Refused:
+def elsewhere(of: str) -> RequestRefused:
     """The refusal of a cursor that another list gave."""
-    return Refused(422, f"cursor: it is of another list than {of}.", hint="Leave it out to begin this one.")
+    return RequestRefused(
+        422, f"cursor: it is of another list than {of}.", hint="Leave it out to begin this one."
+    )
 
 
 def placed(text: str, *numbers: int, name: str = "cursor") -> None:

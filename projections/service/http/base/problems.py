@@ -27,7 +27,7 @@ class Problem(Struct, frozen=True):
     retry: bool = False
 
 
-class Refused(ChainfoldError):
+class RequestRefused(ChainfoldError):
     """A request that is not answered, with the status that says so; `after` is in seconds."""
 
     def __init__(
@@ -78,7 +78,7 @@ def response(status: int, problem: Problem, *, after: float | None = None) -> Re
 
 def _ours(_: Request[Any, Any, Any], error: ChainfoldError) -> Response[Any]:
     match error:
-        case Refused():
+        case RequestRefused():
             return response(error.status, Problem(error.message, error.hint, error.again), after=error.after)
         case ConfigurationError():
             return response(400, Problem(error.message, error.hint))

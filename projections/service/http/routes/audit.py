@@ -15,7 +15,7 @@ from eventstore.journal.journal import Journal
 from eventstore.journal.reorgs import Reorg, reorgs_before
 from projections.service.http.base import parameters
 from projections.service.http.base.context import Desk
-from projections.service.http.base.problems import JSON, Refused, refusals
+from projections.service.http.base.problems import JSON, RequestRefused, refusals
 from projections.service.http.base.schema import example_event, typed
 from projections.service.status.audit import EventRow, event_row, narrowed
 from projections.service.status.declared import Declared
@@ -197,7 +197,7 @@ def _events(desk: Desk) -> HTTPRouteHandler:
         """Logs as they were learned, decoded where declared. Nothing is ever removed from the history."""
         name = _chain(desk, chain, contract)
         if from_block is not None and to_block is not None and to_block < from_block:
-            raise Refused(422, f"from_block {from_block:,} is above to_block {to_block:,}.")
+            raise RequestRefused(422, f"from_block {from_block:,} is above to_block {to_block:,}.")
         after = None if cursor is None else _after(cursor, name, order)
         emitter = None if address is None else parameters.account("address", address)
         filters = narrowed(desk.plan.config, [name], contract=contract, address=emitter, event=event)[name]
@@ -233,7 +233,7 @@ def _after(cursor: str, chain: str, order: str) -> Position:
     if after.chain != chain:
         raise parameters.elsewhere(f"the events of {chain}")
     if after.order != order:
-        raise Refused(422, f"cursor: it is of a list in order {after.order}, not {order}.")
+        raise RequestRefused(422, f"cursor: it is of a list in order {after.order}, not {order}.")
     return after
 
 
@@ -245,7 +245,7 @@ def _found(desk: Desk, chain: str, question: Question, limit: int, event: str | 
     with desk.search(), desk.store.read() as tx:
         head = Journal(tx, chain_id).head()
         if question.as_of is not None and question.as_of > head:
-            raise Refused(409, f"as_of: the journal of {chain} ends at entry {head:,}.")
+            raise RequestRefused(409, f"as_of: the journal of {chain} ends at entry {head:,}.")
         for row in ask(tx, chain_id, question, page=limit + 1):
             if event is not None and not declared.is_of(row.log, event):
                 continue
@@ -319,14 +319,14 @@ def _chain(desk: Desk, named: str | None, contract: str | None, *, missing: int 
     if contract is not None:
         of = desk.plan.contract(contract).chain
         if named not in (None, of):
-            raise Refused(422, f"contract: {contract} is on the chain {of}, not on {named}.")
+            raise RequestRefused(422, f"contract: {contract} is on the chain {of}, not on {named}.")
         return of
     if named is None and len(known) == 1:
         return next(iter(known))
     if named is None:
-        raise Refused(
+        raise RequestRefused(
             400, "chain: every chain has a history of its own.", hint=f"Name one of {', '.join(known)}."
         )
     if named not in known:
-        raise Refused(missing, f"There is no chain {named}.", hint=f"Known are: {', '.join(known)}.")
+        raise RequestRefused(missing, f"There is no chain {named}.", hint=f"Known are: {', '.join(known)}.")
     return named

@@ -15,7 +15,7 @@ from projections.fold.state import GenerationState
 from projections.publish.current import current
 from projections.service.http.base import parameters
 from projections.service.http.base.context import Desk, Shelf
-from projections.service.http.base.problems import JSON, Refused, refusals
+from projections.service.http.base.problems import JSON, RequestRefused, refusals
 from projections.service.http.base.schema import example_of, example_value, pattern, typed
 from projections.values.twin import published
 
@@ -101,7 +101,7 @@ def _answer(desk: Desk, shelf: Shelf, request: Request[Any, Any, Any], said: Ask
         found = _cached(desk, shelf, wanted, fresh=said.min_block is not None)
     if found.body is None:
         when = "" if said.at_block is None else f" after block {said.at_block:,}"
-        raise Refused(404, f"{shelf.name} has no document {wanted}{when}.")
+        raise RequestRefused(404, f"{shelf.name} has no document {wanted}{when}.")
     headers = {"X-Chainfold-Block": str(found.block)}
     if said.at_block is None:
         tag = f'"{desk.pulse.beat.store[:8]}-{shelf.name}-{found.revision}{"-full" if said.full else ""}"'
@@ -203,11 +203,11 @@ def _past(desk: Desk, shelf: Shelf, key: str, block: int) -> Found:
     with desk.store.read() as tx:
         served = desk.generation(tx, shelf)
         if block > served.block:
-            raise Refused(
+            raise RequestRefused(
                 409, f"{shelf.name} is at block {served.block:,}, not yet at {block:,}.", again=True
             )
         if block < served.floor:
-            raise Refused(
+            raise RequestRefused(
                 422,
                 f"What {shelf.name} held at block {block:,} is not kept: before-images reach down to block "
                 f"{served.floor:,}.",

@@ -25,7 +25,7 @@ from projections.fold.generation import Generation
 from projections.fold.replay import Replay, Touch
 from projections.service.http.base import parameters
 from projections.service.http.base.context import Desk, Shelf
-from projections.service.http.base.problems import JSON, Refused, refusals
+from projections.service.http.base.problems import JSON, RequestRefused, refusals
 from projections.service.http.base.schema import example_event, example_of, typed
 from projections.service.http.routes.documents import in_path, in_query
 from projections.service.status.audit import event_row
@@ -94,14 +94,14 @@ class Book:
         elif own.projector.key in own.projector.addresses:
             found = self._naming(served, key, limit, after)
         else:
-            raise Refused(
+            raise RequestRefused(
                 422,
                 f"{own.name} is made of {events:,} events, more than the {desk.settings.max_replay:,} that "
                 "are folded again here.",
                 hint=f"On the server, `chainfold show {own.name} KEY --history` folds them.",
             )
         if not found and after is None:
-            raise Refused(404, f"No event made a document {key} of {own.name}.")
+            raise RequestRefused(404, f"No event made a document {key} of {own.name}.")
         kept = found[:limit]
         last = kept[-1] if len(found) > limit else None
         following = (

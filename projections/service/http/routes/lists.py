@@ -22,7 +22,7 @@ from projections.fold.state import GenerationState
 from projections.publish.publications import refusal
 from projections.service.http.base import parameters
 from projections.service.http.base.context import Desk, Shelf
-from projections.service.http.base.problems import JSON, Refused, refusals
+from projections.service.http.base.problems import JSON, RequestRefused, refusals
 from projections.service.http.base.schema import example_of, example_value, pattern, typed
 from projections.service.http.routes.documents import MinBlock
 from projections.sinks import Value
@@ -190,7 +190,7 @@ def _after(shelf: Shelf, cursor: str, sort: str) -> Position:
     ):
         raise parameters.made_up(cursor)
     if after.sort != sort:
-        raise Refused(422, f"cursor: it is of a list sorted by {after.sort!r}, not by {sort!r}.")
+        raise RequestRefused(422, f"cursor: it is of a list sorted by {after.sort!r}, not by {sort!r}.")
     return after
 
 
@@ -210,7 +210,7 @@ def _page(desk: Desk, shelf: Shelf, ask: Ask, *, fresh: bool) -> Page:
             return page
     if not by_store:
         found = " or ".join(projector.index) or "nothing"
-        raise Refused(
+        raise RequestRefused(
             422,
             f"Without MongoDB documents of {shelf.name} are listed by key only, found by one of: {found}.",
             hint=f"Publish {shelf.name} into MongoDB, and it answers the rest.",
@@ -243,11 +243,11 @@ def _published(desk: Desk, shelf: Shelf, *, at_least: int) -> int:
     while True:
         marker = shelf.mongo.marker()
         if marker is None:
-            raise Refused(503, f"MongoDB holds nothing of {shelf.name} yet.", again=True, after=5)
+            raise RequestRefused(503, f"MongoDB holds nothing of {shelf.name} yet.", again=True, after=5)
         if marker.revision >= at_least:
             break
         if time.monotonic() >= end:
-            raise Refused(
+            raise RequestRefused(
                 503,
                 f"MongoDB is at revision {marker.revision:,} of {shelf.name}, not yet at {at_least:,}.",
                 hint=f"{desk.settings.max_wait:g} s were waited for it.",
@@ -260,7 +260,9 @@ def _published(desk: Desk, shelf: Shelf, *, at_least: int) -> int:
             tx, marker, shelf.mongo.name, chain_id=shelf.own.chain_id, projection=shelf.own.name
         )
     if foreign is not None:
-        raise Refused(503, f"What MongoDB holds of {shelf.name} is not of this store.", hint=str(foreign))
+        raise RequestRefused(
+            503, f"What MongoDB holds of {shelf.name} is not of this store.", hint=str(foreign)
+        )
     return marker.revision
 
 

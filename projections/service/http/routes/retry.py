@@ -15,7 +15,7 @@ from projections.fold.generation import lease_of
 from projections.publish.set_aside import sinks_with
 from projections.service.http.base.access import NO_TOKENS
 from projections.service.http.base.context import Desk
-from projections.service.http.base.problems import JSON, Refused, refusals
+from projections.service.http.base.problems import JSON, RequestRefused, refusals
 from projections.service.http.base.schema import typed
 from projections.service.records.requests import Requests
 
@@ -56,7 +56,7 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
         """As `chainfold failures retry`: gaps of a chain are asked for again, or a projection folds again
         what it passed over and sends again what its sinks did not take. Only where `[http]` has tokens."""
         if not desk.settings.tokens:  # the gate refuses it unread; this holds also without the gate
-            raise Refused(403, NO_TOKENS.error, hint=NO_TOKENS.hint)
+            raise RequestRefused(403, NO_TOKENS.error, hint=NO_TOKENS.hint)
         requests = Requests(desk.plan.store)
         number = requests.submit(_lease(desk, data), "retry")
         if data.projection is not None:
@@ -85,16 +85,16 @@ def _lease(desk: Desk, data: Ask) -> str:
     """Whose work it is."""
     chains, projections = desk.plan.config.chains, desk.plan.projections
     if (data.chain is None) == (data.projection is None):
-        raise Refused(400, "Name either a chain or a projection.")
+        raise RequestRefused(400, "Name either a chain or a projection.")
     if data.chain is not None:
         if data.chain not in chains:
-            raise Refused(
+            raise RequestRefused(
                 404, f"There is no chain {data.chain[:80]}.", hint=f"Known are: {', '.join(chains)}."
             )
         return f"ingest:{chains[data.chain].chain_id}"
     assert data.projection is not None
     if data.projection not in projections:
-        raise Refused(
+        raise RequestRefused(
             404,
             f"There is no projection {data.projection[:80]}.",
             hint=f"Known are: {', '.join(projections)}.",

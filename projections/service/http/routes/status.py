@@ -15,7 +15,7 @@ from eventstore.errors import ChainfoldError
 from eventstore.journal import behind
 from eventstore.journal.totals import Tally
 from projections.service.http.base.context import Desk
-from projections.service.http.base.problems import JSON, Problem, Refused, refusals
+from projections.service.http.base.problems import JSON, Problem, RequestRefused, refusals
 from projections.service.http.base.schema import typed
 from projections.service.status import views
 from projections.service.status.collector import Standing
@@ -117,7 +117,7 @@ def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
         none is further behind. 503 says why not."""
         reason = _unready(desk, overview)
         if reason is not None:
-            raise Refused(503, reason.error, hint=reason.hint, again=True, after=5)
+            raise RequestRefused(503, reason.error, hint=reason.hint, again=True, after=5)
         return Ready()
 
     @get(

@@ -15,7 +15,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from eventstore.errors import ChainfoldError
 from projections.service.http.base import parameters
 from projections.service.http.base.context import Desk
-from projections.service.http.base.problems import Refused, refusals
+from projections.service.http.base.problems import RequestRefused, refusals
 from projections.service.http.routes.feed import News, Position, Told
 
 LOOKS = 0.1
@@ -90,12 +90,14 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
         if beat.error is not None:
             raise beat.error
         if open_streams >= desk.settings.max_streams:
-            raise Refused(503, f"{open_streams:,} streams are open, as many as may be.", again=True, after=5)
+            raise RequestRefused(
+                503, f"{open_streams:,} streams are open, as many as may be.", again=True, after=5
+            )
         position, first = news.now(beat), "ready"
         resumed = request.headers.get("last-event-id") or after
         if resumed is not None:
             if len(resumed) > LONGEST:
-                raise Refused(400, f"after: an id has at most {LONGEST:,} characters.")
+                raise RequestRefused(400, f"after: an id has at most {LONGEST:,} characters.")
             said = parameters.opened(resumed, Position, "after")
             if not said.possible:
                 raise parameters.made_up(resumed, "after")
@@ -109,7 +111,9 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
                 first = "reset"
         elif revision is not None:
             if len(names) != 1:
-                raise Refused(422, "revision: it is one projection's.", hint="Name one with ?projection=.")
+                raise RequestRefused(
+                    422, "revision: it is one projection's.", hint="Name one with ?projection=."
+                )
             position = Position(position.store, {names[0]: (revision + 1, None)}, position.chains)
         return ServerSentEvent(
             followed(news, position, news.ready(position, first, beat)),  # type: ignore[arg-type]
@@ -167,5 +171,5 @@ def _names(desk: Desk, wanted: list[str] | None) -> tuple[str, ...]:
     for name in wanted or ():
         if name not in desk.shelves:
             known = ", ".join(desk.shelves)
-            raise Refused(400, f"There is no projection {name[:80]}.", hint=f"Known are: {known}.")
+            raise RequestRefused(400, f"There is no projection {name[:80]}.", hint=f"Known are: {known}.")
     return tuple(name for name in desk.shelves if wanted is None or name in wanted)
