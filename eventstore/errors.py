@@ -6,7 +6,9 @@ ChainfoldError
 │   ├── Throttled             too many requests; wait, do not ask for less      (retry)
 │   ├── RangeTooLarge         ask for fewer blocks                              (retry, smaller)
 │   ├── BlockUnknown          the node has not (or no longer) seen this block   (retry)
+│   │   └── HeaderMissing     a proof needs a header that the node does not give (retry)
 │   ├── AnswerRefused         the answer contradicts itself or the question     (retry)
+│   │   └── Unlinked          a header does not hash to what the one above names (retry)
 │   ├── Unreadable            what is there cannot be taken, however it is asked for: a gap
 │   └── WrongChain            another chain id or genesis
 ├── StoreError                the event store

@@ -8,12 +8,17 @@ ChainfoldError
 ├── ValueRefused              a value does not fit the field it was put in
 ├── HistoryOutOfOrder         the journal showed (block, index) that does not rise
 ├── GenerationRefused         a generation may not be promoted
-└── SinkError
-    ├── SinkUnavailable       unreachable or failing                            (retry)
-    ├── ForeignMarker         the sink belongs to another store or projection
-    ├── MarkerLost            the sink was wiped, restored or taken meanwhile   (retry)
-    ├── KeyConflict           the sink holds several documents under one key of ours
-    └── DocumentsRefused      the sink took everything but these documents
+├── SinkError
+│   ├── SinkUnavailable       unreachable or failing                            (retry)
+│   ├── ForeignMarker         the sink belongs to another store or projection
+│   ├── MarkerLost            the sink was wiped, restored or taken meanwhile   (retry)
+│   ├── KeyConflict           the sink holds several documents under one key of ours
+│   └── DocumentsRefused      the sink took everything but these documents
+├── Stopped                   a scheduled run ends early, because the service was told to stop
+├── FetchProcessLost          the process that fetches in parallel ended before its work did
+└── RequestRefused            a request of the HTTP API is not answered, with its status
+
+The last three and the two below `BlockUnknown` and `AnswerRefused` are defined in the room that raises them.
 """
 
 from __future__ import annotations
