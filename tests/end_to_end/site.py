@@ -21,6 +21,7 @@ from pymongo import MongoClient
 from eventstore.records import Log
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from projections.decoding.event import parse
+from projections.service.status.projections import served_documents
 from tests.oracle import plain
 
 SIGNATURE = "ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)"
@@ -281,10 +282,9 @@ def in_sql(site: Site) -> dict[str, dict[str, Any]]:
     """The served documents, as they are."""
     from projections.service.config.loader import load
     from projections.service.runtime.wiring import planned
-    from projections.service.status import views
 
     with planned(load(site.folder / "chainfold.toml")) as plan:
-        return {item["address"]: item for item in views.documents(plan.store, "referrals")}
+        return {item["address"]: item for item in served_documents(plan.store, "referrals")}
 
 
 def in_mongo(url: str, database: str) -> dict[str, dict[str, Any]]:

@@ -28,7 +28,7 @@ from projections.service.runtime.fetch_process import FetchProcessLost, at_hand
 from projections.service.runtime.fetch_worker import Span, Task
 from projections.service.runtime.loops import Failed, Observer, Stepped
 from projections.service.runtime.wiring import Plan, planned
-from projections.service.status import views
+from projections.service.status.projections import projection_status
 from projections.service.terminal.display import Summary
 from tests.end_to_end.site import CONTRACT, TOPIC, Emission, Site, Workshop, bare, expected, grow, in_sql
 from tests.stores import ENGINES
@@ -187,7 +187,7 @@ def told_in(plan: Plan) -> list[tuple[int, int]]:
 
 def digest(site: Site) -> str | None:
     with planned(load(site.folder / "chainfold.toml")) as plan:
-        return views.projection_status(plan.store, plan.named("referrals"), head=None).digest
+        return projection_status(plan.store, plan.named("referrals"), head=None).digest
 
 
 def test_two_processes_come_to_the_same_as_one(ground: Ground) -> None:

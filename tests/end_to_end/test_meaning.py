@@ -11,6 +11,7 @@ import pytest
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode
 from projections.decoding.event import parse
+from projections.service.status.projections import served_documents
 from tests.end_to_end.site import CONTRACT, Site, Workshop
 
 LEDGER = '''
@@ -123,10 +124,9 @@ def wanted() -> dict[str, str | None]:
 def test_every_log_reaches_its_own_handler(site: Site) -> None:
     from projections.service.config.loader import load
     from projections.service.runtime.wiring import planned
-    from projections.service.status import views
 
     with planned(load(site.folder / "chainfold.toml")) as plan:
-        found = {item["place"]: item["said"] for item in views.documents(plan.store, "referrals")}
+        found = {item["place"]: item["said"] for item in served_documents(plan.store, "referrals")}
     assert found == {place: said for place, said in wanted().items() if said is not None}
 
 

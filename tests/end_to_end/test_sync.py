@@ -18,7 +18,7 @@ from projections.service.config.loader import load
 from projections.service.demo.chain import FLAGSHIP
 from projections.service.runtime.wiring import planned
 from projections.service.status.overview import whole_status
-from projections.service.status.views import Status
+from projections.service.status.records import Status
 from projections.service.terminal.display import Summary
 from tests.folding import address
 from tests.servers.mongo import Mongo

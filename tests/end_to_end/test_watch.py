@@ -23,7 +23,7 @@ from sqlalchemy import make_url
 
 from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode
-from projections.service.status import views
+from projections.service.status.records import BuildStatus, ChainStatus, ProjectionStatus, SinkStatus, Status
 from projections.service.terminal.board import ChainRate, ProjectionRate, Rates, rates, standing
 from tests.end_to_end.shop import until
 from tests.end_to_end.site import Site, Workshop, grow
@@ -149,10 +149,10 @@ def test_watching_has_no_end_that_could_be_checked(workshop: Workshop, tmp_path:
 
 
 def test_a_build_has_a_rate_and_the_time_that_is_left() -> None:
-    def at(events: int) -> views.Status:
-        build = views.BuildStatus(2, "building", 5, 70, events, 900, 0.0, None)
-        fold = views.ProjectionStatus("outdated", 70, 5, 9, 0, 3.0, 4, "ab", 1, None, build=build)
-        return views.Status({}, {"p": fold}, {})
+    def at(events: int) -> Status:
+        build = BuildStatus(2, "building", 5, 70, events, 900, 0.0, None)
+        fold = ProjectionStatus("outdated", 70, 5, 9, 0, 3.0, 4, "ab", 1, None, build=build)
+        return Status({}, {"p": fold}, {})
 
     [line] = standing(at(300), rates(at(100), at(300), 2.0))
     assert line.endswith("(300 of 900 events), 100 events/s, 0:00:06 left")
@@ -160,12 +160,12 @@ def test_a_build_has_a_rate_and_the_time_that_is_left() -> None:
 
 
 def test_rates_are_what_moved_between_two_looks() -> None:
-    chain = views.ChainStatus(100, 90, 80, None, None, 5, 400, 0, None, None, None, calls={"a": 10})
-    fold = views.ProjectionStatus("live", 70, 5, 9, 30, 3.0, 4, "ab", 1, None)
-    sink = views.SinkStatus(8, 1, "behind", None)
-    before = views.Status({"main": chain}, {"p": fold}, {"p.mongo": sink})
+    chain = ChainStatus(100, 90, 80, None, None, 5, 400, 0, None, None, None, calls={"a": 10})
+    fold = ProjectionStatus("live", 70, 5, 9, 30, 3.0, 4, "ab", 1, None)
+    sink = SinkStatus(8, 1, "behind", None)
+    before = Status({"main": chain}, {"p": fold}, {"p.mongo": sink})
     replaced = msgspec.structs.replace
-    now = views.Status(
+    now = Status(
         {"main": replaced(chain, covered_to=90, logs=500, calls={"a": 10, "b": 4}), "new": chain},
         {"p": replaced(fold, block=80, lag_blocks=20, revision=11)},
         {"p.mongo": replaced(sink, revision=11)},
@@ -174,5 +174,5 @@ def test_rates_are_what_moved_between_two_looks() -> None:
         {"main": ChainRate(5.0, 50.0, 2.0)}, {"p": ProjectionRate(5.0, 1.0, 4.0)}, {"p.mongo": 1.5}
     )
     assert rates(now, now, 2.0).projections["p"].eta is None  # it does not come nearer
-    away = replaced(now, sinks={"p.mongo": views.SinkStatus(0, None, "down", "it is away")})
+    away = replaced(now, sinks={"p.mongo": SinkStatus(0, None, "down", "it is away")})
     assert rates(now, away, 2.0).sinks == rates(away, now, 2.0).sinks == {}

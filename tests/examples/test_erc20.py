@@ -20,7 +20,7 @@ from projections.service.cli.sync import synchronise
 from projections.service.config.loader import load
 from projections.service.config.tables import MongoSettings, RedisSettings, StoreSettings
 from projections.service.runtime.wiring import planned
-from projections.service.status import views
+from projections.service.status.projections import served_documents
 from projections.testing.kit import Kit, address
 from projections.values.integers import from_sortable
 from tests.servers.mongo import Mongo
@@ -188,7 +188,9 @@ def test_configured_by_its_import_path_a_sync_publishes_the_holders(
             with planned(config) as plan:
                 assert type(plan.projections["holders"].projector).__module__ == "balances"
                 synchronise(plan)
-                stored = {item["address"]: item["balance"] for item in views.documents(plan.store, "holders")}
+                stored = {
+                    item["address"]: item["balance"] for item in served_documents(plan.store, "holders")
+                }
                 published = {
                     item["address"]: str(from_sortable(item["balance"]))
                     for item in plan.collection("holders").find({"chainfold.removed": {"$ne": True}})

@@ -11,7 +11,7 @@ from projections.fold.fold import Projection
 from projections.service.checkup import Trial
 from projections.service.checkup.remarks import remarks
 from projections.service.runtime.wiring import Plan
-from projections.service.status import views
+from projections.service.status.projections import projection_status
 
 
 def trials(plan: Plan) -> Iterator[Trial]:
@@ -37,7 +37,7 @@ def _memory(wanted: int) -> list[str]:
 
 def _projection(plan: Plan, name: str) -> list[str]:
     own = plan.projections[name]
-    found = views.projection_status(plan.store, own, head=None)
+    found = projection_status(plan.store, own, head=None)
     if found.error is not None:
         raise ProjectorError(
             f"{name} is halted: {found.error}",

@@ -25,7 +25,8 @@ from projections.service.cli.sync import synchronise
 from projections.service.config.loader import load, template
 from projections.service.runtime.loops import held, to_end
 from projections.service.runtime.wiring import Plan, planned
-from projections.service.status import views
+from projections.service.status.chains import chain_status
+from projections.service.status.projections import projection_status, served_documents
 from projections.service.terminal.display import Summary, showing
 from projections.service.terminal.output import table
 
@@ -186,17 +187,17 @@ class _Story:
 
     def _documents(self) -> dict[str, dict[str, Any]]:
         with self._plan() as plan:
-            return {doc["address"]: doc for doc in views.documents(plan.store, "referrals")}
+            return {doc["address"]: doc for doc in served_documents(plan.store, "referrals")}
 
     def _digest(self, plan: Plan) -> str:
-        return views.projection_status(plan.store, plan.named("referrals"), head=None).digest or ""
+        return projection_status(plan.store, plan.named("referrals"), head=None).digest or ""
 
     def _killed_after(self) -> int:
         """Starts a sync, kills it as soon as it has stored something new; says how many logs."""
         command = [sys.executable, "-c", "from projections.service.cli import main; main()"]
         with self._plan() as plan:
             chain = plan.config.chains["main"].chain_id
-            before = views.chain_status(plan.store, chain, []).logs
+            before = chain_status(plan.store, chain, []).logs
             process = subprocess.Popen(
                 [*command, "-c", str(self._path), "sync"],
                 stdout=subprocess.DEVNULL,
@@ -204,12 +205,12 @@ class _Story:
             )
             stored = 0
             while process.poll() is None and not stored:
-                stored = views.chain_status(plan.store, chain, []).logs - before
+                stored = chain_status(plan.store, chain, []).logs - before
                 time.sleep(0.005)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
             process.wait()
-            return views.chain_status(plan.store, chain, []).logs - before
+            return chain_status(plan.store, chain, []).logs - before
 
 
 def _level(document: dict[str, Any]) -> int:

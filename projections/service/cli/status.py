@@ -16,8 +16,8 @@ from projections.fold.replay import Replay, Touch, undone
 from projections.service.cli.app import Json, app, configuration
 from projections.service.cli.watch import watched
 from projections.service.runtime.wiring import planned
-from projections.service.status import views
 from projections.service.status.overview import whole_status
+from projections.service.status.projections import field_sums, served_generation
 from projections.service.terminal.board import board
 from projections.service.terminal.output import note, out, print_json, table
 from projections.values.fields import beside
@@ -72,7 +72,7 @@ def show(
     key = _key(key)
     with planned(configuration()) as plan:
         chosen = plan.named(projection)
-        served = views.served(plan.store, projection)
+        served = served_generation(plan.store, projection)
         if served is None:
             raise ChainfoldError(f"{projection} has not been built yet.", hint="Run `chainfold sync`.")
         block = served.block if at_block is None else at_block
@@ -122,7 +122,7 @@ def stats(
 
     with planned(configuration()) as plan:
         fields = plan.counted(plan.named(projection).name)
-        totals = {"fold": views.totals(plan.store, projection, fields)}
+        totals = {"fold": field_sums(plan.store, projection, fields)}
         for sink in plan.sinks(projection):
             if isinstance(sink, MongoSink):
                 counted = sink.totals(fields)

@@ -26,7 +26,7 @@ from projections.service.runtime.prefetch import FIRST, Beside
 from projections.service.runtime.run_recorder import recorded as recorded  # noqa: PLC0414 - other commands find it here
 from projections.service.runtime.stages import IngestStage
 from projections.service.runtime.wiring import Plan, planned
-from projections.service.status import views
+from projections.service.status.sinks import unpublished
 from projections.service.terminal.display import Summary, following, showing
 from projections.service.terminal.output import out, print_json
 from projections.service.terminal.progress import Whole
@@ -90,7 +90,7 @@ def sync(
         recorded(plan.store, "sync") as note,
     ):
         noted = [item for item in remarks(plan) if item.short]
-        whole = Whole(span.last, partial(views.waiting, plan.store))
+        whole = Whole(span.last, partial(unpublished, plan.store))
         opening = Opening("" if as_json else as_line(noted), whole)
         found = resynchronise(plan, span) if force else {}
         summary = synchronise(
@@ -208,7 +208,7 @@ def synchronise(
     sink is touched. `shown` makes the observer of the steps; else they are drawn."""
     summary = Summary()
     if shown is None:
-        shown = partial(showing, whole=Whole(span.last, partial(views.waiting, plan.store)))
+        shown = partial(showing, whole=Whole(span.last, partial(unpublished, plan.store)))
     ingest = plan.ingest(first=span.first, last=span.last, contract=span.contract, window=FIRST)
     fold, publish = plan.fold(), plan.publish() if publishing else []
     told: list[loops.Stage] = [*plan.notify(), *plan.deliver()] if publishing else []

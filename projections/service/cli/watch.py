@@ -19,8 +19,8 @@ from eventstore.errors import ChainfoldError
 from eventstore.journal.totals import Tally
 from projections.service.config.loader import Config
 from projections.service.runtime.wiring import Plan, planned
-from projections.service.status import views
 from projections.service.status.overview import whole_status
+from projections.service.status.records import Status
 from projections.service.terminal import board
 from projections.service.terminal.output import out
 from projections.sinks import Sink
@@ -39,7 +39,7 @@ class Look(Struct, frozen=True):
     """
 
     at: float
-    status: views.Status | None = None
+    status: Status | None = None
     rates: board.Rates = board.Rates()
     away: ChainfoldError | None = None
     away_since: float | None = None
@@ -53,7 +53,7 @@ class Watcher:
         self._open = ExitStack()
         self._plan: Plan | None = None
         self._sinks: dict[str, Sequence[Sink]] = {}
-        self._seen: deque[tuple[float, views.Status]] = deque()
+        self._seen: deque[tuple[float, Status]] = deque()
         self._tally = Tally()
         self._last = Look(time.time())
 
@@ -80,7 +80,7 @@ class Watcher:
     def close(self) -> None:
         self._open.close()
 
-    def _status(self) -> views.Status:
+    def _status(self) -> Status:
         if self._plan is None:
             self._plan = self._open.enter_context(planned(self._config))
             for name in self._plan.projections:
@@ -165,7 +165,7 @@ def line(look: Look) -> str:
     """A look as one line of plain text."""
     if look.away is not None:
         return f"{board.when(time.time())} the event store is away: {look.away}"
-    found = look.status or views.Status({}, {}, {})
+    found = look.status or Status({}, {}, {})
     parts = []
     for name, chain in found.chains.items():
         rate = look.rates.chains.get(name)

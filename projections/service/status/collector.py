@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from projections.service.alerts.detection import KINDS
-from projections.service.status.views import Status
+from projections.service.status.records import Status
 
 Families = dict[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 from rich.console import RenderableType
 
-from projections.service.status import views
+from projections.service.status.records import BuildStatus, ChainStatus, ProjectionStatus, Status
 from projections.service.terminal.bars import span
 from projections.service.terminal.output import table
 from projections.values.moment import moment
@@ -40,7 +40,7 @@ class Rates(Struct, frozen=True):
     sinks: dict[str, float] = {}
 
 
-def rates(before: views.Status, now: views.Status, seconds: float) -> Rates:
+def rates(before: Status, now: Status, seconds: float) -> Rates:
     """What moved from one look to another, so many seconds later. What was not there at both has no rate."""
     chains = {
         name: _chain_rate(before.chains[name], item, seconds)
@@ -60,7 +60,7 @@ def rates(before: views.Status, now: views.Status, seconds: float) -> Rates:
     return Rates(chains, projections, sinks)
 
 
-def _chain_rate(old: views.ChainStatus, item: views.ChainStatus, seconds: float) -> ChainRate:
+def _chain_rate(old: ChainStatus, item: ChainStatus, seconds: float) -> ChainRate:
     return ChainRate(
         ((item.covered_to or 0) - (old.covered_to or 0)) / seconds,
         (item.logs - old.logs) / seconds,
@@ -68,9 +68,7 @@ def _chain_rate(old: views.ChainStatus, item: views.ChainStatus, seconds: float)
     )
 
 
-def _projection_rate(
-    old: views.ProjectionStatus, item: views.ProjectionStatus, seconds: float
-) -> ProjectionRate:
+def _projection_rate(old: ProjectionStatus, item: ProjectionStatus, seconds: float) -> ProjectionRate:
     """It catches up as fast as what lies before it becomes less."""
     left = item.lag_blocks or 0
     nearer = ((old.lag_blocks or 0) - left) / seconds
@@ -84,7 +82,7 @@ def _projection_rate(
     )
 
 
-def board(found: views.Status) -> Iterator[RenderableType]:
+def board(found: Status) -> Iterator[RenderableType]:
     """All of it, in the order of the river."""
     yield table(
         "",
@@ -133,7 +131,7 @@ def board(found: views.Status) -> Iterator[RenderableType]:
     yield from incidents(found)
 
 
-def moving(found: views.Status, rates: Rates) -> Iterator[RenderableType]:
+def moving(found: Status, rates: Rates) -> Iterator[RenderableType]:
     """The tables of what moves, with its rates: narrow enough for eighty columns."""
     rows: list[list[Any]] = []
     for name, chain in found.chains.items():
@@ -161,7 +159,7 @@ def moving(found: views.Status, rates: Rates) -> Iterator[RenderableType]:
         yield table("", ["sink", "state", "revision", "behind", "revisions/s"], rows)
 
 
-def work(found: views.Status) -> Iterator[RenderableType]:
+def work(found: Status) -> Iterator[RenderableType]:
     """Who works at what, and the schedule; nothing where there is none."""
     if found.holders:
         rows: list[list[Any]] = [
@@ -176,13 +174,13 @@ def work(found: views.Status) -> Iterator[RenderableType]:
         yield table("", ["job", "last run", "ended", "next run", "what it did"], rows)
 
 
-def gaps(found: views.Status) -> Iterator[str]:
+def gaps(found: Status) -> Iterator[str]:
     for name, chain in found.chains.items():
         for gap in chain.gaps:
             yield f"{name}: blocks {gap.first_block:,} to {gap.last_block:,} are a gap: {gap.reason}"
 
 
-def asked(found: views.Status) -> Iterator[str]:
+def asked(found: Status) -> Iterator[str]:
     """The calls that were made, and the kinds of logs that nobody declared."""
     for name, chain in found.chains.items():
         if chain.calls:
@@ -193,28 +191,28 @@ def asked(found: views.Status) -> Iterator[str]:
             yield f"{name}: {kind.contract} {kind.address} emits {topic}, which no event declares"
 
 
-def standing(found: views.Status, rates: Rates = Rates()) -> Iterator[str]:  # noqa: B008 - it is frozen
+def standing(found: Status, rates: Rates = Rates()) -> Iterator[str]:  # noqa: B008 - it is frozen
     for name, item in found.projections.items():
         if item.standing is not None:
             pace = rates.projections.get(name)
             yield f"{name}: {item.standing}{_left(item.build, None if pace is None else pace.events)}"
 
 
-def _left(build: views.BuildStatus | None, events: float | None) -> str:
+def _left(build: BuildStatus | None, events: float | None) -> str:
     """The rate of a build, and the time until it is done; nothing where it does not move."""
     if build is None or not events or events < 0:
         return ""
     return f", {events:,.0f} events/s, {span((build.of - build.events) / events)} left"
 
 
-def errors(found: views.Status) -> Iterator[str]:
+def errors(found: Status) -> Iterator[str]:
     for group in (found.chains, found.projections, found.sinks):
         for name, item in group.items():
             if item.error:
                 yield f"{name}: {item.error}"
 
 
-def incidents(found: views.Status) -> Iterator[str]:
+def incidents(found: Status) -> Iterator[str]:
     for incident in found.incidents:
         told = "" if incident.told else ", not told"
         yield f"incident {incident.id} since {when(incident.since)}{told}: {incident.title}"
@@ -226,7 +224,7 @@ def when(seconds: float | None) -> str | None:
     return None if seconds is None else moment(seconds)
 
 
-def _proven(item: views.ChainStatus) -> str | None:
+def _proven(item: ChainStatus) -> str | None:
     """The highest blocks that are proven without a hole: `0 to 19,000,000`."""
     if item.proven_from is None or item.proven_to is None:
         return None

@@ -27,7 +27,7 @@ from projections.service.runtime import loops
 from projections.service.runtime.prove_stage import ProveStage
 from projections.service.runtime.stages import PublishStage, silent
 from projections.service.runtime.wiring import Plan
-from projections.service.status import views
+from projections.service.status.sinks import sink_status
 from projections.service.verification import proofs
 from projections.verify.documents import check_documents
 from projections.verify.sinks import Compared, Sample, SinkCheck
@@ -230,7 +230,7 @@ def settle(plan: Plan, stage: PublishStage) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
-        status = views.sink_status(plan.store, stage.projection, stage.chain_id, stage.sink)
+        status = sink_status(plan.store, stage.projection, stage.chain_id, stage.sink)
         if status.state == "current":
             return
 

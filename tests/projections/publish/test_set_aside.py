@@ -14,7 +14,7 @@ from projections.fold.generation import Generations
 from projections.publish.publications import Publications
 from projections.publish.publisher import Published, Publisher
 from projections.publish.set_aside import Aside, SetAside, sinks_with
-from projections.service.status.views import sink_status
+from projections.service.status.sinks import sink_status
 from projections.sinks import Change, Marker
 from projections.sinks.memory import MemorySink
 from projections.verify.sinks import Sample, SinkCheck

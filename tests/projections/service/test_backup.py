@@ -10,7 +10,7 @@ from sqlalchemy import text
 from eventstore.storage.store import Store
 from projections.migrate import migrate
 from projections.service.runtime.backup import backup, restore
-from projections.service.status import views
+from projections.service.status.projections import served_documents, served_generation
 from tests.blocks import hash_
 from tests.folding import Bench, registration
 
@@ -44,10 +44,10 @@ def test_documents_fold_anew_from_a_restored_store_and_a_skip_is_kept(
     restore(other, tmp_path / "backup")
     there = Bench(other)
     there.fold()
-    one, same = (views.served(place, "referrals") for place in (store, other))
+    one, same = (served_generation(place, "referrals") for place in (store, other))
     assert one is not None and same is not None
     assert (one.digest, one.block, one.documents) == (same.digest, same.block, same.documents)
-    found = views.documents(other, "referrals")
-    assert found == views.documents(store, "referrals")
+    found = served_documents(other, "referrals")
+    assert found == served_documents(store, "referrals")
     assert f"0x{12:040x}" not in [item["address"] for item in found if item["directReferrer"]]
     assert f"0x{77:040x}" in [item["address"] for item in found if item["directReferrer"]]

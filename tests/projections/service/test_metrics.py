@@ -31,7 +31,7 @@ from projections.service.runtime.wiring import Plan
 from projections.service.status import collector
 from projections.service.status.lease_holders import Holder, works
 from projections.service.status.metrics import WAITS, Meters
-from projections.service.status.views import (
+from projections.service.status.records import (
     BuildStatus,
     ChainStatus,
     FailedStatus,

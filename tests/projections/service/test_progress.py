@@ -7,7 +7,7 @@ from eventstore.records import BlockRange
 from eventstore.storage.store import Store
 from projections.fold.runner import Folded
 from projections.publish.publisher import Published, Publisher
-from projections.service.status import views
+from projections.service.status.sinks import unpublished
 from projections.service.terminal.progress import Course, Position, Whole
 from projections.sinks.memory import MemorySink
 from tests.folding import Bench, registration
@@ -45,7 +45,7 @@ def test_a_publisher_counts_documents_though_all_are_of_one_revision(sqlite_stor
     publisher = Publisher(
         sqlite_store, bench.lease, MemorySink(), projection="referrals", chain_id=1, batch=7
     )
-    course = Course(0.0, Whole(waiting=lambda name, above: views.waiting(sqlite_store, name, above)))
+    course = Course(0.0, Whole(waiting=lambda name, above: unpublished(sqlite_store, name, above)))
     positions = []
     for second in range(1, 20):
         record: Published = publisher.step()

@@ -12,7 +12,8 @@ from eventstore.storage.store import Store
 from projections.fold.fold import Projection
 from projections.fold.generation import lease_of
 from projections.fold.runner import Runner
-from projections.service.status.views import ProjectionStatus, projection_status
+from projections.service.status.projections import projection_status
+from projections.service.status.records import ProjectionStatus
 from tests.folding import Bench, registration
 
 

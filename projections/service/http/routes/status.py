@@ -17,10 +17,11 @@ from eventstore.journal.totals import Tally
 from projections.service.http.base.context import Desk
 from projections.service.http.base.problems import JSON, Problem, RequestRefused, refusals
 from projections.service.http.base.schema import typed
-from projections.service.status import views
 from projections.service.status.collector import Standing
 from projections.service.status.lease_holders import works
 from projections.service.status.overview import whole_status
+from projections.service.status.projections import projection_status
+from projections.service.status.records import STALE, Status
 
 KEPT = 1.0
 """Seconds for which an answer about everything is given again."""
@@ -65,10 +66,10 @@ class Overview:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._lock = Lock()
-        self._kept: tuple[float, views.Status] | None = None
+        self._kept: tuple[float, Status] | None = None
         self._tally = Tally()
 
-    def get(self) -> views.Status:
+    def get(self) -> Status:
         with self._lock:
             if self._kept is None or time.monotonic() - self._kept[0] > KEPT:
                 began = time.monotonic()  # what it says first is so old when all of it is there
@@ -78,7 +79,7 @@ class Overview:
                 self._kept = began, found
             return self._kept[1]
 
-    def if_there(self) -> views.Status | None:
+    def if_there(self) -> Status | None:
         """None where the store does not answer."""
         try:
             return self.get()
@@ -135,7 +136,7 @@ def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
         "sync_to_thread": True,
         "tags": ["service"],
         "responses": {
-            200: typed(views.Status, "Where everything stands.", views.Status({}, {}, {})),
+            200: typed(Status, "Where everything stands.", Status({}, {}, {})),
             **refusals(401, 429, 503),
         },
     }
@@ -180,7 +181,7 @@ def catalogue(desk: Desk) -> HTTPRouteHandler:
         """The projections that are served, and what may be asked of each."""
         found = []
         for name, shelf in desk.shelves.items():
-            state = views.projection_status(desk.store, shelf.own, head=None)
+            state = projection_status(desk.store, shelf.own, head=None)
             projector = shelf.own.projector
             found.append(
                 ServedProjection(
@@ -216,7 +217,7 @@ def _unready(desk: Desk, overview: Overview) -> Problem | None:
                 f"{name} has not been built yet.", "Its first build is under way or was not begun."
             )
         if beat.served[name].state == "stale":
-            return Problem(f"{name}: {views.STALE}", "It is ready again when that build is promoted.")
+            return Problem(f"{name}: {STALE}", "It is ready again when that build is promoted.")
     for chain, chain_id in {shelf.chain: shelf.own.chain_id for shelf in desk.shelves.values()}.items():
         with desk.store.read() as tx:
             late = behind.read(tx, chain_id)
