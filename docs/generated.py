@@ -10,7 +10,7 @@ from mkdocs.structure.files import File, Files
 from typer.cli import get_docs_for_click
 
 from projections.service.cli import app
-from projections.service.config.loader import template
+from projections.service.config.template import template
 
 OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)#]+)[^)]*\)")
 

@@ -16,7 +16,7 @@ from eventstore.sources.chain_id import refusal
 from eventstore.sources.rpc.heads import announcing
 from eventstore.sources.rpc.source import RpcSource
 from projections.service.checkup import Trial
-from projections.service.config.loader import Chain
+from projections.service.config.settings import Chain
 from projections.service.runtime.wiring import Plan
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from projections import projectors as shipped
 from projections.decoding.event import Event, parse
 from projections.decoding.meaning import Declaration, Meaning
-from projections.service.config.loader import Contract
+from projections.service.config.settings import Contract
 from projections.service.runtime.wiring import Plan
 
 NAMED = 5

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from projections.service.config.loader import Config, load
+from projections.service.config.loader import load
+from projections.service.config.settings import Config
 from projections.service.terminal.output import out
 
 ORDER = ("demo", "init", "check", "sync", "run", "status", "show", "stats", "events")

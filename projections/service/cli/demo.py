@@ -22,7 +22,8 @@ from projections.errors import ConfigurationError
 from projections.projectors.referrals import NOBODY
 from projections.service.cli.app import app
 from projections.service.cli.sync import synchronise
-from projections.service.config.loader import load, template
+from projections.service.config.loader import load
+from projections.service.config.template import template
 from projections.service.runtime.loops import held, to_end
 from projections.service.runtime.wiring import Plan, planned
 from projections.service.status.chains import chain_status

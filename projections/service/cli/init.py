@@ -10,7 +10,9 @@ from eventstore import private_files
 from eventstore.errors import ChainfoldError
 from projections.errors import ConfigurationError
 from projections.service.cli.app import app, options
-from projections.service.config import loader as settings
+from projections.service.config.loader import DEFAULT
+from projections.service.config.template import template
+from projections.service.config.values import parse_address
 from projections.service.terminal.output import out
 
 NOWHERE = "0x" + "0" * 40
@@ -24,10 +26,10 @@ def init(
     chain_id: Annotated[int | None, typer.Option(help="Default: what the node says, else 1.")] = None,
 ) -> None:
     """Write a commented chainfold.toml."""
-    target = options.config or settings.DEFAULT
+    target = options.config or DEFAULT
     if target.exists():
         raise ConfigurationError(f"{target} is there already.", hint="Name another with --config.")
-    settings.address(address, "--address")
+    parse_address(address, "--address")
     note = ""
     if chain_id is None:
         from eventstore.sources.rpc.source import RpcSource
@@ -41,7 +43,7 @@ def init(
             source.close()
     try:
         with open(target, "w", encoding="utf-8", opener=private_files.opener) as file:
-            file.write(settings.template(rpc=rpc, chain_id=chain_id, contract=address))
+            file.write(template(rpc=rpc, chain_id=chain_id, contract=address))
     except OSError as error:
         raise ConfigurationError(f"{target} cannot be written: {error.strerror}.") from error
     out().print(f"Wrote {target}.")

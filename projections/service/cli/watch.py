@@ -17,7 +17,7 @@ from rich.live import Live
 
 from eventstore.errors import ChainfoldError
 from eventstore.journal.totals import Tally
-from projections.service.config.loader import Config
+from projections.service.config.settings import Config
 from projections.service.runtime.wiring import Plan, planned
 from projections.service.status.overview import whole_status
 from projections.service.status.records import Status

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from eth_hash.auto import keccak
-from msgspec import Struct
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
-from eventstore.redaction import keys_in
 from projections.decoding.artifact import Abi, Lost, read
 from projections.decoding.event import Event, parse
 from projections.decoding.meaning import Declaration, Meaning
@@ -25,99 +18,21 @@ from projections.service.config import fold as folding
 from projections.service.config import http as listening
 from projections.service.config import schedule as scheduling
 from projections.service.config.placeholders import Placeholders
+from projections.service.config.settings import Chain, Config, Contract, ProjectionSettings, RedisTarget
 from projections.service.config.tables import (
     ChainTable,
     ContractTable,
     File,
     From,
-    MongoSettings,
-    MongoTarget,
     ProjectionTable,
-    RedisSettings,
     StoreSettings,
     decoded,
 )
-from projections.service.config.webhooks import Webhook, webhooks
+from projections.service.config.urls import keys_of_urls, keys_of_webhooks, store_url
+from projections.service.config.values import duration, known_name, parse_address, whole_number
+from projections.service.config.webhooks import webhooks
 
 DEFAULT = Path("chainfold.toml")
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-LONGEST = 36_525 * 86_400  # seconds: what timers and databases still take
-SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-class Chain(Struct, frozen=True):
-    """A chain; `poll` in seconds, `finality` a tag or a depth in blocks, `rate` in calls a second for
-    each endpoint, `max_answer` the most bytes of one answer. With `prove` the service proves its history in
-    the background; with `accept_unproven` what cannot be proved of it is a remark, and no failure of `verify
-    events`."""
-
-    rpc: tuple[str, ...]
-    websocket: str | None
-    chain_id: int
-    finality: Literal["finalized", "safe"] | int
-    follow: Literal["latest", "finalized"]
-    poll: float
-    rate: float | None
-    prove: bool = False
-    max_answer: int = 128 * 2**20
-    accept_unproven: bool = False
-
-
-class Contract(Struct, frozen=True):
-    """A contract at one or more addresses of 20 bytes, and the events it declares.
-
-    A `start_block` of None is looked for: it is the block that created the first of the addresses.
-    """
-
-    chain: str
-    addresses: tuple[bytes, ...]
-    start_block: int | None
-    end_block: int | None
-    topics: Literal["all", "declared"]
-    events: tuple[Event, ...]
-    lost: tuple[Lost, ...] = ()
-    """Events of its ABI that cannot be used."""
-
-
-class RedisTarget(Struct, frozen=True):
-    """A projection's hashes: the pattern of their key, and their life in seconds."""
-
-    key: str
-    ttl: int | None
-
-
-class ProjectionSettings(Struct, frozen=True):
-    """A projection: which projector over which contracts, published where."""
-
-    projector: str
-    sources: tuple[From, ...]
-    follow: Literal["latest", "finalized"]
-    poison: Literal["halt", "quarantine"]
-    rebuild: Literal["ask", "auto"]
-    undo: int | Literal["finality", "forever"]
-    mongo: MongoTarget | None
-    redis: RedisTarget | None
-    webhooks: tuple[Webhook, ...] = ()
-
-
-class Config(Struct, frozen=True):
-    """All of it, checked. `folder` is where the file stands: relative paths are relative to it."""
-
-    folder: Path
-    store: StoreSettings
-    mongo: MongoSettings
-    redis: RedisSettings
-    chains: dict[str, Chain]
-    contracts: dict[str, Contract]
-    projections: dict[str, ProjectionSettings]
-    alerts: alerting.Alerts
-    schedule: scheduling.Schedule
-    fold: folding.Folding
-    http: listening.Http | None = None
-    secrets: frozenset[str] = frozenset()
-    """What no message may carry: keys and passwords of addresses, and what stood behind placeholders."""
-    meanings: dict[str, Meaning] = {}
-    """By chain what its contracts' logs are."""
 
 
 def load(path: Path | None = None) -> Config:
@@ -142,7 +57,7 @@ def load(path: Path | None = None) -> Config:
 
 
 def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
-    fold = folding.folding(raw.fold, _duration)
+    fold = folding.folding(raw.fold, duration)
     chains = {name: _chain(table, f"chains.{name}", fold.memory) for name, table in raw.chains.items()}
     ids = [chain.chain_id for chain in chains.values()]
     for name, chain in chains.items():
@@ -157,8 +72,8 @@ def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
     _distinct(projections)
     if raw.http is not None:
         _served(projections)
-    store = StoreSettings(url=_store_url(raw.store.url, folder))
-    alerts = alerting.alerts(raw.alerts, _duration)
+    store = StoreSettings(url=store_url(raw.store.url, folder))
+    alerts = alerting.alerts(raw.alerts, duration)
     return Config(
         folder,
         store,
@@ -170,10 +85,10 @@ def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
         alerts,
         scheduling.schedule(raw.schedule, folder),
         fold,
-        None if raw.http is None else listening.http(raw.http, _duration),
+        None if raw.http is None else listening.http(raw.http, duration),
         hidden
-        | _keys(raw.store.url, raw.mongo.url, raw.redis.url, chains, alerts.urls)
-        | _keys_of_webhooks(projections.values())
+        | keys_of_urls(raw.store.url, raw.mongo.url, raw.redis.url, chains, alerts.urls)
+        | keys_of_webhooks(projections.values())
         | frozenset(raw.http.tokens if raw.http is not None else ()),
         {name: Meaning(_declarations(contracts, name)) for name in chains},
     )
@@ -188,39 +103,8 @@ def _declarations(contracts: Mapping[str, Contract], chain: str) -> Iterator[Dec
                     yield Declaration(name, address_, event, contract.start_block or 0, contract.end_block)
 
 
-def _keys(
-    store: str, mongo: str, redis: str, chains: Mapping[str, Chain], alerts: Sequence[str]
-) -> frozenset[str]:
-    """Every key and password in the addresses of a configuration."""
-    given = [store, mongo, redis]
-    for chain in chains.values():
-        given += [*chain.rpc, *([chain.websocket] if chain.websocket else [])]
-    found = [keys_in(url) for url in given] + [keys_in(url, host=True) for url in alerts]
-    return frozenset[str]().union(*found)
-
-
-def _keys_of_webhooks(projections: Iterable[ProjectionSettings]) -> frozenset[str]:
-    targets = [item.target for chosen in projections for item in chosen.webhooks]
-    return frozenset(item.secret for item in targets).union(*(keys_in(item.url) for item in targets))
-
-
-def _store_url(url: str, folder: Path) -> str:
-    """A relative SQLite file stands beside the configuration, wherever the command is run."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # without its cause, which quotes the password
-        raise ConfigurationError(
-            "store.url cannot be parsed.", hint="Write sqlite:///file or postgresql+psycopg://host/database."
-        ) from None
-    file = parsed.database
-    if parsed.get_backend_name() != "sqlite" or not file or file == ":memory:":
-        return url
-    return parsed.set(database=str(folder / file)).render_as_string(hide_password=False)
-
-
 def _chain(table: ChainTable, where: str, memory: int) -> Chain:
-    _whole(table.chain_id, f"{where}.chain_id", least=1)
+    whole_number(table.chain_id, f"{where}.chain_id", least=1)
     urls = [table.rpc] if isinstance(table.rpc, str) else table.rpc
     if not urls:
         raise ConfigurationError(f"{where}.rpc names no endpoint.")
@@ -236,7 +120,7 @@ def _chain(table: ChainTable, where: str, memory: int) -> Chain:
         raise ConfigurationError(f"{where}.max_requests_per_second: {rate} is no number above zero.")
     finality: Any = table.finality
     if isinstance(finality, int):
-        _whole(finality, f"{where}.finality")
+        whole_number(finality, f"{where}.finality")
     if isinstance(finality, str) and finality not in ("finalized", "safe"):
         raise ConfigurationError(
             f"{where}.finality: {finality} is neither finalized, nor safe, nor a depth in blocks."
@@ -247,7 +131,7 @@ def _chain(table: ChainTable, where: str, memory: int) -> Chain:
         table.chain_id,
         finality,
         table.follow,
-        _duration(table.poll, f"{where}.poll"),
+        duration(table.poll, f"{where}.poll"),
         rate,
         table.prove,
         folding.answers(table.max_answer, f"{where}.max_answer", memory=memory),
@@ -256,13 +140,13 @@ def _chain(table: ChainTable, where: str, memory: int) -> Chain:
 
 
 def _contract(table: ContractTable, where: str, chains: Mapping[str, Chain], folder: Path) -> Contract:
-    _known(table.chain, chains, f"{where}.chain", "chain")
+    known_name(table.chain, chains, f"{where}.chain", "chain")
     given = [table.address] if isinstance(table.address, str) else table.address
     if not given:
         raise ConfigurationError(f"{where}.address names no address.")
     at = f"{where}.address"
     addresses = tuple(
-        address(text, at if isinstance(table.address, str) else f"{at}[{place}]")
+        parse_address(text, at if isinstance(table.address, str) else f"{at}[{place}]")
         for place, text in enumerate(given)
     )
     for place, found in enumerate(addresses):
@@ -270,9 +154,9 @@ def _contract(table: ContractTable, where: str, chains: Mapping[str, Chain], fol
             raise ConfigurationError(f"{at}[{place}]: 0x{found.hex()} is there twice.")
     first = None if table.start_block == "auto" else table.start_block
     if first is not None:
-        _whole(first, f"{where}.start_block")
+        whole_number(first, f"{where}.start_block")
     if table.end_block is not None:
-        _whole(table.end_block, f"{where}.end_block")
+        whole_number(table.end_block, f"{where}.end_block")
     if table.end_block is not None and first is not None and table.end_block < first:
         raise ConfigurationError(f"{where}.end_block: {table.end_block} is below start_block {first}.")
     declared: list[Event] = []
@@ -314,13 +198,13 @@ def _projection(table: ProjectionTable, where: str, contracts: Mapping[str, Cont
         raise ConfigurationError(f"{where} reads no contract.", hint="Give contract = ... or from = [...].")
     for place, source in enumerate(sources):
         key = f"{where}.contract" if table.contract is not None else f"{where}.from[{place}].contract"
-        _known(source.contract, contracts, key, "contract")
+        known_name(source.contract, contracts, key, "contract")
         declared = {event.name: event for event in contracts[source.contract].events}
         lost = {item.name: item.said for item in contracts[source.contract].lost}
         for at, name in enumerate(source.events):
             if name in lost and name not in declared:
                 raise SignatureError(f"{where}.from[{place}].events[{at}]: {lost[name]}")
-            _known(name, declared, f"{where}.from[{place}].events[{at}]", "event")
+            known_name(name, declared, f"{where}.from[{place}].events[{at}]", "event")
     chains = sorted({contracts[source.contract].chain for source in sources})
     if len(chains) > 1:
         raise ConfigurationError(
@@ -328,7 +212,7 @@ def _projection(table: ProjectionTable, where: str, contracts: Mapping[str, Cont
             hint="A projection follows the order of one chain: make one per chain.",
         )
     if isinstance(table.undo, int):
-        _whole(table.undo, f"{where}.undo")
+        whole_number(table.undo, f"{where}.undo")
     if table.mongo is not None and not table.mongo.collection:
         raise ConfigurationError(f"{where}.mongo.collection is empty.")
     redis = None
@@ -339,7 +223,7 @@ def _projection(table: ProjectionTable, where: str, contracts: Mapping[str, Cont
                 "in user:{address}."
             )
         ttl = table.redis.ttl
-        life = None if ttl is None else _duration(ttl, f"{where}.redis.ttl")
+        life = None if ttl is None else duration(ttl, f"{where}.redis.ttl")
         if life is not None and life != int(life):
             raise ConfigurationError(f"{where}.redis.ttl: {ttl} is no whole number of seconds.")
         redis = RedisTarget(table.redis.key, None if life is None else int(life))
@@ -352,15 +236,8 @@ def _projection(table: ProjectionTable, where: str, contracts: Mapping[str, Cont
         table.undo,
         table.mongo,
         redis,
-        webhooks(table.webhook, where, follow=table.follow, seconds=_duration),
+        webhooks(table.webhook, where, follow=table.follow, seconds=duration),
     )
-
-
-def _known(name: str, known: Mapping[str, object], where: str, what: str) -> None:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {near[0]}?" if near else f"Known are: {', '.join(known) or 'none'}."
-        raise ConfigurationError(f"{where}: there is no {what} {name}.", hint=hint)
 
 
 def _served(projections: Iterable[str]) -> None:
@@ -388,104 +265,3 @@ def _distinct(projections: Mapping[str, ProjectionSettings]) -> None:
                 raise ConfigurationError(
                     f"projections.{name}.{key}: {place} is what projections.{other} publishes to."
                 )
-
-
-def _whole(number: int, where: str, *, least: int = 0) -> None:
-    """Chain ids and block numbers must fit the store's 64-bit integers."""
-    if not least <= number < 2**63:
-        raise ConfigurationError(f"{where}: {number} is not between {least} and 2^63 - 1.")
-
-
-def _duration(text: str, where: str) -> float:
-    found = DURATION.fullmatch(text)
-    seconds = float(found.group(1)) * SECONDS[found.group(2)] if found else 0.0
-    if seconds <= 0:
-        raise ConfigurationError(
-            f"{where}: {text!r} is no duration above zero.", hint="Write 500ms, 2s, 5m, 24h or 7d."
-        )
-    if seconds > LONGEST:
-        raise ConfigurationError(f"{where}: {text} is longer than a hundred years.")
-    return seconds
-
-
-def address(text: str, where: str) -> bytes:
-    """The 20 bytes of an address in any case; mixed case must be its checksum (EIP-55)."""
-    if not re.fullmatch(r"0[xX][0-9a-fA-F]*", text):
-        raise ConfigurationError(f"{where}: {text!r} is no address: 0x and 40 hexadecimal digits.")
-    if len(text) != 42:
-        raise ConfigurationError(
-            f"{where}: {text} has {len(text) - 2} hexadecimal digits, an address has 40."
-        )
-    digits = text[2:]
-    if digits not in (digits.lower(), digits.upper()) and digits != _checksummed(digits):
-        raise ConfigurationError(
-            f"{where}: the checksum of {text} is wrong.",
-            hint=f"If every digit is right, it is written 0x{_checksummed(digits)}.",
-        )
-    return bytes.fromhex(digits)
-
-
-def _checksummed(digits: str) -> str:
-    low = digits.lower()
-    marks = keccak(low.encode()).hex()
-    return "".join(c.upper() if int(mark, 16) >= 8 else c for c, mark in zip(low, marks, strict=False))
-
-
-def template(*, rpc: str, chain_id: int, contract: str) -> str:
-    """The commented file that `chainfold init` writes."""
-    return TEMPLATE.format(rpc=rpc, chain_id=chain_id, contract=contract)
-
-
-TEMPLATE = """\
-# chainfold reads the events of the contracts below, keeps them for ever in [store], and folds them
-# into documents for MongoDB and Redis. Any string may use ${{NAME}} (environment) or
-# ${{file:/run/secrets/name}}. Relative paths are relative to this file.
-
-[store]
-url = "sqlite:///chainfold.db"            # or "postgresql+psycopg://user:${{PGPASSWORD}}@host/chainfold"
-
-[mongo]
-url = "embedded"                          # or "mongodb://...": embedded is a server kept beside the store
-database = "chainfold"
-
-[redis]
-url = "embedded"                          # or "redis://...", "rediss://..."
-
-[chains.main]
-rpc = ["{rpc}"]                           # several: the first while it is well, else the next
-# websocket = "wss://..."                 # wakes the service when the node announces a head
-chain_id = {chain_id}
-finality = "finalized"                    # or "safe", or a depth in blocks where a node has no tags
-follow = "latest"                         # or "finalized": no block is read that may still change
-poll = "2s"
-# max_requests_per_second = 25            # to each endpoint; `chainfold sync --estimate` counts beforehand
-# prove = true                            # the service proves the history in the background
-# accept_unproven = true                  # of a chain of which nothing can be proved: no failure of `verify`
-
-[contracts.referral]
-chain = "main"
-address = "{contract}"
-start_block = 0                           # the block that created the contract; "auto" looks for it
-# topics = "declared"                     # of a busy contract only the events declared here
-events = ["ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)"]
-# abi = "referral.json"                   # instead of events
-
-[projections.referrals]
-projector = "referrals"                   # or your own: "module:Class"
-contract = "referral"
-# Where a contract names its parameters otherwise, or several feed one graph:
-# from = [{{ contract = "referral", roles = {{ user = "referee", referrer = "inviter" }} }}]
-mongo = {{ collection = "users" }}
-redis = {{ key = "user:{{address}}", ttl = "24h" }}
-
-# [schedule]
-# sync = "*/5 * * * *"                    # instead of following the head
-# verify = "0 4 * * *"                    # beside it
-
-# [alerts]
-# urls = ["${{ALERT_URL}}"]               # any Apprise URL; `chainfold alerts test` sends a message
-
-# [http]                                  # `chainfold run` serves documents, status and metrics there
-# listen = "127.0.0.1:8080"
-# tokens = ["${{API_TOKEN}}"]
-"""

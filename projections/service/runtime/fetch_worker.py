@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from eventstore.errors import ChainfoldError, StoreError
 from eventstore.ingest.window import Window
-from projections.service.config.loader import Config
+from projections.service.config.settings import Config
 from projections.service.runtime.loops import Failed, Stepped, persist, to_end
 from projections.service.runtime.stages import IngestStage
 from projections.service.runtime.wiring import Plan

@@ -5,38 +5,28 @@ The libraries of nodes and servers take a second to import: they are, where the 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from eventstore.ingest.window import Window
 from eventstore.journal.journal import Journal
 from eventstore.journal.tail import genesis_of
 from eventstore.records import BlockRange, Filter, Log, Query, Watch
-from eventstore.redaction import public
 from eventstore.sources.rpc.canary import Witness
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
-from projections.decoding.meaning import Declaration
 from projections.errors import ConfigurationError
-from projections.fold.document_type import Shape
 from projections.fold.fold import Projection
-from projections.projectors import Projector
-from projections.routing.routes import bind
-from projections.routing.ways import Bound, watches, ways
-from projections.service.config import loader as settings
-from projections.service.config.tables import From
-from projections.service.runtime.projectors import loaded
+from projections.routing.ways import Bound
+from projections.service.config import settings
+from projections.service.runtime.projections import projection
 from projections.service.runtime.prove_stage import ProveStage
+from projections.service.runtime.sinks import SinkFactory, wide_fields
 from projections.service.runtime.stages import DeliverStage, FoldStage, IngestStage, PublishStage
 from projections.sinks import Sink
-from projections.sinks.memory import MemorySink
 from projections.values.fields import fields
-from projections.webhooks import WebhookSink, fitted
+from projections.webhooks import WebhookSink
 
 if TYPE_CHECKING:
     from eventstore.sources.failover.source import FailoverSource
@@ -54,12 +44,11 @@ class Plan:
         self.bound: dict[str, tuple[Bound, ...]] = {}
         """By projection which event of which contract goes to which handler."""
         for name, chosen in config.projections.items():
-            self.projections[name], self.bound[name] = _projection(config, name, chosen)
-        self._open = ExitStack()
-        self._urls: dict[str, str] = {}
+            self.projections[name], self.bound[name] = projection(config, name, chosen)
+        self._sinks = SinkFactory(config, self.projections)
 
     def close(self) -> None:
-        self._open.close()
+        self._sinks.close()
         self.store.close()
 
     def watches(self, chain: str, *, only: str | None = None) -> list[Watch]:
@@ -254,111 +243,27 @@ class Plan:
 
     def wide(self, name: str) -> frozenset[str]:
         """The fields of a projection's documents that are integers of 256 bits."""
-        found = fields(self.projections[name].projector.document).values()
-        return frozenset(field.name for field in found if field.wide)
+        return wide_fields(self.projections[name].projector.document)
 
     def sink_kinds(self, name: str) -> list[str]:
-        """The kinds of a projection's sinks, in the order of `sinks`. Nothing is opened for it."""
-        chosen = self.config.projections[name]
-        there = {"mongo": chosen.mongo, "redis": chosen.redis}
-        return [kind for kind, target in there.items() if target is not None]
+        """The kinds of a projection's sinks, in the order of `sinks`. Opens nothing."""
+        return self._sinks.kinds(name)
 
     def sinks(self, name: str, *, patience: float | None = None, only: str | None = None) -> list[Sink]:
-        """The sinks of a projection, or the one of the kind `only`; embedded servers are started the first
-        time they are wanted.
+        """The sinks of a projection, or the one of the kind `only`; the first use of an embedded server
+        starts it.
 
-        `patience` is how many seconds an answer is waited for; by default as long as a big write takes.
+        `patience` is how many seconds to wait for an answer; by default as long as a big write takes.
         """
-        waits: dict[str, Any] = {} if patience is None else {"patience": patience}
-        chosen = self.config.projections[name]
-        projector = self.projections[name].projector
-        names = projector.document.__struct_fields__
-        made: list[Sink] = []
-        if chosen.mongo is not None and only in (None, "mongo"):
-            from projections.sinks.mongo import MongoSink
-
-            made.append(
-                MongoSink(
-                    self._mongo(),
-                    database=self.config.mongo.database,
-                    collection=chosen.mongo.collection,
-                    key=projector.key,
-                    fields=names,
-                    dates=frozenset(projector.dates),
-                    wide=self.wide(name),
-                    indexes=projector.mongo_indexes,
-                    rename=chosen.mongo.fields,
-                    **waits,
-                )
-            )
-        if chosen.redis is not None and only in (None, "redis"):
-            url = self._redis()
-            if url is None:
-                made.append(MemorySink(name="redis"))
-            else:
-                from projections.sinks.redis import RedisSink
-
-                made.append(
-                    RedisSink(
-                        url,
-                        key=chosen.redis.key,
-                        key_field=projector.key,
-                        fields=projector.redis_fields or names,
-                        ttl=chosen.redis.ttl,
-                        projection=name,
-                        **waits,
-                    )
-                )
-        return made
+        return self._sinks.made(name, patience=patience, only=only)
 
     def described(self, sink: str) -> str:
         """Where a kind of sink is, without its secrets."""
-        settings_ = {"mongo": self.config.mongo.url, "redis": self.config.redis.url}
-        url = settings_.get(sink, "")
-        if url != "embedded":
-            return public(url)
-        own = self._urls.get(sink)
-        return f"embedded, {public(own)}" if own else "in memory: no redis-server is at hand"
+        return self._sinks.described(sink)
 
     def collection(self, projection: str) -> Any:
         """The MongoDB collection of a projection, to read from."""
-        from pymongo import MongoClient
-
-        target = self.config.projections[projection].mongo
-        if target is None:
-            raise ConfigurationError(f"projections.{projection} has no mongo sink.")
-        client: MongoClient[dict[str, Any]] = self._open.enter_context(
-            MongoClient(self._mongo(), datetime_conversion="DATETIME_AUTO")  # theirs may lie after year 9999
-        )
-        return client[self.config.mongo.database][target.collection]
-
-    def _mongo(self) -> str:
-        if self.config.mongo.url != "embedded":
-            return self.config.mongo.url
-        if "mongo" not in self._urls:
-            from projections.service.embedded.servers import EmbeddedMongo
-
-            server = self._open.enter_context(EmbeddedMongo(self.data / "mongo"))
-            self._urls["mongo"] = server.url
-        return self._urls["mongo"]
-
-    def _redis(self) -> str | None:
-        if self.config.redis.url != "embedded":
-            return self.config.redis.url
-        if "redis" not in self._urls:
-            from projections.service.embedded.servers import EmbeddedRedis
-
-            try:
-                server = EmbeddedRedis(self.data / "redis")
-            except ConfigurationError:
-                return None  # no redis-server is at hand: the memory sink, and `described` says so
-            self._urls["redis"] = self._open.enter_context(server).url
-        return self._urls["redis"]
-
-    @property
-    def data(self) -> Path:
-        """Where embedded servers keep their files: beside the configuration."""
-        return self.config.folder / "chainfold-data"
+        return self._sinks.collection(projection)
 
 
 @contextmanager
@@ -372,112 +277,6 @@ def planned(config: settings.Config) -> Iterator[Plan]:
         yield plan
     finally:
         plan.close()
-
-
-def _projection(
-    config: settings.Config, name: str, chosen: settings.ProjectionSettings
-) -> tuple[Projection, tuple[Bound, ...]]:
-    where = f"projections.{name}"
-    projector = loaded(chosen.projector, f"{where}.projector", folder=config.folder)
-    projector_type = type(projector)
-    for place, hook in enumerate(chosen.webhooks):
-        fitted(hook.rule, projector_type.document, f"{where}.webhook[{place}].when")
-    sources = chosen.sources
-    chain = config.contracts[sources[0].contract].chain
-    bound = tuple(item for source in sources for item in _bound(config, source, projector, where))
-    if not bound:
-        raise ConfigurationError(
-            f"{where}: none of its contracts' events fits a handler of {projector_type.__name__}.",
-            hint="Map the contract's parameter names with roles = { ... }.",
-        )
-    made = Projection(
-        name=name,
-        chain_id=config.chains[chain].chain_id,
-        projector=projector,
-        routes=ways(config.meanings[chain], bound, where=where),
-        watches=watches(bound),
-        fingerprint=_fingerprint(projector_type, config, chosen, bound),
-        follow=chosen.follow,
-        poison=chosen.poison,
-        rebuild=chosen.rebuild,
-        undo=chosen.undo,
-    )
-    return made, bound
-
-
-def _bound(config: settings.Config, source: From, projector: Projector, where: str) -> Iterator[Bound]:
-    """The routes of one entry of `from`, each with the declaration that it is of."""
-    contract = config.contracts[source.contract]
-    for route in bind(
-        projector,
-        addresses=contract.addresses,
-        events=[e for e in contract.events if not source.events or e.name in source.events],
-        roles=source.roles,
-        where=f"{where}.from.{source.contract}",
-    ):
-        declared = Declaration(
-            source.contract,
-            route.kind.address,
-            route.decoder.event,
-            contract.start_block or 0,
-            contract.end_block,
-        )
-        yield Bound(route, declared)
-
-
-def _fingerprint(
-    projector: type[Projector],
-    config: settings.Config,
-    chosen: settings.ProjectionSettings,
-    bound: Sequence[Bound],
-) -> str:
-    """What the documents depend on: the projector's syntax, the events, contracts, roles and policy.
-
-    What others declare at the same addresses is part of it where that decides which event a log is.
-    """
-    contracts = [
-        (
-            source.contract,
-            config.contracts[source.contract].addresses,
-            config.contracts[source.contract].start_block,
-            config.contracts[source.contract].end_block,
-            [str(event) for event in config.contracts[source.contract].events],
-            source.roles,
-            source.events,
-        )
-        for source in chosen.sources
-    ]
-    parts = (
-        projector.syntax(),
-        projector.version,
-        str(msgspec.json.schema(projector.document)),
-        repr(contracts),
-        chosen.poison,
-        *(["sets are sorted"] if Shape(projector).sets else []),  # they once stood in any order
-        *_shared(config, bound),
-    )
-    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
-
-
-def _shared(config: settings.Config, bound: Sequence[Bound]) -> list[str]:
-    """What is declared at the projection's addresses, where that and a log's first topic do not say what it
-    is."""
-    chain = config.contracts[bound[0].declaration.contract].chain
-    addresses = {item.declaration.address for item in bound}
-    here = [
-        (address, event.layout, contract.start_block or 0, contract.end_block)
-        for contract in config.contracts.values()
-        if contract.chain == chain
-        for event in contract.events
-        for address in contract.addresses
-        if address in addresses
-    ]
-    layouts = {(address, layout) for address, layout, *_ in here}
-    topics = {(address, layout[0]) for address, layout in layouts}
-    spans = {(address, *span) for address, _, *span in here}
-    anonymous = any(item.declaration.event.anonymous for item in bound)
-    plain = len(layouts) == len(topics) and len(spans) == len(addresses) and not anonymous
-    return [] if plain else [repr(here)]
 
 
 def _topics(contract: settings.Contract) -> list[bytes | None]:

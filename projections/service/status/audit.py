@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from eventstore.journal.history import Learned
 from eventstore.records import Filter
-from projections.service.config.loader import Config
+from projections.service.config.settings import Config
 from projections.service.status.declared import Declared, unknown_event
 from projections.values.moment import precise
 

@@ -12,7 +12,7 @@ from projections.decoding.decoder import Decoder, Marker, presented
 from projections.decoding.event import Event, Layout, names
 from projections.decoding.meaning import Declaration, Misfit
 from projections.errors import ConfigurationError, DecodingError
-from projections.service.config.loader import Config, Contract
+from projections.service.config.settings import Config, Contract
 
 
 class Decoded(Struct, frozen=True):

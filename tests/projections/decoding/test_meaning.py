@@ -21,7 +21,8 @@ from eventstore.records import Log
 from projections.decoding.event import Event, parse
 from projections.errors import DecodingError, SignatureError
 from projections.projectors import Projector, handles
-from projections.service.config.loader import Config, load
+from projections.service.config.loader import load
+from projections.service.config.settings import Config
 from projections.service.export.columns import Shape
 from projections.service.runtime.wiring import Plan
 from projections.service.status.declared import Declared

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from projections.errors import ConfigurationError, SignatureError
-from projections.service.config.loader import Config, load, template
+from projections.service.config.loader import load
+from projections.service.config.settings import Config
+from projections.service.config.template import template
 
 A = "0x" + "ab" * 20
 VITALIK = "0xd8dA6BF26964aF9D7eEd9e03E53415D37aA96045"

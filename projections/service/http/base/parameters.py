@@ -13,7 +13,7 @@ from litestar import Request
 from eventstore.net.nesting import too_deep
 from projections.errors import ConfigurationError
 from projections.fold.fold import Projection
-from projections.service.config.loader import address
+from projections.service.config.values import parse_address
 from projections.service.http.base.problems import RequestRefused
 from projections.values.fields import is_text
 from projections.values.integers import from_decimal
@@ -89,7 +89,7 @@ def wide(name: str, text: str) -> str:
 def account(name: str, text: str) -> bytes:
     """The 20 bytes of an address in any case; mixed case must be its checksum."""
     try:
-        return address(text, name)
+        return parse_address(text, name)
     except ConfigurationError as error:
         raise RequestRefused(400, error.message, hint=error.hint) from None
 
