@@ -122,7 +122,7 @@ def table(report: Report) -> Table:
     )
     here, beside = (median(item.parts[name] for item in both) for name in ("cpu here", "cpu beside"))
     shown.caption = (
-        f"RPC to documents: CPU of the process that folds {here:.2f}, of the one that fetches {beside:.2f}\n"
+        f"RPC to documents: CPU of the folding process {here:.2f}, of the fetching process {beside:.2f}\n"
         f"floor of the backfill: {parts}"
     )
     if steps:

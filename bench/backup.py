@@ -56,7 +56,7 @@ def fill(url: str, scenario: Scenario) -> Figures:
 
 
 def fold(url: str, scenario: Scenario, *, name: str) -> Figures:
-    """All of the journal into documents, no node at hand."""
+    """All of the journal into documents, without a node."""
     with rebuild.planned(rebuild.Place(url, ""), rebuild.OLD) as plan:
         done = rebuild.built(plan.fold()[0], name)[0]
         with plan.store.read() as tx:

@@ -150,7 +150,7 @@ def incremental(store: str) -> Outcome:
 
 
 class _Graph:
-    """Who refers whom, both ways, and [level 1, level 2] of everybody."""
+    """The referrals, both ways, and [level 1, level 2] of each user."""
 
     def __init__(self) -> None:
         self.direct: dict[str, str | None] = {}
@@ -240,7 +240,7 @@ class _Node:
 
 
 def _ranges(node: _Node) -> Iterator[BlockRange]:
-    """The ranges that the ingester begins with; the head is no matter of its own here."""
+    """The ranges that the ingester begins with; the head is not of interest here."""
     window, head, first = Window(), node.head(), 1
     while first <= head:
         asked = window.take(first, head)

@@ -3,9 +3,9 @@
     python -m bench.http --events 60000 --rate 200 --store sqlite
 
 Three processes: `chainfold run --only serve`, `chainfold sync`, and this one, which asks. The chain is filled
-three times, each into a store of its own on the same servers: once to have something to read, once with
-nobody reading, once with readers that ask `--rate` times a second. All share the cores of the machine, so the
-readers' own work counts against the backfill too.
+three times, each into a store of its own on the same servers: once to have something to read, once
+without readers, once with readers that ask `--rate` times a second. All share the cores of the machine, so
+the readers' own work counts against the backfill too.
 """
 
 from __future__ import annotations

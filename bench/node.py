@@ -2,7 +2,7 @@
 
     python -m bench.node --events 100000          # prints its URL, serves until standard input ends
 
-It knows no faults and checks nothing: it is there to be faster than whoever reads it. The logs of all
+It knows no faults and checks nothing: it is there to be faster than its reader. The logs of all
 blocks stand in one buffer, so the answer to a range is one slice of it. Where it shall be like one that is
 far away and public, it lets every request wait for `latency` and refuses ranges of more than `cap` blocks.
 """

@@ -33,7 +33,7 @@ from projections.sinks import Sink
 
 
 class Took(Struct, frozen=True):
-    """`seconds`, of which our own process computed `cpu`; `floor` names the line it is held against."""
+    """`seconds`, and `cpu`: those that our process computed; `floor` names the line it is held against."""
 
     seconds: float
     cpu: float

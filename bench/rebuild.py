@@ -2,7 +2,7 @@
 
     python -m bench.rebuild --events 1000000 --users 500000 --store sqlite
 
-The journal is written straight into the store; the configured node is a port at which nobody listens. The
+The journal is written straight into the store; the configured node is a port without a listener. The
 old code builds what is served and published to a Redis of our own; the new code (`bench/renewed.py`)
 differs for one user in 256. Every step runs in a process of its own.
 """
@@ -52,11 +52,11 @@ _CONFIG = """
 url = "{store}"
 [redis]
 url = "{redis}"
-[chains.nobody]
+[chains.away]
 rpc = "http://127.0.0.1:9"
 chain_id = {chain}
 [contracts.referral]
-chain = "nobody"
+chain = "away"
 address = "{contract}"
 start_block = 1
 events = ["{event}"]
@@ -78,7 +78,7 @@ class Place(Struct, frozen=True):
 
 
 class Figures(Struct, frozen=True):
-    """What one step took: `seconds`, of which our own process computed `cpu`, for `count` of `unit`.
+    """What one step took: `seconds`, and `cpu`: those that our process computed, for `count` of `unit`.
 
     `peak` is the largest resident set of its process, in bytes.
     """
@@ -92,7 +92,7 @@ class Figures(Struct, frozen=True):
 
 
 def fill(place: Place, scenario: Scenario, among: int = 1) -> list[Figures]:
-    """Registrations into the journal, all final but the last few blocks: 20 logs a block, of which each
+    """Registrations into the journal, all final but the last few blocks: 20 logs a block; each
     `among`-th is one."""
     store = Store(place.store)
     drawn, head, per_append = registrations(scenario), 0, max(1, 1_000 * scenario.per_block // among)
@@ -191,7 +191,7 @@ def built(stage: FoldStage, name: str) -> list[Figures]:
 
 
 def _promoted(stage: FoldStage, ask: Callable[[], object], name: str) -> Figures:
-    """From the asking to the promotion, whatever is to be folded for it included."""
+    """From the request to the promotion, all folding included."""
     with held([stage.lease]), Stopwatch() as watch:
         ask()
         while (done := stage.step()).promoted is None:
@@ -216,7 +216,7 @@ def _compared(plan: Plan, name: str) -> Figures:
 
 
 def _sent(plan: Plan, name: str) -> Figures:
-    """All that is to be sent; `count` is what Redis took."""
+    """All that has to be sent; `count` is what Redis took."""
     stage, written = plan.publish()[0], 0
     with held([stage.lease]), Stopwatch() as watch:
         stage.open()

@@ -3,8 +3,8 @@
 # on, and with it the whole unordered bulk: no other write of the command is made, and the error names no index, where
 # an unordered bulk answers for each write. A uint48 "never" of a contract, shown as a date, is such a date.
 #
-# Seen on SecantusDB 0.7.0b3 with PyMongo 4.20.1 (PyPI), 2026-12-01: of three upserts, of which the second has
-# 10000-01-01, none is stored; the exception is an OperationFailure, no BulkWriteError.
+# Seen on SecantusDB 0.7.0b3 with PyMongo 4.20.1 (PyPI), 2026-12-01: of three upserts, the second with
+# 10000-01-01, not one is stored; the exception is an OperationFailure, not a BulkWriteError.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

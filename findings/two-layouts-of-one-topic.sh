@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # `indexed` is not part of an event's topic: ERC-20's Transfer (value in the data) and ERC-721's (tokenId in a topic)
 # share topic 0, and an address that was upgraded from one to the other has logs of both. An ABI may name both; which
-# declaration reads a log can be told by the number of its topics.
+# declaration reads a log can be recognised by the number of its topics.
 #
 # Seen on viem 2.57.20 and ethers 6.17.0 (npm), 2026-12-01: with both declarations in one ABI
-#   viem parseEventLogs   reads both logs, whatever the order of the ABI
+#   viem parseEventLogs   reads both logs, in any order of the ABI
 #   viem decodeEventLog   takes the first declaration with that topic only, and raises for the other log
 #   ethers Interface      the same: parseLog raises for the log whose declaration comes second
 # So two functions of one library disagree about what can be read, and the order of the ABI decides.

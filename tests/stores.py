@@ -16,7 +16,7 @@ from projections.migrate import migrate
 from tests.servers.postgres import database
 
 ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.server))
-"""For parameters: the engines of a store, the second of which is a server."""
+"""For parameters: the engines of a store; the second is a server."""
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Whatever is asked over the network has one deadline for the whole of it, and one rule for redirects.
+"""Every request over the network has one deadline for the whole of it, and one rule for redirects.
 
 A server that drips gives a good answer in the end: without a deadline each of these would get it.
 """
@@ -143,7 +143,7 @@ def test_a_connection_that_was_kept_has_a_deadline_too() -> None:
 
 
 def test_a_name_that_is_not_resolved_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system's resolver may wait for half a minute and cannot be told to hurry."""
+    """The system's resolver may wait for half a minute and cannot be made to hurry."""
     stop = Event()
 
     def slow(*_: object) -> list[object]:

@@ -96,7 +96,7 @@ def asked(expression: str) -> Asked:
     outer = next((node for node in nodes if isinstance(node, promql_parser.AggregateExpr)), None)
     grouped = {label for node in nodes for label in by(node)}
     known = {label for item in selected for label in EXPORTED.get(item.name, ())}
-    assert grouped <= known, f"{expression}: {grouped - known} is no label of what it selects"
+    assert grouped <= known, f"{expression}: {grouped - known} are not labels of what it selects"
     return Asked(selected, known if outer is None else set(by(outer)))
 
 

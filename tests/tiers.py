@@ -20,7 +20,7 @@ FIXTURES = {
     "process": {"workshop"},
     "browser": {"browser"},
 }
-"""By mark: the fixtures that start what it names. Whatever asks for one of them, by any way, has the mark."""
+"""By mark: the fixtures that start what it names. A test that uses one of them, by any way, has the mark."""
 
 STARTS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"}
 """Audit events of CPython that announce a new process."""

@@ -42,7 +42,7 @@ RULES: list[tuple[str, str, str]] = [
     (r"at hand\b", "available, present", ""),
     (r"to be had\b", "available", ""),
     (r"the one that\b", "the noun, repeated", ""),
-    (r"(?:nobody|everybody)\b", "no one, no process, every reader", ""),
+    (r"(?:nobody|everybody)\b(?![@(\"\]])", "no one, no process, every reader", ""),
     (r"of which\b", "whose, a new sentence", "one|two|all|any|each|some|most|both|many|either|neither"),
     (r"that (?:is|are) to be\b", "that will be, that must be", ""),
     (r"would else\b", "would otherwise", ""),
@@ -84,7 +84,8 @@ def files(paths: Iterable[str | Path] = (".",)) -> Iterator[Path]:
     """The texts under these paths; this file is left out, and so is what tools leave behind."""
     for path in map(Path, paths):
         if path.is_file():
-            yield path
+            if path.resolve() != Path(__file__).resolve():
+                yield path
             continue
         for folder, below, names in os.walk(path):
             below[:] = sorted(

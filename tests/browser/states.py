@@ -40,7 +40,7 @@ def town(folder: Path, **options: Any) -> Town:
 
 
 def lively(folder: Path, **options: Any) -> Town:
-    """People who brought people, person 0 the most; two reorgs, the later of which orphaned four of them."""
+    """People who brought people, person 0 the most; two reorgs, and the later one orphaned four of them."""
     made = town(folder, **options)
     grow(made, BLOCKS)
     made.sync()
@@ -99,7 +99,7 @@ def joined(user: int, referrer: int, at: float) -> Emission:
 
 @contextmanager
 def at_work(made: Town) -> Iterator[None]:
-    """As if a process proved: its lease is none that a `sync` of ours wants."""
+    """As if a process proved: no `sync` of ours wants its lease."""
     with made.plan() as plan:
         lease = Lease(plan.store, "prove:31337", ttl=600).acquire()
         yield

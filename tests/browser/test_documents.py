@@ -43,7 +43,7 @@ def test_the_ranking_leads_to_documents_page_by_page(sites: Sites, visiting: Vis
     page = visiting(sites("lively")[1]).open()
     ranking = page.get_by_role("table", name="referrals by level1Count")
     expect(ranking.get_by_role("row").nth(1)).to_contain_text("55")
-    expect(card(page, f"Document {states.key(0)}")).to_be_visible()  # the first is shown where nobody chose
+    expect(card(page, f"Document {states.key(0)}")).to_be_visible()  # the first is shown without a choice
     expect(page.locator("#leaders")).to_contain_text("referrals in all")
     page.get_by_role("button", name="Next").click()
     expect(ranking.get_by_role("row").nth(1)).to_contain_text("11")

@@ -1,4 +1,4 @@
-"""What happens while the page is open: it is told by the stream, which may break and goes on."""
+"""What happens while the page is open: the stream says so, which may break and is resumed."""
 
 from __future__ import annotations
 

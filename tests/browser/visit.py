@@ -18,7 +18,7 @@ PATIENCE = 15_000
 """Milliseconds that what is to come may take: the machine runs other tests as well."""
 
 REFUSAL = re.compile(r"Failed to load resource: (the server .* of (400|401|404|422|503)\b|net::ERR_)")
-"""The browser's own note of an answer that is none, which the page shows as a sentence."""
+"""The browser's own note of an error status, which the page shows as a sentence."""
 
 
 @contextmanager

@@ -454,7 +454,7 @@ def test_a_list_that_was_given_may_be_changed_afterwards(sink: SinkAtHand) -> No
 def test_readers_of_many_threads_who_are_the_first_share_one_client(
     kind: str, mongo: Mongo, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The HTTP API reads sinks that nobody opened; a second client would never be closed."""
+    """The HTTP API reads sinks that were not opened; a second client would never be closed."""
     module = import_module(f"projections.sinks.{kind}.sink")
     sink: SinkAtHand = (
         MongoSink(mongo.url, database=mongo.database, collection="users", fields=("address",))

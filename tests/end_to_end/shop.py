@@ -53,7 +53,7 @@ NEW = SHOP.format(
 )
 
 NOBODY = "http://127.0.0.1:9"
-"""A node at which nobody listens."""
+"""A node without a listener."""
 
 Pairs = list[tuple[int, int]]
 Seen = TypeVar("Seen")

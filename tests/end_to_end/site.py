@@ -147,8 +147,8 @@ class Command:
             os.kill(self.pid, number)
 
     def end(self) -> Done:
-        """Waits for it; one that hangs is killed, and fails the test with what it said. Who still tells of
-        progress, as on a loaded machine, does not hang."""
+        """Waits for it; one that hangs is killed, and fails the test with what it said. A process that
+        still reports progress, as on a loaded machine, does not hang."""
         deadline, heard = time.monotonic() + PATIENCE, 0
         while self.runs:
             time.sleep(0.005)
@@ -243,7 +243,7 @@ class Site:
 
 
 def register(user: int, referrer: int, *, at: int = 7) -> Emission:
-    """The log of `user` naming `referrer`; 0 is nobody."""
+    """The log of `user` naming `referrer`; 0 names no one."""
     return Emission(
         CONTRACT,
         (TOPIC, user.to_bytes(32, "big"), referrer.to_bytes(32, "big")),
@@ -252,7 +252,7 @@ def register(user: int, referrer: int, *, at: int = 7) -> Emission:
 
 
 def registrations(random: Random, count: int, *, users: int) -> list[Emission]:
-    """Any user names any other, itself, or nobody."""
+    """Any user names any other, itself, or no one."""
     return [
         register(random.randint(1, users), random.randint(0, users), at=random.randint(1, 2_000_000_000))
         for _ in range(count)

@@ -3,7 +3,7 @@
     python -m tests.end_to_end.storm --kills 200 --seed 1
 
 PostgreSQL, the MongoDB-compatible server and Redis are real and run for the storm alone. The services are
-processes of their own; a killed one is started again at once, and nobody waits for quiet. In the end
+processes of their own; a killed one is started again at once, without waiting for quiet. In the end
 nothing may be lost and nothing doubled: see `verdict.py`.
 """
 
@@ -58,14 +58,14 @@ class Toll(Struct):
     busy: int = 0
     """Kills since whose predecessor the journal had grown."""
     stops: int = 0
-    amid: int = 0
+    within: int = 0
     """Stops in the middle of a transaction."""
     returned: int = 0
     """Leases that a stopped one had just given back."""
     takeovers: list[float] = field(default_factory=list)
     """From a stop until the other holds a lease, for each lease that the stopped one held."""
     successions: list[float] = field(default_factory=list)
-    """From a kill until the one that was stopped before holds a lease again."""
+    """From a kill until the process that was stopped before holds a lease again."""
     refused: int = 0
     """Leases whose former holder, continued, was refused and said so."""
     chain: str = ""
@@ -78,7 +78,7 @@ class Toll(Struct):
                 f"chain      {self.chain}",
                 f"kill -9    {self.kills}, of them {self.holders} of a lease's holder; before {self.busy} "
                 "the journal had grown since the kill before",
-                f"SIGSTOP    {self.stops}, of them {self.amid} in the middle of a transaction; "
+                f"SIGSTOP    {self.stops}, of them {self.within} in the middle of a transaction; "
                 f"{self.returned} leases had just been given back",
                 f"takeover   from a stopped one {_spread(self.takeovers)}",
                 f"           from a killed one  {_spread(self.successions)}",
@@ -98,7 +98,7 @@ class Held(Struct, frozen=True):
 
 
 class Storm:
-    """Two services, and what befalls them."""
+    """Two services, and what happens to them."""
 
     def __init__(self, site: Site, toll: Toll) -> None:
         self._site = site
@@ -109,7 +109,7 @@ class Storm:
         self._entries = 0
 
     def close(self) -> None:
-        """Leaves nobody behind, whatever happened; what is stopped can be killed."""
+        """Leaves no process behind in any case; a stopped one can be killed."""
         self._store.close()
         for service in self._services:
             if service.runs:
@@ -143,7 +143,7 @@ class Storm:
         before = len(holder.complaints)
         holder.signal(signal.SIGCONT)
         self._toll.stops += 1
-        self._toll.amid += standing > 0
+        self._toll.within += standing > 0
         self._toll.takeovers += taken.values()
         for name in sorted(leases):
             words = REFUSED.format(name)

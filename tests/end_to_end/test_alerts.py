@@ -115,7 +115,7 @@ def named(kind: str, subject: str) -> str:
 def happens(
     receiver: Receiver, kind: str, subject: str, begin: Callable[[], object], end: Callable[[], object]
 ) -> None:
-    """Makes it happen and end; both are told."""
+    """Makes it happen and end; both are reported."""
     title = named(kind, subject)
     begin()
     receiver.until(lambda: title in receiver.titles)

@@ -1,4 +1,4 @@
-"""Fetching in a process beside the one that folds: the same as in one, whoever fails or is killed."""
+"""Fetching in a second process while one folds: the same result as in one, if either fails or is killed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ EAGER = {
     "beside.WAITING": 500,
     "beside.LOG": 0,
 }
-"""A process for whatever takes more than a step; folds go on with a few logs, and SQLite's log is cut."""
+"""A process for all that takes more than a step; folds go on with a few logs, and SQLite's log is cut."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Whatever `sync` and `run` refuse at their start, `check` says before, in the same words."""
+"""`check` reports all that `sync` and `run` would refuse at their start, in the same words."""
 
 from __future__ import annotations
 

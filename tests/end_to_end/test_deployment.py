@@ -63,18 +63,18 @@ class Reader:
                 [role] = [role for role in self.roles if role.pid == self.seen[-1]["pid"]]
                 role.kill()
             case _:
-                raise AssertionError(f"the page has a line that nobody can follow: {line}")
+                raise AssertionError(f"the page has a line that cannot be followed: {line}")
 
     def _port(self, found: re.Match[str]) -> str:
         return self.ports.setdefault(found.group(), str(free_port()))
 
     @property
     def row(self) -> Locator:
-        """Who the page says has that work."""
+        """The row of that work on the page."""
         return self._tab.page.get_by_role("row", name=f"publishes {WORK.partition(':')[2]}")
 
     def worker(self) -> dict[str, Any]:
-        """Whoever is named beside the publisher of MongoDB; nothing while nobody is."""
+        """The process in the line of the publisher of MongoDB; nothing while it has none."""
         done = self._site.run("status", "--json", environment=self.environment)
         assert done.code == 0, done.err
         found: dict[str, Any] = done.json()["holders"].get(WORK, {})
@@ -88,7 +88,7 @@ class Reader:
 
 
 def asked(url: str) -> httpx.Response | None:
-    """The answer, None while nobody listens."""
+    """The answer, None without a listener."""
     try:
         return httpx.get(url, timeout=10)
     except httpx.TransportError:
@@ -144,7 +144,7 @@ def test_a_new_user_has_all_roles_apart_and_sees_a_takeover(
         assert (served["pid"], served["epoch"]) == (after["pid"], before["epoch"] + 1)
         expect(reader.row).to_contain_text(f"pid {after['pid']}")  # the page goes on by itself
         expect(reader.row).to_contain_text("taken over")
-        tab.end()  # before who serves it is told to stop
+        tab.end()  # before its server is stopped
         [projection] = msgspec.json.decode(reader.told["/v1/projections"])
         assert (projection["name"], projection["state"]) == ("referrals", "live")
         assert 'chainfold_steps_total{stage="ingest main"}' in reader.told["/metrics"]

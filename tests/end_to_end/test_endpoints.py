@@ -1,4 +1,4 @@
-"""Several endpoints of which most are bad: the result is that of the good one."""
+"""Several endpoints, most of them bad: the result is that of the good one."""
 
 from __future__ import annotations
 

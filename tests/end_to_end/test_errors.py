@@ -1,4 +1,4 @@
-"""What goes wrong is told in one sentence with the right exit code, loses nothing, and heals by itself."""
+"""An error is one sentence with the right exit code, loses nothing, and heals by itself."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def works(site: Site, chain: SimulatedChain) -> None:
 
 
 def dead_port() -> int:
-    """A port where nobody listens."""
+    """A port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -358,7 +358,7 @@ def test_a_sync_beside_a_running_service_says_who_works(site: Site, service: Com
 def test_the_lease_of_a_killed_service_is_free_at_once(
     site: Site, service: Command, chain: SimulatedChain
 ) -> None:
-    """Also while it is a zombie, as where a container's first process buries nobody."""
+    """Also while it is a zombie, as where a container's first process reaps no child."""
     service.signal(signal.SIGKILL)
     while "State:\tZ" not in Path(f"/proc/{service.pid}/status").read_text():
         time.sleep(0.01)

@@ -21,7 +21,7 @@ OTHER = bytes.fromhex("52" * 20)
 @pytest.fixture(scope="module", params=ENGINES)
 def site(request: pytest.FixtureRequest, workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Blocks 1 to 5 with a registration each; entry 2 takes 4 and 5 off the chain, 6 and 7 are new; in 3
-    there is an event that nobody declares."""
+    there is an event that is not declared."""
     chain = SimulatedChain(seed=9)
     chain.mine(logs=[register(2, 1)])
     chain.mine(logs=[register(3, 1)])

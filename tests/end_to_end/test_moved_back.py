@@ -92,7 +92,7 @@ def assert_well(site: Site, network: Rolled) -> None:
 def test_a_shorter_branch_is_served_within_one_sync_whatever_it_holds(
     site: Site, network: Rolled, branch: str
 ) -> None:
-    """Rolled back by eleven blocks, of which seven were final; six others take their place."""
+    """Rolled back by eleven blocks, seven of them final; six others take their place."""
     network.play([network.pairs(2) for _ in range(5)])
     kept = network.node.rpc("evm_snapshot")
     blocks = [network.pairs(2) if number % 2 else [] for number in range(11)]
@@ -121,7 +121,7 @@ def test_a_shorter_branch_is_served_within_one_sync_whatever_it_holds(
 def test_a_head_that_is_only_lower_is_said_and_followed_back_at_the_operators_word(
     site: Site, network: Rolled
 ) -> None:
-    """Nothing competes with what is served: that may be a node that lags, and nobody goes back by himself."""
+    """Nothing competes with what is served: that may be a node that lags, so nothing goes back by itself."""
     network.play([network.pairs(2) for _ in range(5)])
     kept = network.node.rpc("evm_snapshot")
     low = int(network.node.rpc("eth_blockNumber"), 16)

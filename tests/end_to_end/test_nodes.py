@@ -342,7 +342,7 @@ def test_a_batch_of_five_hundred_calls_is_answered_whole_a_failure_in_its_place(
 
 
 def test_every_block_proves_itself(network: Network, source: RpcSource) -> None:
-    """From the first to the newest, whatever fork the node plays: headers link, and receipts hash to them."""
+    """From the first to the newest, under any fork of the node: headers link, and receipts hash to them."""
     network.live(4)
     network.mine(2)
     head = source.head()

@@ -1,4 +1,4 @@
-"""Projectors that users write: what is wrong with one is told with file and line, before it is run."""
+"""Projectors that users write: errors in one are reported with file and line, before it is run."""
 
 from __future__ import annotations
 

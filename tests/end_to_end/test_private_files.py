@@ -1,4 +1,4 @@
-"""Whatever a command makes, only its owner may read: addresses hold keys, exports and logs hold data."""
+"""Only its owner may read what a command makes: addresses hold keys, exports and logs hold data."""
 
 from __future__ import annotations
 

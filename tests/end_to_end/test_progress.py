@@ -64,7 +64,7 @@ class Terminal:
         """What it said on stdout; it must end well."""
         while self._process.poll() is None:
             time.sleep(0.02)
-            _ = self.text  # a terminal that nobody reads blocks who writes to it
+            _ = self.text  # a terminal without a reader blocks its writer
         said, _ = self._process.communicate()
         os.close(self._own)
         assert self._process.returncode == 0, self._shown

@@ -99,7 +99,7 @@ def test_a_range_without_force_trusts_what_is_covered(deceived: Site, chain: Sim
 def test_a_range_that_was_refused_is_a_gap_that_says_why_and_force_fills_it(
     site: Site, chain: SimulatedChain, node: SimulatedNode, mongo: Mongo
 ) -> None:
-    """Two logs at one index of a block are no answer, however it is asked for."""
+    """Two logs at one index of a block are not an answer to any request."""
     chain.finalize(chain.head().number)
     node.faults.log_index_reset = True
     done = site.run("sync", "--json")
@@ -151,8 +151,8 @@ def test_only_one_contract_is_fetched_where_one_is_named(deceived: Site, chain: 
     said = synced(deceived, "--force", "--contract", "other")
     assert "with 0 logs fetched again" in said
     assert "2 logs were missing" in synced(deceived, "--force", "--contract", "referral")
-    assert deceived.run("sync", "--force", "--contract", "nobody").complaint == (
-        "There is no contract nobody. Known are: referral, other."
+    assert deceived.run("sync", "--force", "--contract", "unknown").complaint == (
+        "There is no contract unknown. Known are: referral, other."
     )
 
 
@@ -174,6 +174,6 @@ def test_a_running_service_does_it_when_a_command_asks(
 
 
 def wait_until_held(site: Site, service: Command) -> None:
-    """The service has begun to work: another sync is told so."""
+    """The service has begun to work: another sync says so."""
     while site.run("sync", "--tries", "1").code == 0:
         assert service.runs, service.complaints

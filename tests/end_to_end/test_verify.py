@@ -153,7 +153,7 @@ def test_a_running_service_proves_in_the_background_and_repairs_when_asked(
     until(lambda: "wrong" in service.complaints, "the service has proved a block wrong", service)
     assert "block=17" in service.complaints
     node.faults.withheld = set()
-    done = site.run("verify", "events", "--repair", "--json")  # whoever proves is asked, and whoever ingests
+    done = site.run("verify", "events", "--repair", "--json")  # the prover is asked, and the ingester
     assert done.code == 0, done.err
     assert [check["repaired"] for check in done.json()["checks"]] == [1]
     service.signal(signal.SIGTERM)
@@ -210,7 +210,7 @@ def test_where_nothing_was_looked_at_nothing_is_ok(name: str, workshop: Workshop
 
 
 def test_documents_of_other_code_are_looked_at_and_are_not_ok(synced: Site) -> None:
-    """Their digest and index are; folded anew they cannot be."""
+    """Their digest and index are; folded again they cannot be."""
     synced.set("projections.referrals.poison", "quarantine")
     done = synced.run("verify", "documents")
     assert done.code == 1

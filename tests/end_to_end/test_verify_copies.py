@@ -35,7 +35,7 @@ ABSENT = "0x" + "ee" * 20
 
 
 class Place:
-    """A site with both sinks, its chain, and its databases as whoever meddles with them sees them."""
+    """A site with both sinks, its chain, and its databases as an intruder sees them."""
 
     def __init__(self, site: Site, node: SimulatedNode, mongo: Mongo, redis_url: str) -> None:
         self.site, self.node, self.chain = site, node, node.chain
@@ -265,7 +265,7 @@ def test_whatever_of_the_state_was_changed_is_named(place: Place, statement: str
 
 
 def test_nothing_is_found_wrong_while_everything_moves(place: Place) -> None:
-    """What is on its way, rewound or folded at that moment is no difference."""
+    """What is on its way, rewound or folded at that moment does not count as a difference."""
     with running(place):
         for _ in range(6):
             done, checks = place.verify("documents", "sinks", "journal")

@@ -45,7 +45,7 @@ def site(workshop: Workshop, node: SimulatedNode, hooks: Receiver, tmp_path: Pat
 
 
 def reached(chain: SimulatedChain) -> set[str]:
-    """Whoever has so many now; in these tests nobody falls."""
+    """The users who have so many now; in these tests no number falls."""
     return {key for key, item in expected(chain).items() if item["level1Count"] >= MANY}
 
 

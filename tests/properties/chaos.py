@@ -74,7 +74,7 @@ def play(schedule: Schedule, grounds: Grounds) -> Exception | None:
         for name, arguments in schedule.lines:
             world.do(name, **arguments)
         world.finish()
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is what we are looking for
+    except Exception as error:  # noqa: BLE001 - any error is what we are looking for
         return error
     finally:
         world.close()

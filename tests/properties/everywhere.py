@@ -1,7 +1,7 @@
 """A journal of random legal logs, and everything that is made of it, on every database and in every sink.
 
 Each number of a log is drawn over all that a chain may give, each text is any bytes; one event has two
-layouts of `indexed`, one is anonymous, some logs are none of them. Examples share the stores: each has a
+layouts of `indexed`, one is anonymous, some logs belong to neither. Examples share the stores: each has a
 chain and a projection of its own.
 """
 
@@ -76,7 +76,7 @@ INVARIANTS = (Follows("raw", link="text", takes="raw"), Counts("log", of="text")
 
 
 class Things(Projector):
-    """Puts whatever the chain says under whatever key it says."""
+    """Puts what the chain says under the key that it says."""
 
     document = Thing
     key = "key"

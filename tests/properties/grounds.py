@@ -19,7 +19,7 @@ from projections.migrate import migrate
 
 
 class Ground(Protocol):
-    """The place of one store. Nobody has the store open while it is laid aside, put back or cleared away."""
+    """The place of one store. The store is closed while it is laid aside, put back or cleared away."""
 
     @property
     def url(self) -> str: ...

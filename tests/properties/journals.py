@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         while time.monotonic() < ends:
             try:
                 _try(drawn, opened, projection, lambda: Mongo(mongo, f"journals_{uuid4().hex}"), redis)
-            except Exception as error:  # noqa: BLE001 - whatever fails is what is looked for
+            except Exception as error:  # noqa: BLE001 - any failure is what is looked for
                 print(f"seed {drawn} fails with {type(error).__name__}: {error}")
                 return 1
             drawn, done = drawn + 1, done + TOGETHER

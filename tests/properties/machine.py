@@ -51,7 +51,7 @@ from tests.properties.grounds import Ground, Grounds
 CHAIN = 31_337
 NAME = "referrals"
 CAROL = bytes([0xCA]) * 20
-"""A contract that no projection here reads: its logs must disturb nobody."""
+"""A contract that no projection here reads: its logs must disturb nothing."""
 
 BOBS_START = 3
 PATIENCE = 400
@@ -68,7 +68,7 @@ HISTORY = {
 
 
 class Crash(Exception):
-    """The process died here: whatever it held in memory is gone."""
+    """The process died here: all that it held in memory is gone."""
 
 
 class Violation(AssertionError):
@@ -485,7 +485,7 @@ class World:
 
     @verb(3, first=(0, 30), length=(1, 40))
     def resync(self, first: int, length: int) -> None:
-        """Blocks are fetched again by force, whatever is there."""
+        """Blocks are fetched again by force, also those that are there."""
         hand = self._hand("ingest")
         at, last = first, min(first + length - 1, self.chain.head().number)
         for _ in range(PATIENCE):
@@ -524,7 +524,7 @@ class World:
 
     @verb(2, short=(0, 1))
     def settle(self, short: int) -> None:
-        """Everybody catches up, and then the laws are looked at. `short`: the chain stands where it is,
+        """All stages catch up, and then the laws are checked. `short`: the chain stands where it is,
         however low; else it has grown above all that was ever final first."""
         self._troubles.clear()
         self._lie = None
@@ -631,7 +631,7 @@ class World:
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:
-        """Nothing befalls what is done in here."""
+        """Nothing interferes with what is done in here."""
         self._within += 1
         try:
             yield
@@ -698,7 +698,7 @@ class World:
         return self._hands[role]
 
     def _hire(self, role: str) -> None:
-        """A new process takes the role over from whoever has it."""
+        """A new process takes the role over from its holder."""
         if (old := self._hands.pop(role, None)) is not None:
             old.close()
         self._hired += 1
@@ -782,7 +782,7 @@ class World:
         )
 
     def _events(self, served: Generation) -> list[tuple[str, str | None, int, int]]:
-        """What the oracle is told: the registrations on the chain, as the served version reads them."""
+        """What the oracle gets: the registrations on the chain, as the served version reads them."""
         told: list[tuple[str, str | None, int, int]] = []
         for log in self.chain.logs_in(0, served.block):
             header = self.chain.header(log.block_number)
@@ -819,19 +819,19 @@ class World:
         if code:
             self.watch(0)
             self._rest("ingest")
-        if self._lied:  # what an answer leaves out nobody can see in it: it is fetched again
+        if self._lied:  # what an answer leaves out does not show in it: it is fetched again
             self.resync(0, self.chain.head().number + 1)
             self._rest("ingest")
         self._runner(code).resume()
         self._rest(f"fold{code}")
         served = self.served()
-        if served is None or served.state == "stale":  # its build was told to wait
+        if served is None or served.state == "stale":  # its build has to wait
             self._runner(code).rebuild()
             self._rest(f"fold{code}")
         self._rest("publish")
 
     def _word_of_the_operator(self) -> None:
-        """A head that is an ancestor of ours competes with nothing: somebody has to say that it is no lag."""
+        """A head that is an ancestor of ours competes with nothing: a person has to decide."""
         with self.store.read() as tx:
             known = Tail(tx, CHAIN).headers()
         head = self.chain.head()
@@ -866,7 +866,7 @@ class World:
             raise Violation(f"rewound to {to}, but none of its own logs changed above")
 
     def _look_at_history(self) -> None:
-        """Whatever was ever seen in history is still there, as it was."""
+        """All that was ever seen in history is still there, unchanged."""
         with self._quiet(), self.store.read() as tx:
             for table, key in HISTORY.items():
                 width = key.count(",") + 1
@@ -879,7 +879,7 @@ class World:
 
 
 def _failed(failure: type[ChainfoldError]) -> ChainfoldError:
-    error = failure("It failed, as it was told to.")
+    error = failure("It failed, as it should.")
     error.retry = True
     return error
 

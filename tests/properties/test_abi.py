@@ -1,4 +1,4 @@
-"""What is read of a log's data against eth_abi, whatever the type and whatever the bytes."""
+"""What is read of a log's data against eth_abi, for all types and all bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from projections.errors import DecodingError, SignatureError
 
 
 def theirs_of(text: str) -> ABIDecoder:
-    """eth_abi, which decodes text by this rule for what is none."""
+    """eth_abi, which decodes invalid text by this rule."""
     registry = plain_registry.copy()
     registry.unregister("string")
     registry.register(

@@ -1,6 +1,6 @@
 """Law 4 of docs/laws.md for single documents: an accepted document is what its bytes say, on every path.
 
-Documents of many types are put with whatever Python can hold. Three ways fold the same events: all in
+Documents of many types are put with all that Python can hold. Three ways fold the same events: all in
 memory, committed after each event, and loaded from bytes before each. They must agree on every event, and
 on every byte.
 """
@@ -198,7 +198,7 @@ class Road:
         try:
             happens(self.documents)
             self.documents.end_event(block)
-        except Exception as error:  # noqa: BLE001 - whatever a handler may raise is its event's own fault
+        except Exception as error:  # noqa: BLE001 - all that a handler may raise is its event's own fault
             self.documents.discard_event()
             said = type(error).__name__
         else:

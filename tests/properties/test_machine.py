@@ -33,7 +33,7 @@ def test_it_is_so_on_postgresql_too(postgres_server: str) -> None:
 
 @pytest.mark.parametrize("clause", CLAUSES)
 def test_the_words_of_each_law_are_where_they_can_be_left_out(clause: str) -> None:
-    """Or nobody would notice that `--mutate` tries what is not there any more."""
+    """Otherwise `--mutate` would silently try what is not there any more."""
     with without(CLAUSES[clause]):
         pass
 

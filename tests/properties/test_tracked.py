@@ -1,4 +1,4 @@
-"""What handlers see against a plain dictionary, whatever events put, delete, find and fail in."""
+"""What handlers see against a plain dictionary, for all that events put, delete, find and fail in."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def found_in(people: dict[str, Person], field: str, value: str) -> list[str]:
 
 
 def play(documents: TrackedDocuments, model: dict[str, Person], event: list[Any]) -> None:
-    """Both are told the same, and answer the same as long as nothing unfit was put."""
+    """Both get the same calls, and answer the same as long as nothing unfit was put."""
     sound = True
     for step in event:
         match step:
@@ -107,7 +107,7 @@ def play(documents: TrackedDocuments, model: dict[str, Person], event: list[Any]
             case "find", field, value:
                 found = documents.find(field, value)
                 assert found == found_in(model, field, value)
-            case "hint", keys, wanted:  # whatever it says
+            case "hint", keys, wanted:  # for any hint
                 documents.prefetch(keys)
                 documents.look_up(wanted)
 

@@ -34,7 +34,7 @@ def frozen(pid: int) -> Iterator[None]:
 
 class Relay:
     """A local TCP port before a server. What goes over a connection that was made before `drop` gets lost
-    from then on, in both directions, and nobody is told; with `drip` an answer comes byte by byte."""
+    from then on, in both directions, and no peer hears of it; with `drip` an answer comes byte by byte."""
 
     def __init__(self, to: str | tuple[str, int]) -> None:
         self._to = to

@@ -10,7 +10,7 @@ from projections.service.embedded.servers import free_port
 from tests.servers.npm import running
 
 NEVER = 1_000_000
-"""Seconds between blocks that nobody asked for; 0 would mine one for every transaction."""
+"""Seconds between blocks without a request; 0 would mine one for every transaction."""
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,7 @@ class Receiver(Listener):
 
     @property
     def keys(self) -> list[str]:
-        """The documents it was told of, in order of arrival."""
+        """The documents that it received, in order of arrival."""
         return [call.key for call in self.calls]
 
     @property

@@ -33,7 +33,7 @@ class Listener:
             def do_POST(self) -> None:
                 length = int(self.headers["Content-Length"])
                 raw = self.rfile.read(length)
-                if len(raw) < length:  # the sender was killed amid the body
+                if len(raw) < length:  # the sender was killed within the body
                     self.close_connection = True
                     return
                 answer = listener.take(raw, dict(self.headers), self.path)

@@ -30,7 +30,7 @@ def running(name: str, arguments: Sequence[str], *, port: int, folder: Path) -> 
     """
     program = MODULES / ".bin" / name
     if not program.exists() or shutil.which("node") is None:
-        missing(f"{name} (`make install` brings it where npm is at hand)")
+        missing(f"{name} (`make install` brings it if npm is installed)")
     said = folder / "output"
     with said.open("wb") as output:
         process = subprocess.Popen(
@@ -69,7 +69,7 @@ def _answers(url: str) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends the whole group: politely, then whatever of it still lives."""
+    """Ends the whole group: politely, then what of it still lives."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, sign)

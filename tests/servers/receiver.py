@@ -23,7 +23,7 @@ class Told(Struct, frozen=True):
 
 
 class Receiver(Listener):
-    """Keeps what it is told; with `status` above 299 it takes nothing."""
+    """Keeps what it receives; with `status` above 299 it takes nothing."""
 
     def __init__(self) -> None:
         super().__init__()
