@@ -12,8 +12,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from projections.errors import ProjectorError
-from projections.projectors import Documents, Integer256, Projector, handles
+from chainfold import Documents, Integer256, Projector, ProjectorError, handles
 
 NOBODY = "0x" + "00" * 20
 
