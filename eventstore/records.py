@@ -84,6 +84,10 @@ class BlockRange(Struct, frozen=True, gc=False):
         return self.last - self.first + 1
 
 
+NO_END = 2**63 - 1
+"""The end of a range of numbers that has none: the highest that SQL's 64 bits hold."""
+
+
 def clipped(part: BlockRange, *, first: int, last: int | None) -> BlockRange | None:
     """The blocks of `part` from `first` to `last` (None: to its end); None where there are none."""
     low, high = max(part.first, first), part.last if last is None else min(part.last, last)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from pathlib import Path
 
 from alembic import command
@@ -15,6 +14,7 @@ from sqlalchemy import text
 
 import eventstore
 import projections
+from eventstore import clock
 from eventstore.errors import SchemaOutdated
 from eventstore.redaction import public
 from eventstore.storage.store import Store
@@ -39,7 +39,7 @@ def migrate(store: Store) -> Migrated:
         if tx.execute(text("SELECT count(*) FROM store")).scalar_one() == 0:
             tx.execute(
                 text("INSERT INTO store VALUES (:id, :now)"),
-                {"id": secrets.token_hex(16), "now": time.time_ns() // 1000},
+                {"id": secrets.token_hex(16), "now": clock.now()},
             )
         return Migrated(before, _revisions(store, tx))
 

@@ -20,13 +20,10 @@ from eventstore.journal import behind
 from eventstore.journal.journal import Journal
 from eventstore.journal.tail import Tail
 from eventstore.journal.waymarks import Waymarks
-from eventstore.records import BlockRange, Header
+from eventstore.records import NO_END, BlockRange, Header
 from eventstore.sources import Source
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
-
-NO_BLOCK = 2**63 - 1
-"""Above every block: the end of a range that has none."""
 
 Follow = Literal["latest", "finalized"]
 
@@ -119,7 +116,7 @@ class Branch:
             orphaned = Journal(tx, self._chain).orphan(to + 1)
             Tail(tx, self._chain).cut_above(to, self.lookout.newest(tx, to))
             failures = Failures(tx, self._chain)
-            failures.forget(BlockRange(to + 1, NO_BLOCK))
+            failures.forget(BlockRange(to + 1, NO_END))
             failures.hurry()  # why the others failed may have been the branch that was left
             behind.forget(tx, self._chain)
             tx.execute(

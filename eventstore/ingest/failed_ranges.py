@@ -6,12 +6,12 @@ only the transaction that covers it takes it off the list.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
+from eventstore import clock
 from eventstore.backoff import Backoff
 from eventstore.records import BlockRange
 from eventstore.storage.legible import legible
@@ -60,7 +60,7 @@ class Failures:
 
     def add(self, failed: BlockRange, reason: str) -> None:
         """Writes a range down; within or beside one that is there, it counts as an attempt of that one."""
-        now = _now()
+        now = clock.now()
         touching = [
             item
             for item in self.all()
@@ -96,7 +96,9 @@ class Failures:
                 if first <= last:
                     rest = BlockRange(first, last)
                     self._insert(
-                        FailedRange(rest, item.attempts, item.since, min(item.retry_at, _now()), item.reason)
+                        FailedRange(
+                            rest, item.attempts, item.since, min(item.retry_at, clock.now()), item.reason
+                        )
                     )
 
     def hurry(self) -> int:
@@ -140,15 +142,11 @@ def outside(gap: BlockRange, failed: Sequence[FailedRange]) -> BlockRange | None
 
 def due(failed: Sequence[FailedRange]) -> FailedRange | None:
     """The lowest range whose pause is over."""
-    now = _now()
+    now = clock.now()
     return next((item for item in failed if item.retry_at <= now), None)
 
 
 def waits(failed: Sequence[FailedRange], block: int) -> bool:
     """Is this block of a range whose pause is not over?"""
-    now = _now()
+    now = clock.now()
     return any(item.range.first <= block <= item.range.last and item.retry_at > now for item in failed)
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

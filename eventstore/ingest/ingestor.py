@@ -7,12 +7,12 @@ coverage in one fenced transaction. A step that dies is simply asked again.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from sqlalchemy import text
 
+from eventstore import clock
 from eventstore.errors import (
     BlockUnknown,
     HistoryConflict,
@@ -337,5 +337,5 @@ class Ingestor:
                     "ON CONFLICT (chain_id) DO UPDATE SET head = excluded.head, "
                     "last_sync_at = excluded.last_sync_at, error = NULL"
                 ),
-                {"chain": self._chain, "head": view.head.number, "now": time.time_ns() // 1000},
+                {"chain": self._chain, "head": view.head.number, "now": clock.now()},
             )

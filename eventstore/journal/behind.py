@@ -5,10 +5,10 @@ Both look alike until a competing header is seen; what was seen is written down 
 
 from __future__ import annotations
 
-import time
-
 from msgspec import Struct
 from sqlalchemy import Connection, text
+
+from eventstore import clock
 
 LASTING = 120.0
 """Seconds for which a head within the unfinalised part may be below ours before that is an error: nodes
@@ -53,7 +53,7 @@ def note(tx: Connection, chain_id: int, *, shown: int, known: int) -> None:
             "INSERT INTO behind VALUES (:chain, :shown, :known, :now) ON CONFLICT (chain_id) DO UPDATE "
             "SET shown = excluded.shown, known = excluded.known"
         ),
-        {"chain": chain_id, "shown": shown, "known": known, "now": time.time_ns() // 1000},
+        {"chain": chain_id, "shown": shown, "known": known, "now": clock.now()},
     )
 
 

@@ -15,8 +15,7 @@ from sqlalchemy import Connection, TextClause, bindparam, text
 
 from eventstore.journal.by_kind import LISTED
 from eventstore.journal.journal import Journal
-from eventstore.records import Filter, Log
-from eventstore.storage.legal import MOST
+from eventstore.records import NO_END, Filter, Log
 from eventstore.storage.planner import key_by_key
 
 PAGE = 1_000
@@ -69,7 +68,7 @@ def ask(tx: Connection, chain_id: int, question: Question, *, page: int = PAGE) 
         kinds = sorted(Journal(tx, chain_id).kinds(question.filters))
         if not kinds:
             return
-    begin = (MOST, MOST, MOST) if question.newest_first else (-1, 0, 0)
+    begin = (NO_END, NO_END, NO_END) if question.newest_first else (-1, 0, 0)
     block, index, entry = begin if question.after is None else question.after
     values: dict[str, Any] = {
         "chain": chain_id,
@@ -77,9 +76,9 @@ def ask(tx: Connection, chain_id: int, question: Question, *, page: int = PAGE) 
         "index": index,
         "entry": entry,
         "first": question.first,
-        "last": MOST if question.last is None else question.last,
+        "last": NO_END if question.last is None else question.last,
         "orphaned_by": question.orphaned_by,
-        "as_of": MOST if question.as_of is None else question.as_of,
+        "as_of": NO_END if question.as_of is None else question.as_of,
         "kinds": kinds,
         "word": None if question.names is None else bytes(12) + question.names,
         "tx_hash": question.tx_hash,

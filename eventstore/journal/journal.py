@@ -8,7 +8,6 @@ are the logs that have no orphan row.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import starmap
 from operator import attrgetter
@@ -17,16 +16,16 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, text
 
+from eventstore import clock
 from eventstore.errors import HistoryConflict
 from eventstore.journal import digest
 from eventstore.journal.by_kind import LISTED, among, by_kind
 from eventstore.journal.coverage import Coverage, Covered
 from eventstore.journal.proofs import Ledger
-from eventstore.records import Appended, Filter, Header, Log, Orphaned, Query
+from eventstore.records import NO_END, Appended, Filter, Header, Log, Orphaned, Query
 from eventstore.storage import bulk
 from eventstore.storage.batches import batches
 from eventstore.storage.gc_pause import acyclic
-from eventstore.storage.legal import MOST
 from eventstore.storage.planner import by_index, key_by_key
 
 _LIVING = (
@@ -147,7 +146,7 @@ class Journal:
                 + _LIVING.replace("l.block_number", "l.number")
                 + " ORDER BY number, entry"
             ),
-            {"chain": self._chain, "first": first, "last": MOST if last is None else last},
+            {"chain": self._chain, "first": first, "last": NO_END if last is None else last},
         ).all()
         if not rows:
             return None
@@ -340,7 +339,7 @@ class Journal:
             {
                 "chain": self._chain,
                 "first": first,
-                "last": MOST if last is None else last,
+                "last": NO_END if last is None else last,
                 "address": address,
                 "topic": topic,
                 "tx_hash": tx_hash,
@@ -502,7 +501,7 @@ class Journal:
             text("SELECT digest FROM entries WHERE chain_id = :chain AND entry = :entry"),
             {"chain": self._chain, "entry": item.entry - 1},
         ).scalar()
-        at = time.time_ns() // 1000
+        at = clock.now()
         previous = digest.START if previous is None else previous
         self._tx.execute(
             text(

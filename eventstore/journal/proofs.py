@@ -7,14 +7,14 @@ blocks with it, in its own transaction: `Journal` calls `void_from` and `void`.
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Collection
 from typing import Literal
 
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
-from eventstore.records import BlockRange, Filter
+from eventstore import clock
+from eventstore.records import NO_END, BlockRange, Filter
 from eventstore.storage.legal import MOST
 from eventstore.storage.legible import legible
 
@@ -146,7 +146,7 @@ class Ledger:
                 "bloom": len(proven) - by_receipts + sum(row.by_bloom for row in rows),
                 "receipts": by_receipts + sum(row.by_receipts for row in rows),
                 "provider": provider,
-                "now": _now(),
+                "now": clock.now(),
             },
         )
         self._tx.execute(
@@ -178,7 +178,7 @@ class Ledger:
                 "kind": found.kind,
                 "reason": legible(found.reason),
                 "provider": found.provider,
-                "now": _now(),
+                "now": clock.now(),
             },
         )
 
@@ -201,7 +201,7 @@ class Ledger:
 
     def void_from(self, block: int) -> None:
         """Nothing is proven from `block` on, for any filter: something there left the chain."""
-        self._cut(block, MOST)
+        self._cut(block, NO_END)
         key = {"chain": self._chain, "block": block}
         self._tx.execute(text("DELETE FROM anchors WHERE chain_id = :chain AND number >= :block"), key)
         self._tx.execute(text("DELETE FROM disproofs WHERE chain_id = :chain AND number >= :block"), key)
@@ -252,7 +252,3 @@ class Ledger:
                         "at": row.proved_at,
                     },
                 )
-
-
-def _now() -> int:
-    return time.time_ns() // 1000

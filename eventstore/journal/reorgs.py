@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
-from eventstore.storage.legal import MOST
+from eventstore.records import NO_END
 from eventstore.storage.planner import by_index, key_by_key
 
 
@@ -34,7 +34,7 @@ class Reorg(Struct, frozen=True):
 
 def reorgs_before(tx: Connection, chain_id: int, entry: int | None, *, limit: int) -> list[Reorg]:
     """The newest reorgs below an entry (None: of all), descending."""
-    bound = MOST if entry is None else entry
+    bound = NO_END if entry is None else entry
     return _found(tx, chain_id, "entry < :bound ORDER BY entry DESC", bound, limit)
 
 

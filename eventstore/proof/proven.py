@@ -9,8 +9,7 @@ from sqlalchemy import Connection
 from eventstore.journal.coverage import Coverage, joined
 from eventstore.journal.proofs import Ledger
 from eventstore.journal.tail import Tail
-from eventstore.records import BlockRange, Watch, clipped
-from eventstore.storage.legal import MOST
+from eventstore.records import NO_END, BlockRange, Watch, clipped
 
 
 def proven(tx: Connection, chain_id: int, watches: Sequence[Watch]) -> list[BlockRange]:
@@ -31,8 +30,8 @@ def proven(tx: Connection, chain_id: int, watches: Sequence[Watch]) -> list[Bloc
         ranges = [item for item in clips if item is not None]
         if watch.first_block > lowest:
             ranges = joined(_sorted([BlockRange(lowest, watch.first_block - 1), *ranges]))
-        if watch.last_block is not None and watch.last_block < MOST:
-            ranges = joined(_sorted([*ranges, BlockRange(watch.last_block + 1, MOST)]))
+        if watch.last_block is not None and watch.last_block < NO_END:
+            ranges = joined(_sorted([*ranges, BlockRange(watch.last_block + 1, NO_END)]))
         standing = ranges if standing is None else _both(standing, ranges)
     clips = [clipped(item, first=lowest, last=highest) for item in standing or []]
     return [item for item in clips if item is not None]

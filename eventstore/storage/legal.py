@@ -7,7 +7,9 @@ real comes near the end of 64 bits, of which SQL keeps one for the sign.
 
 from __future__ import annotations
 
-MOST = 2**63 - 1
+from eventstore.records import NO_END
+
+MOST = NO_END
 """The highest legal number."""
 
 

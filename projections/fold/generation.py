@@ -6,13 +6,13 @@ still served, but can only be replaced: a reorg went below what it can undo.
 
 from __future__ import annotations
 
-import time
 from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, Row, text
 
+from eventstore import clock
 from eventstore.errors import Fenced
 from eventstore.journal.journal import Journal
 from eventstore.storage.planner import merging
@@ -116,7 +116,7 @@ class Generations:
                 "fingerprint": fingerprint,
                 "before": before,
                 "digest": bytes(32),
-                "now": time.time_ns() // 1000,
+                "now": clock.now(),
                 "promote": int(promote),
                 "hold": hold,
             },
@@ -205,7 +205,7 @@ class Generations:
                 "UPDATE generations SET state = 'live', revision = :revision, promoted_at = :now "
                 "WHERE id = :id AND state = 'building'"
             ),
-            {"id": build.id, "revision": revision, "now": time.time_ns() // 1000},
+            {"id": build.id, "revision": revision, "now": clock.now()},
         )
         self._drop_retired(keep=served.id if served else -1)
         return Promoted(build.id, served.id if served else None, differing, revision)

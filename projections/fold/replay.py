@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from eventstore.journal.journal import Journal, StoredLog
-from eventstore.storage.legal import MOST
+from eventstore.records import NO_END
 from eventstore.storage.store import Store
 from projections.fold.document_type import Shape
 from projections.fold.documents import TrackedDocuments
@@ -62,7 +62,7 @@ class Replay:
     ) -> tuple[TrackedDocuments, list[Touch]]:
         """The same, as the caller's snapshot has the journal."""
         own = self._projection
-        documents = TrackedDocuments(self._shape, complete=True, room=2**62)
+        documents = TrackedDocuments(self._shape, complete=True, room=NO_END)
         touches: list[Touch] = []
         done = 0
         last: Any = None
@@ -86,7 +86,7 @@ class Replay:
                 routes,
                 after=after,
                 timestamp=0,
-                keep_undo_above=MOST,
+                keep_undo_above=NO_END,
                 skips=skips,
                 observe=observe,
             )

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, text
 
+from eventstore import clock
 from eventstore.journal.journal import Journal
 from eventstore.journal.tail import Tail
 from eventstore.storage.gc_pause import acyclic
@@ -211,7 +212,7 @@ class Runner:
                     "hash": rows[0].log.block_hash,
                     "index": log_index,
                     "reason": legible(reason),
-                    "now": time.time_ns() // 1000,
+                    "now": clock.now(),
                 },
             )
             served = Generations(tx, self._projection.name).served()

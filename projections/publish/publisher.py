@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, select
 
+from eventstore import clock
 from eventstore.errors import ChainfoldError
 from eventstore.storage import schema
 from eventstore.storage.lease import Lease
@@ -29,7 +30,7 @@ from projections.fold.state import GenerationState
 from projections.publish.current import as_change, current
 from projections.publish.lost import marked_otherwise, place_of
 from projections.publish.publications import Publications, refusal
-from projections.publish.set_aside import Aside, now
+from projections.publish.set_aside import Aside
 from projections.sinks import Change, Marker, Sink
 
 BATCH = 5_000
@@ -107,7 +108,7 @@ class Publisher:
         self._chain = chain_id
         self._batch = batch
         self._ahead: _Batch | None = None
-        self._began = now()
+        self._began = clock.now()
         self._noted: str | None = _UNREAD
 
     @property
@@ -144,7 +145,7 @@ class Publisher:
         """Tries all that stands aside, now; says what came of it."""
         with self._lease.commit() as tx:
             before = Aside(tx, self._projection, self._sink.name).again()
-        self._began = now()
+        self._began = clock.now()
         while self.step().tried:
             pass
         with self._store.read() as tx:

@@ -8,12 +8,12 @@ tells.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, text
 
+from eventstore import clock
 from eventstore.backoff import Backoff
 from eventstore.storage.batches import batches
 from eventstore.storage.legible import legible
@@ -84,14 +84,14 @@ class Aside:
                 "AND (s.next_at <= :now OR s.tried_at < :began) AND c.revision <= :through "
                 "ORDER BY s.key LIMIT :limit"
             ),
-            {**self._own, "now": now(), "began": began, "through": through, "limit": limit},
+            {**self._own, "now": clock.now(), "began": began, "through": through, "limit": limit},
         )
         return [key for (key,) in rows]
 
     def refused(self, revisions: Mapping[str, int], reasons: Mapping[str, str]) -> None:
         """Sets documents aside, or further back: the more often one was tried, the longer it waits."""
         before = {item.key: item for item in self.listed(keys=list(reasons))}
-        at = now()
+        at = clock.now()
         rows = []
         for key, reason in reasons.items():
             known = before.get(key)
@@ -126,10 +126,10 @@ class Aside:
         stood aside."""
         done = 0
         for some in batches(keys, _CHUNK):
-            done += self._change("arrived = :send, tried_at = :now", some, send=send, now=now())
+            done += self._change("arrived = :send, tried_at = :now", some, send=send, now=clock.now())
         self._tx.execute(
             text(f"DELETE FROM set_aside WHERE {_OWN} AND arrived IS NOT NULL AND tried_at < :old"),
-            {**self._own, "old": now() - KEPT * 1_000_000},
+            {**self._own, "old": clock.now() - KEPT * 1_000_000},
         )
         return done
 
@@ -183,8 +183,3 @@ class Aside:
 
 
 _OWN = "projection = :projection AND sink = :sink"
-
-
-def now() -> int:
-    """Microseconds since 1970."""
-    return time.time_ns() // 1000

@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import Struct
 
+from eventstore import clock
 from eventstore.backoff import Backoff
 from eventstore.storage.lease import Lease
-from projections.webhooks.outbox import Notification, Outbox, Tried, now
+from projections.webhooks.outbox import Notification, Outbox, Tried
 from projections.webhooks.post import Answer, Post, Target
 
 BATCH, AT_ONCE = 32, 8
@@ -95,4 +96,4 @@ def outcome(item: Notification, answer: Answer, target: Target) -> Tried:
     if tries >= limit:
         return Tried(item.id, "dead", f"{answer.reason} (after {tries} attempts)")
     pause = BACKOFF.seconds(tries)
-    return Tried(item.id, "pending", answer.reason, now() + int(max(pause, answer.after) * 1e6))
+    return Tried(item.id, "pending", answer.reason, clock.now() + int(max(pause, answer.after) * 1e6))

@@ -6,7 +6,6 @@ key, occurrence)` is unique: whoever wanted to insert it twice would be refused.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Literal
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, text
 
+from eventstore import clock
 from eventstore.storage.legible import legible
 from projections.sinks import Marker
 from projections.webhooks.rule import Memory
@@ -69,11 +69,6 @@ class Tried(Struct, frozen=True):
     state: Standing
     reason: str = ""
     next_at: int = 0
-
-
-def now() -> int:
-    """Microseconds since 1970."""
-    return time.time_ns() // 1000
 
 
 def idempotency_key(*facts: str | int) -> str:
@@ -151,7 +146,7 @@ class Outbox:
                 **self._own,
                 "condition": condition,
                 "marker": msgspec.json.encode(marker).decode(),
-                "now": now(),
+                "now": clock.now(),
             },
         )
 
@@ -202,7 +197,7 @@ class Outbox:
                 "occurrence": item.occurrence,
                 "idempotency": item.idempotency_key,
                 "body": item.body,
-                "now": now(),
+                "now": clock.now(),
             }
             for item in fired
         ]
@@ -222,7 +217,7 @@ class Outbox:
             "state = 'pending' AND next_at <= :now AND NOT EXISTS (SELECT 1 FROM notifications e "
             "WHERE e.projection = n.projection AND e.rule = n.rule AND e.key = n.key "
             "AND e.state = 'pending' AND e.occurrence < n.occurrence) ORDER BY next_at, id LIMIT :limit",
-            now=now(),
+            now=clock.now(),
             limit=limit,
         )
 
@@ -234,7 +229,7 @@ class Outbox:
                 "state": item.state,
                 "reason": legible(item.reason),
                 "next": item.next_at,
-                "settled": None if item.state == "pending" else now(),
+                "settled": None if item.state == "pending" else clock.now(),
             }
             for item in tried
         ]
@@ -254,7 +249,7 @@ class Outbox:
             "WHERE projection = :projection AND rule = :rule AND state IN :states"
             f"{'' if number is None else ' AND id = :id'}"
         ).bindparams(bindparam("states", expanding=True))
-        values: dict[str, Any] = {**self._own, "now": now(), "states": list(states)}
+        values: dict[str, Any] = {**self._own, "now": clock.now(), "states": list(states)}
         return int(self._tx.execute(query, values | ({} if number is None else {"id": number})).rowcount)
 
     def counts(self) -> dict[str, int]:

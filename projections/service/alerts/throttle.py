@@ -13,7 +13,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from eventstore.storage.legal import MOST
+from eventstore.records import NO_END
 from projections.service.alerts.detection import kind_of
 from projections.service.config.alerts import Pace
 from projections.service.records.incidents import Incident, Key
@@ -34,7 +34,7 @@ class Message(Struct, frozen=True):
     @property
     def first(self) -> int:
         """The incident that stands for all of them, whoever makes this message."""
-        return min(*self.begun, *self.ended, MOST)
+        return min(*self.begun, *self.ended, NO_END)
 
 
 def due(untold: Sequence[Incident], told: Sequence[Incident], pace: Pace, *, now: int) -> Message | None:

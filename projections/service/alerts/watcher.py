@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from eventstore import clock
 from eventstore.backoff import Backoff
 from eventstore.errors import ChainfoldError, StoreUnavailable
 from eventstore.proof.profile import profile_of
@@ -110,7 +111,7 @@ class Watchman(threading.Thread):
                 self._board.at_work(worker.name, worker.since, time.monotonic())
             seen = self._board.standing()
             reorgs = self._board.reorgs()
-        now = time.time_ns() // 1000
+        now = clock.now()
         with self._store.read() as tx:
             open_now = [item.key for item in Incidents(tx).opened()]
             told = evidence(
@@ -188,7 +189,7 @@ class Watchman(threading.Thread):
         for post in self._posts:
             self._note(post, post.catch_up())
         while any(post.ready() for post in self._posts):
-            now = time.time_ns() // 1000
+            now = clock.now()
             since = now - int(max(HOUR, self._pace.cooldown) * 1e6)
             with self._store.read() as tx:
                 incidents = Incidents(tx)
@@ -212,7 +213,7 @@ class Watchman(threading.Thread):
         taken = any(reason is None for _, reason in answers)
         if taken:
             with self._store.write() as tx:
-                incidents, now = Incidents(tx), time.time_ns() // 1000
+                incidents, now = Incidents(tx), clock.now()
                 incidents.told(message.begun, now=now, over=False)
                 incidents.told(message.ended, now=now, over=True)
         for post, reason in answers:
@@ -229,7 +230,7 @@ class Watchman(threading.Thread):
             post.noted = False
         elif reason is not None and reason != WAITS:
             with self._store.write() as tx:
-                new = Incidents(tx).undelivered(post.name, reason, now=time.time_ns() // 1000)
+                new = Incidents(tx).undelivered(post.name, reason, now=clock.now())
             post.noted = True
             if new:
                 self._log.warning("alert not delivered", to=post.name, error=reason)

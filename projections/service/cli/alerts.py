@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 import msgspec
 import typer
 
+from eventstore import clock
 from eventstore.errors import ChainfoldError
 from projections.errors import ConfigurationError
 from projections.service.alerts.delivery import addresses
@@ -97,7 +97,7 @@ def close(
         found = incidents.get(number)
         if found is None:
             raise ChainfoldError(f"There is no incident {number}.", hint="See `chainfold alerts list`.")
-        if not incidents.close(found.key, reason, now=time.time_ns() // 1000):
+        if not incidents.close(found.key, reason, now=clock.now()):
             raise ChainfoldError(f"Incident {number} is over already.")
     out().print(f"Incident {number} is over: {reason}.")
 

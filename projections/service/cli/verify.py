@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from eventstore.records import BlockRange
+from eventstore.records import NO_END, BlockRange
 from eventstore.report import Check
 from projections.errors import ConfigurationError
 from projections.service.cli.app import Json, app, configuration
@@ -18,7 +18,7 @@ from projections.service.runtime.wiring import planned
 from projections.service.terminal.bars import counted
 from projections.service.terminal.display import following
 from projections.service.terminal.output import out, print_json
-from projections.service.verification import checks, proofs
+from projections.service.verification import checks
 from projections.verify.sinks import Sample
 
 
@@ -48,7 +48,7 @@ def verify(
         raise ConfigurationError(f"--from-block {from_block} is above --to-block {to_block}.")
     blocks = None
     if from_block is not None or to_block is not None:
-        blocks = BlockRange(from_block or 0, proofs.END if to_block is None else to_block)
+        blocks = BlockRange(from_block or 0, NO_END if to_block is None else to_block)
     shown = checks.Shown(counted=counted, following=following, rebuilt=rebuilt)
     wanted = checks.Wanted(
         projection=projection,

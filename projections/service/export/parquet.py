@@ -14,8 +14,7 @@ from sqlalchemy import Connection, text
 from eventstore import private_files
 from eventstore.extras import install
 from eventstore.journal.history import Learned, Question, ask
-from eventstore.records import Filter
-from eventstore.storage.legal import MOST
+from eventstore.records import NO_END, Filter
 from eventstore.storage.store import Store
 from projections.decoding.event import Event, Layout
 from projections.errors import ConfigurationError
@@ -128,7 +127,7 @@ def _rows(
 
 def _ever(tx: Connection, chain_id: int, asked: Question) -> int:
     """How many logs these blocks ever had: no fewer than are to be read."""
-    span = {"chain": chain_id, "first": asked.first, "last": MOST if asked.last is None else asked.last}
+    span = {"chain": chain_id, "first": asked.first, "last": NO_END if asked.last is None else asked.last}
     query = "SELECT count(*) FROM logs WHERE chain_id = :chain AND block_number BETWEEN :first AND :last"
     return int(tx.execute(text(query), span).scalar_one())
 

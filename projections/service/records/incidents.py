@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 from sqlalchemy import Connection, text
 
-from eventstore.storage.legal import MOST
+from eventstore.records import NO_END
 from eventstore.storage.legible import legible
 
 COLUMNS = "id, kind, subject, detail, opened_at, closed_at, outcome, told_at, over_told_at"
@@ -91,7 +91,7 @@ class Incidents:
 
     def listed(self, *, limit: int, before: int | None = None) -> list[Incident]:
         """The newest first: `limit` of those whose number is below `before`."""
-        last = MOST if before is None else before
+        last = NO_END if before is None else before
         return self._where("id < :before", order="id DESC LIMIT :limit", before=last, limit=limit)
 
     def untold(self) -> list[Incident]:

@@ -6,13 +6,13 @@ takes the lease and is the holder itself. A holder that dies leaves the row pend
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import text
 
+from eventstore import clock
 from eventstore.storage.legible import legible
 from eventstore.storage.store import Store
 
@@ -53,7 +53,7 @@ class Requests:
                         "lease": lease,
                         "kind": kind,
                         "arguments": msgspec.json.encode(arguments).decode(),
-                        "now": time.time_ns() // 1000,
+                        "now": clock.now(),
                     },
                 ).scalar_one()
             )
@@ -84,7 +84,7 @@ class Requests:
                     "id": request.id,
                     "state": "done" if ok else "failed",
                     "detail": detail if ok else legible(detail),
-                    "now": time.time_ns() // 1000,
+                    "now": clock.now(),
                 },
             )
 

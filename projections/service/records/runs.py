@@ -6,13 +6,13 @@ begins: its process is dead on this machine, or has not said for `SILENCE` secon
 
 from __future__ import annotations
 
-import time
 from enum import IntEnum
 from typing import Any, Literal
 
 from msgspec import Struct
 from sqlalchemy import Connection, Row, text
 
+from eventstore import clock
 from eventstore.storage.lease import is_dead
 from eventstore.storage.legible import legible
 
@@ -79,7 +79,7 @@ class Runs:
     ) -> int:
         """Writes a run down, and those that were cut off before it; its number."""
         self.sweep()
-        now = _now()
+        now = clock.now()
         return int(
             self._tx.execute(
                 text(
@@ -101,14 +101,14 @@ class Runs:
         """Says that a run lives."""
         self._tx.execute(
             text("UPDATE runs SET beat_at = :now WHERE id = :id AND finished_at IS NULL"),
-            {"id": number, "now": _now()},
+            {"id": number, "now": clock.now()},
         )
 
     def end(self, number: int, outcome: Outcome, detail: str) -> None:
         """Writes down how a run ended. It knows better than whoever took it for dead meanwhile."""
         self._tx.execute(
             text("UPDATE runs SET finished_at = :now, outcome = :outcome, detail = :detail WHERE id = :id"),
-            {"id": number, "now": _now(), "outcome": int(outcome), "detail": legible(detail)},
+            {"id": number, "now": clock.now(), "outcome": int(outcome), "detail": legible(detail)},
         )
 
     def sweep(self) -> None:
@@ -203,8 +203,4 @@ def _is_cut_off(run: Run) -> bool:
     """Of rows that an older version wrote nothing is known but that they never ended."""
     if not run.owner:
         return True
-    return is_dead(run.owner) or (run.beat_at or 0) < _now() - int(SILENCE * 1e6)
-
-
-def _now() -> int:
-    return time.time_ns() // 1000
+    return is_dead(run.owner) or (run.beat_at or 0) < clock.now() - int(SILENCE * 1e6)

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from eventstore.errors import ChainfoldError, LeaseHeld
 from eventstore.journal.integrity import check_journal
 from eventstore.journal.proofs import Disproof, Ledger
-from eventstore.records import BlockRange
+from eventstore.records import NO_END, BlockRange
 from eventstore.report import Check
 from projections.errors import ConfigurationError
 from projections.fold.fold import Projection
@@ -68,7 +68,7 @@ def events(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
 
 
 def _events(plan: Plan, stage: ProveStage, wanted: Wanted, shown: Shown) -> Check:
-    within = wanted.blocks or BlockRange(0, proofs.END)
+    within = wanted.blocks or BlockRange(0, NO_END)
     addresses = None if wanted.contract is None else plan.contract(wanted.contract).addresses
     chain_id = plan.config.chains[stage.chain].chain_id
     requests = Requests(plan.store)

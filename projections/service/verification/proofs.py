@@ -14,13 +14,9 @@ from eventstore.journal.proofs import Disproof
 from eventstore.journal.tail import Tail
 from eventstore.proof.profile import profile_of
 from eventstore.proof.proven import proven, unfetched, unproven, without
-from eventstore.records import BlockRange, Watch, clipped
+from eventstore.records import NO_END, BlockRange, Watch, clipped
 from eventstore.report import Check, Findings
-from eventstore.storage.legal import MOST
 from eventstore.storage.store import Store
-
-END = MOST
-"""The last block of a range that has no end."""
 
 REPAIR = "`chainfold verify events --repair` puts blocks right from receipts that prove themselves."
 
@@ -55,7 +51,7 @@ def check(
     for item in wrong:
         left = [part for whole in left for part in without(whole, [BlockRange(item.number, item.number)])]
     why = _unproven(chain_id, left, failed, reason)
-    asked = within.last < END
+    asked = within.last < NO_END
     if lacking and asked:
         why = f"{why} Not fetched: {_named(lacking)}.".strip()
     if final < within.last and asked:

@@ -19,7 +19,7 @@ from eventstore.proof import header
 from eventstore.proof.profile import Profile, profile_of
 from eventstore.proof.proven import proven
 from eventstore.proof.prover import Prover
-from eventstore.records import BlockRange, Filter, Watch
+from eventstore.records import NO_END, BlockRange, Filter, Watch
 from eventstore.report import Check
 from eventstore.sources.rpc.client import Call, CallRefused, Endpoint
 from eventstore.sources.rpc.source import RpcSource
@@ -36,7 +36,7 @@ from tests.blocks import ALICE, TOPIC
 CHAIN = 31_337
 FINAL, LIED = 14, 8
 WATCHES = [Watch(Filter(ALICE))]
-EVERY = BlockRange(0, proofs.END)
+EVERY = BlockRange(0, NO_END)
 SPANS = (4, 500)
 
 Json = dict[str, Any]

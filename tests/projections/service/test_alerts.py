@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from eventstore import clock
 from eventstore.errors import SourceUnavailable, StoreUnavailable
 from eventstore.ingest.branch import Ingested
 from eventstore.journal.proofs import Disproof, Ledger
@@ -97,7 +98,7 @@ def test_one_that_was_killed_while_it_told_leaves_it_to_another_after_a_while(
     store: Store, receiver: Receiver
 ) -> None:
     looks(watchman(store), AWAY)
-    now = time.time_ns() // 1000
+    now = clock.now()
     with store.write() as tx:
         assert Incidents(tx).claim(1, over=False, now=now, until=now + 2_000_000)
     made = watchman(store, receiver.url)

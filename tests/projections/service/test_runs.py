@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
+from eventstore import clock
 from eventstore.errors import SourceUnavailable
 from eventstore.storage.lease import this_process
 from eventstore.storage.store import Store
@@ -80,7 +80,7 @@ def test_a_run_of_another_machine_is_taken_for_dead_when_it_has_been_silent_for_
     number = begin(store, "elsewhere|x|1|a")
     assert listed(store)[0].state == "running"
     with store.write() as tx:
-        old = time.time_ns() // 1000 - int((SILENCE + 1) * 1e6)
+        old = clock.now() - int((SILENCE + 1) * 1e6)
         tx.exec_driver_sql(f"UPDATE runs SET beat_at = {old}")
     assert listed(store)[0].state == "interrupted"
     with store.write() as tx:

@@ -14,8 +14,9 @@ from time import time
 import pytest
 from standardwebhooks import Webhook
 
+from eventstore import clock
 from projections.webhooks.courier import outcome
-from projections.webhooks.outbox import Notification, now
+from projections.webhooks.outbox import Notification
 from projections.webhooks.post import LONGEST_ANSWER, Answer, Post, Target
 from projections.webhooks.signing import headers, signature
 from tests.servers.hooks import SECRET, WHSEC, Answering, Receiver
@@ -127,7 +128,8 @@ def waiting(attempts: int) -> Notification:
 def test_what_failed_is_tried_again_later_and_later_and_then_is_dead() -> None:
     target = Target("http://x", SECRET, attempts=30)
     pauses = [
-        (outcome(waiting(tries), Answer("failed", "no"), target).next_at - now()) / 1e6 for tries in range(29)
+        (outcome(waiting(tries), Answer("failed", "no"), target).next_at - clock.now()) / 1e6
+        for tries in range(29)
     ]
     assert 0.9 < pauses[0] <= 2 and 7 < pauses[3] <= 16 and 1790 < pauses[28] <= 3600
     assert outcome(waiting(29), Answer("failed", "no"), target).state == "dead"
@@ -142,7 +144,7 @@ def test_what_is_refused_is_dead_after_three_and_what_is_gone_at_once() -> None:
 
 def test_a_wait_that_was_asked_for_is_not_cut_short() -> None:
     tried = outcome(waiting(0), Answer("failed", "no", after=600.0), Target("http://x", SECRET))
-    assert 590 < (tried.next_at - now()) / 1e6 <= 600
+    assert 590 < (tried.next_at - clock.now()) / 1e6 <= 600
 
 
 def test_of_an_answer_no_more_is_read_than_its_cap() -> None:

@@ -1,0 +1,10 @@
+"""The time as the store keeps it. Durations are measured with `time.monotonic`, not with this."""
+
+from __future__ import annotations
+
+import time
+
+
+def now() -> int:
+    """Microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
