@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from threading import Lock
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from msgspec import Struct
 
 from eventstore.errors import SourceError
-from eventstore.proof.header import Sealed
-from eventstore.records import BlockRange
-from eventstore.sources import Source
+from eventstore.sources import Node
 from eventstore.sources.failover.health import Health
 
 State = Literal["in use", "ready", "lagging", "paused", "refused"]
-
-
-class Named(Source, Protocol):
-    """A source that has a name which may be shown, counts its calls, and can be closed."""
-
-    name: str
-    requests: Counter[str]
-
-    def has_code(self, address: bytes, block: int) -> bool: ...
-
-    def linked(self, blocks: BlockRange, top: bytes) -> list[Sealed]: ...
-
-    def rooted(self, block: Sealed) -> list[Mapping[str, Any]]: ...
-
-    def close(self) -> None: ...
 
 
 class EndpointStatus(Struct, frozen=True):
@@ -50,7 +32,7 @@ class EndpointStatus(Struct, frozen=True):
 class Member:
     """An endpoint and what is known of it. Only the line-up changes it, but for `cap`."""
 
-    def __init__(self, source: Named, place: int) -> None:
+    def __init__(self, source: Node, place: int) -> None:
         self.source = source
         self.name = source.name
         self.place = place

@@ -24,7 +24,8 @@ from eventstore.errors import (
     WrongChain,
 )
 from eventstore.records import Header, Identity
-from eventstore.sources.failover.endpoint import EndpointStatus, Member, Named
+from eventstore.sources import Node
+from eventstore.sources.failover.endpoint import EndpointStatus, Member
 
 SLACK = 5
 """How many blocks an endpoint may be behind the newest before it counts as lagging."""
@@ -50,7 +51,7 @@ class Lineup:
 
     def __init__(
         self,
-        endpoints: Sequence[Named],
+        endpoints: Sequence[Node],
         *,
         chain_id: int | None,
         genesis: bytes | None,

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from eventstore.errors import BlockUnknown, RangeTooLarge, SourceError, SourceUnavailable
 from eventstore.proof.header import Sealed
 from eventstore.records import Answer, BlockRange, Header, Identity, Log, Query
+from eventstore.sources import Node
 from eventstore.sources.checks import check
-from eventstore.sources.failover.endpoint import EndpointStatus, Member, Named
+from eventstore.sources.failover.endpoint import EndpointStatus, Member
 from eventstore.sources.failover.pool import Lineup
 
 PIECES = 16
@@ -36,7 +37,7 @@ class FailoverSource:
 
     def __init__(
         self,
-        endpoints: Sequence[Named],
+        endpoints: Sequence[Node],
         *,
         chain_id: int | None = None,
         genesis: bytes | None = None,
@@ -72,11 +73,15 @@ class FailoverSource:
         """Was there a contract at `address` after `block`? Errors as the port's."""
         return self._ask(lambda member: member.source.has_code(address, block))
 
+    def syncing(self) -> bool:
+        """Does the endpoint in use say that it is still catching up?"""
+        return self._ask(lambda member: member.source.syncing())
+
     def linked(self, blocks: BlockRange, top: bytes) -> list[Sealed]:
         """See `proof.Evidence`: of the first endpoint whose headers come out right."""
         return self._ask(lambda member: member.source.linked(blocks, top))
 
-    def rooted(self, block: Sealed) -> list[Mapping[str, Any]]:
+    def rooted(self, block: Sealed) -> Sequence[Mapping[str, Any]]:
         """See `proof.Evidence`: of the first endpoint whose receipts come out right."""
         return self._ask(lambda member: member.source.rooted(block))
 

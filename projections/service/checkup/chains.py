@@ -12,6 +12,7 @@ from eventstore.journal.tail import genesis_of
 from eventstore.proof.profile import profile_of
 from eventstore.records import BlockRange, Header, Query
 from eventstore.redaction import public
+from eventstore.sources import Node
 from eventstore.sources.chain_id import refusal
 from eventstore.sources.rpc.heads import announcing
 from eventstore.sources.rpc.source import RpcSource
@@ -58,7 +59,7 @@ def _genesis(plan: Plan, chain_id: int) -> bytes | None:
         return None
 
 
-def _contracts(plan: Plan, name: str, source: RpcSource, head: Header) -> list[str]:
+def _contracts(plan: Plan, name: str, source: Node, head: Header) -> list[str]:
     """Addresses that have no code, and first blocks above the head. Where the first block must be looked for,
     the start is refused without code."""
     notes = []
@@ -88,7 +89,7 @@ def _contracts(plan: Plan, name: str, source: RpcSource, head: Header) -> list[s
     return notes
 
 
-def _logs(plan: Plan, name: str, source: RpcSource, last: Header) -> list[str]:
+def _logs(plan: Plan, name: str, source: Node, last: Header) -> list[str]:
     """The logs of one block, as a sync asks for them; and of the first that is missing, which it may have
     pruned: a fault where no other endpoint could give it."""
     watches = plan.watches(name)
@@ -124,7 +125,7 @@ def _missing(plan: Plan, name: str) -> int | None:
     return min(open_, default=None)
 
 
-def _receipts(chain: Chain, source: RpcSource, block: Header) -> list[str]:
+def _receipts(chain: Chain, source: Node, block: Header) -> list[str]:
     """Why nothing would be proved, where `prove` is set."""
     reason = profile_of(chain.chain_id).reason
     if reason is not None:

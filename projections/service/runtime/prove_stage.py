@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from eventstore.errors import BlockUnknown, StoreError
 from eventstore.journal.proofs import Ledger
 from eventstore.journal.tail import genesis_of
 from eventstore.proof.prover import Proved, Prover
 from eventstore.records import BlockRange, Watch
+from eventstore.sources import Node
 from eventstore.sources.chain_id import refusal
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from projections.service.records.requests import Request, Requests
 from projections.service.runtime.loops import persist
 from projections.service.runtime.stages import silent
-
-if TYPE_CHECKING:
-    from eventstore.sources.failover.source import FailoverSource
-    from eventstore.sources.rpc.source import RpcSource
 
 
 class ProveStage:
@@ -28,7 +24,7 @@ class ProveStage:
     def __init__(
         self,
         store: Store,
-        source: RpcSource | FailoverSource,
+        source: Node,
         *,
         chain: str,
         chain_id: int,

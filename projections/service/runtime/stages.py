@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,6 +18,7 @@ from eventstore.ingest.resync import Resynced
 from eventstore.ingest.window import Window
 from eventstore.proof.repair import repair
 from eventstore.records import BlockRange, Watch
+from eventstore.sources import Node
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from projections.errors import SinkError
@@ -35,11 +35,6 @@ from projections.sinks import Sink
 from projections.webhooks.courier import Courier, Delivered
 from projections.webhooks.post import Target
 
-if TYPE_CHECKING:
-    from eventstore.sources.failover.source import FailoverSource
-    from eventstore.sources.rpc.source import RpcSource
-
-
 TALLY = 10.0
 """Seconds between two notes of how many calls were made."""
 
@@ -54,7 +49,7 @@ class IngestStage:
     def __init__(
         self,
         store: Store,
-        source: RpcSource | FailoverSource,
+        source: Node,
         *,
         chain: str,
         chain_id: int,

@@ -13,6 +13,7 @@ from eventstore.ingest.window import Window
 from eventstore.journal.journal import Journal
 from eventstore.journal.tail import genesis_of
 from eventstore.records import BlockRange, Filter, Log, Query, Watch
+from eventstore.sources import Node
 from eventstore.sources.rpc.canary import Witness
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
@@ -29,9 +30,7 @@ from projections.values.fields import fields
 from projections.webhooks import WebhookSink
 
 if TYPE_CHECKING:
-    from eventstore.sources.failover.source import FailoverSource
     from eventstore.sources.rpc.heads import Heads
-    from eventstore.sources.rpc.source import RpcSource
 
 
 class Plan:
@@ -137,7 +136,7 @@ class Plan:
             if (watches := self.watches(name)) and only in (None, name) and (chain.prove or not background)
         ]
 
-    def source(self, name: str) -> RpcSource | FailoverSource:
+    def source(self, name: str) -> Node:
         """The endpoints of a chain: the first while it is well, else the next."""
         from eventstore.sources.failover.source import FailoverSource
 
@@ -148,7 +147,7 @@ class Plan:
             genesis = genesis_of(tx, chain_id)
         return FailoverSource(endpoints, chain_id=chain_id, genesis=genesis)
 
-    def endpoints(self, name: str) -> list[RpcSource]:
+    def endpoints(self, name: str) -> list[Node]:
         """Each endpoint of a chain as a source of its own, the preferred first; the caller closes them."""
         from eventstore.sources.rpc.source import RpcSource
 

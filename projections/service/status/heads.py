@@ -11,9 +11,9 @@ from eventstore.ingest.head import Lookout
 from eventstore.ingest.reorg import Rewind
 from eventstore.journal.tail import Tail, genesis_of
 from eventstore.records import Header
+from eventstore.sources import Node
 
 if TYPE_CHECKING:
-    from eventstore.sources.rpc.source import RpcSource
     from projections.service.runtime.wiring import Plan
 
 Standing = Literal["ahead", "same", "behind", "syncing", "competes", "new", "fails"]
@@ -96,7 +96,7 @@ def heads(plan: Plan, name: str) -> ChainHeads:
 
 
 def _standing(
-    plan: Plan, source: RpcSource, known: list[Header], head: Header | None, *, chain_id: int
+    plan: Plan, source: Node, known: list[Header], head: Header | None, *, chain_id: int
 ) -> EndpointHead:
     if head is None:
         return EndpointHead(source.name, "fails", None, None, "It calls no block final yet.")
