@@ -1,4 +1,7 @@
-"""A local HTTP server that is posted to: what webhooks and alerts of the tests are sent to."""
+"""A local HTTP server that is posted to: what webhooks and alerts of the tests are sent to.
+
+Not `pytest-httpserver`: one function that answers every POST is all that is needed; `http.server` has that.
+"""
 
 from __future__ import annotations
 

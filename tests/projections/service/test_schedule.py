@@ -47,6 +47,10 @@ def at(text: str) -> datetime:
         ("0 4 * * 5-7", ["2030-06-07 04:00", "2030-06-08 04:00"]),
         ("30 1 1 * *", ["2030-07-01 01:30", "2030-08-01 01:30"]),
         ("*/20 * * * * *", ["2030-06-03 12:00:20", "2030-06-03 12:00:40"]),
+        ("0 4 last * *", ["2030-06-30 04:00", "2030-07-31 04:00"]),
+        ("0 4 * * fri-mon/2", ["2030-06-07 04:00", "2030-06-09 04:00"]),
+        ("0 4 1 jan-mar *", ["2031-01-01 04:00", "2031-02-01 04:00"]),
+        ("0 4 29 2 *", ["2032-02-29 04:00", "2036-02-29 04:00"]),
     ],
 )
 def test_an_expression_fires_as_a_crontab_would(expression: str, next_times: list[str]) -> None:
@@ -83,7 +87,23 @@ def test_an_hour_that_comes_twice_fires_twice(expression: str, fires: list[str])
 
 
 @pytest.mark.parametrize(
-    "expression", ["", "* * * *", "61 * * * *", "0 0 30 2 *", "0 0 1 * 1", "0 0 * * 9", "0 0 * * x", "@daily"]
+    "expression",
+    [
+        "",
+        "* * * *",
+        "61 * * * *",
+        "0 0 30 2 *",
+        "0 0 1 * 1",
+        "0 0 * * 9",
+        "0 0 * * x",
+        "@daily",
+        "*/90 * * * *",
+        "*/0 * * * *",
+        "0 0 * * */0",
+        "5-1 * * * *",
+        "0 0 1 13 *",
+        "0 0 31 2,4 *",
+    ],
 )
 def test_an_expression_that_is_none_is_named(expression: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
