@@ -10,7 +10,7 @@ import pytest
 from projections.errors import ConfigurationError
 from projections.service.config.http import elsewhere
 from projections.service.config.loader import load
-from projections.service.http.base.access import Rates, Tokens
+from projections.service.http.base.access import ClientRates, Tokens
 from projections.service.http.server import Server
 from projections.service.status.metrics import Meters
 from tests.http.site import Town, address
@@ -52,7 +52,7 @@ def test_a_client_that_asks_too_often_is_told_when_to_come_back(plain_town: Town
 
 def test_a_bucket_fills_as_time_goes() -> None:
     now = [0.0]
-    rates = Rates(2, clock=lambda: now[0])
+    rates = ClientRates(2, clock=lambda: now[0])
     assert [rates.take("a") for _ in range(3)] == [None, None, 0.5]
     assert rates.take("b") is None
     now[0] = 0.5

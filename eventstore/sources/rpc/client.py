@@ -31,7 +31,7 @@ from eventstore.errors import (
 from eventstore.redaction import hidden, public, secrets_in
 from eventstore.sources.rpc import codec
 from eventstore.sources.rpc.codec import Failure
-from eventstore.sources.rpc.rate_limit import Pace
+from eventstore.sources.rpc.rate_limit import RateLimiter
 from eventstore.sources.rpc.refusals import classify
 from eventstore.sources.rpc.transport import MOST, AnswerTooLargeError, Provider, Said
 from eventstore.sources.rpc.web3_parts import Web3Exception
@@ -98,7 +98,13 @@ class Endpoint:
     """
 
     def __init__(
-        self, url: str, *, timeout: float, max_batch: int, pace: Pace | None = None, max_answer: int = MOST
+        self,
+        url: str,
+        *,
+        timeout: float,
+        max_batch: int,
+        pace: RateLimiter | None = None,
+        max_answer: int = MOST,
     ) -> None:
         self.requests: Counter[str] = Counter()
         self.outages = 0

@@ -1,4 +1,4 @@
-"""So many calls a second, and no more: a caller that is too early waits."""
+"""At most so many calls a second: a caller that is too early waits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from threading import Lock
 from eventstore.net.gcra import RateLimit
 
 
-class Pace:
-    """Spreads calls so that no second sees more than `per_second` of them, but for one request's own.
+class RateLimiter:
+    """Spreads calls so that no second sees more than `per_second` of them, unless one request has more.
 
-    Safe for several threads: each is given its own moment, in the order in which they came.
+    Safe for several threads: each gets a moment of its own, in the order in which they came.
     """
 
     def __init__(

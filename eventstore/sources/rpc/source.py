@@ -22,7 +22,7 @@ from eventstore.sources.checks import ROUND, in_chain_order
 from eventstore.sources.rpc import codec
 from eventstore.sources.rpc.canary import Witness
 from eventstore.sources.rpc.client import Call, CallRefused, Endpoint
-from eventstore.sources.rpc.rate_limit import Pace
+from eventstore.sources.rpc.rate_limit import RateLimiter
 from eventstore.sources.rpc.receipts import Receipts
 from eventstore.sources.rpc.transport import MOST
 
@@ -74,7 +74,7 @@ class RpcSource:
         witness: Witness | None = None,
         max_answer: int = MOST,
     ) -> None:
-        pace = None if max_requests_per_second is None else Pace(max_requests_per_second)
+        pace = None if max_requests_per_second is None else RateLimiter(max_requests_per_second)
         self._node = Endpoint(url, timeout=timeout, max_batch=max_batch, pace=pace, max_answer=max_answer)
         self._finality = finality
         self._untagged_depth = untagged_depth

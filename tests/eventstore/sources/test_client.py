@@ -9,7 +9,7 @@ import requests
 
 from eventstore.errors import SourceError
 from eventstore.sources.rpc.client import Call, CallRefused, Endpoint
-from eventstore.sources.rpc.rate_limit import Pace
+from eventstore.sources.rpc.rate_limit import RateLimiter
 from eventstore.sources.rpc.transport import Said
 from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode
@@ -26,7 +26,7 @@ def node() -> Iterator[SimulatedNode]:
 def slept(node: SimulatedNode, per_second: float, *requests: int) -> list[float]:
     """How long the calls wait in all, after each request of so many calls; no time passes otherwise."""
     waits: list[float] = []
-    pace = Pace(per_second, clock=lambda: sum(waits), sleep=waits.append)
+    pace = RateLimiter(per_second, clock=lambda: sum(waits), sleep=waits.append)
     endpoint = Endpoint(node.url, timeout=5, max_batch=100, pace=pace)
     found = []
     for calls in requests:

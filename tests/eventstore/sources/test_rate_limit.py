@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from eventstore.sources.rpc.rate_limit import Pace
+from eventstore.sources.rpc.rate_limit import RateLimiter
 
 
 class Time:
@@ -22,7 +22,7 @@ class Time:
 def moments(per_second: float, *calls: int) -> list[float]:
     """When requests of so many calls, each ready at once, are let go."""
     time = Time()
-    pace = Pace(per_second, clock=lambda: time.now, sleep=time.sleep)
+    pace = RateLimiter(per_second, clock=lambda: time.now, sleep=time.sleep)
     found = []
     for number in calls:
         pace.wait(number)
@@ -50,7 +50,7 @@ def test_no_second_sees_more_calls_than_allowed() -> None:
 
 def test_time_that_passed_unused_is_not_made_up_for() -> None:
     time = Time()
-    pace = Pace(2, clock=lambda: time.now, sleep=time.sleep)
+    pace = RateLimiter(2, clock=lambda: time.now, sleep=time.sleep)
     time.sleep(60)
     for _ in range(3):
         pace.wait(1)
@@ -59,4 +59,4 @@ def test_time_that_passed_unused_is_not_made_up_for() -> None:
 
 def test_no_calls_at_all_are_no_pace() -> None:
     with pytest.raises(ValueError, match="none, ever"):
-        Pace(0)
+        RateLimiter(0)

@@ -71,7 +71,7 @@ class Tokens:
         return scheme.lower() == b"bearer" and any(right)
 
 
-class Rates:
+class ClientRates:
     """A rate limit for each client, with one second's requests as its burst."""
 
     def __init__(self, rate: float, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -99,7 +99,7 @@ class Gate:
         self._meters = meters
         self._tokens = Tokens(settings.tokens)
         rate = settings.requests_per_second
-        self._rates = None if rate is None else Rates(rate)
+        self._rates = None if rate is None else ClientRates(rate)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # a websocket, of which there are none
