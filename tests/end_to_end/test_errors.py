@@ -93,6 +93,7 @@ def test_a_missing_configuration_is_wrong_use(site: Site) -> None:
     assert "chainfold init" in said
 
 
+@pytest.mark.process
 def test_the_command_itself_says_the_same(tmp_path: Path) -> None:
     """Not forked from a process that has imported everything, but as it is installed."""
     command = Path(sys.executable).with_name("chainfold")

@@ -25,6 +25,7 @@ def other(store: Store, tmp_path: Path, request: pytest.FixtureRequest) -> Store
     return made
 
 
+@pytest.mark.server
 def test_documents_fold_anew_from_a_restored_store_and_a_skip_is_kept(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
