@@ -10,13 +10,13 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from msgspec import Struct
-from sqlalchemy import text
 
 import eventstore
 import projections
 from eventstore import clock
 from eventstore.errors import SchemaOutdated
 from eventstore.redaction import public
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore import private_files
 from eventstore.backup import line, manifest, state
@@ -25,6 +25,7 @@ from eventstore.backup.manifest import Chain, File, Manifest, Segment
 from eventstore.errors import BackupError
 from eventstore.journal import digest
 from eventstore.journal.entries import Told, chronicle
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
 FULL = 32 << 20

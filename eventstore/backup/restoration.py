@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.backup import file, line, manifest, state
 from eventstore.backup.manifest import Chain, Manifest, Segment
@@ -22,6 +22,7 @@ from eventstore.journal.entries import Told
 from eventstore.records import Appended
 from eventstore.redaction import public
 from eventstore.storage import bulk, schema
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
 BATCH = 20_000

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, Table, inspect, text
+from sqlalchemy import Connection, Table, inspect
 from sqlalchemy.types import TypeEngine
 
 from eventstore.backup.line import hexed, unhex
@@ -22,6 +22,7 @@ from eventstore.errors import BackupError
 from eventstore.storage import schema
 from eventstore.storage.batches import batches
 from eventstore.storage.legal import MOST, shown
+from eventstore.storage.sql import text
 
 TABLES = ("coverage", "finality", "tail", "progress", "proofs", "anchors", "disproofs")
 """Of the event store; whoever keeps other tables beside it names them."""

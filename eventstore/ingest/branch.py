@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.errors import BlockUnknown, ChainfoldError, Fenced, HistoryConflict
 from eventstore.ingest.failed_ranges import Failures
@@ -23,6 +23,7 @@ from eventstore.journal.waymarks import Waymarks
 from eventstore.records import NO_END, BlockRange, Header
 from eventstore.sources import Source
 from eventstore.storage.lease import Lease
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
 Follow = Literal["latest", "finalized"]

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore import clock
 from eventstore.backoff import Backoff
 from eventstore.records import BlockRange
 from eventstore.storage.legible import legible
+from eventstore.storage.sql import text
 
 BACKOFF = Backoff(10.0, 3_600.0)
 """Seconds before a failed range is asked for again: doubled at each attempt, up to an hour."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-from sqlalchemy import text
-
 from eventstore import clock
 from eventstore.errors import (
     BlockUnknown,
@@ -39,6 +37,7 @@ from eventstore.sources import Source
 from eventstore.sources.chain_id import refusal
 from eventstore.storage.lease import Lease
 from eventstore.storage.legible import legible
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
 BLOCKS_PER_STEP = 32

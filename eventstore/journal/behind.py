@@ -6,9 +6,10 @@ Both look alike until a competing header is seen; what was seen is written down 
 from __future__ import annotations
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore import clock
+from eventstore.storage.sql import text
 
 LASTING = 120.0
 """Seconds for which a head within the unfinalised part may be below ours before that is an error: nodes

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.records import BlockRange, Filter, Watch
 from eventstore.storage.legal import MOST
+from eventstore.storage.sql import text
 
 
 class Covered(Struct, frozen=True, gc=False):

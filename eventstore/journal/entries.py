@@ -13,12 +13,13 @@ from operator import itemgetter
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row
 
 from eventstore.journal import digest
 from eventstore.records import Appended, Header, Log, Orphaned
 from eventstore.storage.legal import legal
 from eventstore.storage.planner import by_index
+from eventstore.storage.sql import text
 
 PAGE = 1_000
 """Entries that are read together, at most."""

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, TextClause, bindparam, text
+from sqlalchemy import Connection, TextClause, bindparam
 
 from eventstore.journal.by_kind import LISTED
 from eventstore.journal.journal import Journal
 from eventstore.records import NO_END, Filter, Log
 from eventstore.storage.planner import key_by_key
+from eventstore.storage.sql import text
 
 PAGE = 1_000
 """Logs that are read together."""

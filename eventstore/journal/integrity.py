@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.journal import digest
 from eventstore.journal.entries import chronicle
 from eventstore.records import Appended, Orphaned
 from eventstore.report import Check, Findings
 from eventstore.storage.planner import by_pass
+from eventstore.storage.sql import text
 
 ADVICE = (
     "What was changed behind the journal's back cannot be put right in place. Fetch the blocks again with "

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam
 
 from eventstore import clock
 from eventstore.errors import HistoryConflict
@@ -27,6 +27,7 @@ from eventstore.storage import bulk
 from eventstore.storage.batches import batches
 from eventstore.storage.gc_pause import acyclic
 from eventstore.storage.planner import by_index, key_by_key
+from eventstore.storage.sql import text
 
 _LIVING = (
     "NOT EXISTS (SELECT 1 FROM orphans o WHERE o.chain_id = l.chain_id "

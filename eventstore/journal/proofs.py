@@ -11,12 +11,13 @@ from collections.abc import Collection
 from typing import Literal
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore import clock
 from eventstore.records import NO_END, BlockRange, Filter
 from eventstore.storage.legal import MOST
 from eventstore.storage.legible import legible
+from eventstore.storage.sql import text
 
 _MARK = -1
 """No block: the anchor of this number is the mark that changes with every branch that is left."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.records import NO_END
 from eventstore.storage.planner import by_index, key_by_key
+from eventstore.storage.sql import text
 
 
 class OrphanedKind(Struct, frozen=True):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.journal.waymarks import Waymarks
 from eventstore.records import Header
+from eventstore.storage.sql import text
 
 
 def genesis_of(tx: Connection, chain_id: int) -> bytes | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from threading import Lock
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
+
+from eventstore.storage.sql import text
 
 
 class Totals(Struct, frozen=True):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.records import Header
+from eventstore.storage.sql import text
 
 DENSE = 64
 """So many blocks right below the final one are all kept; below them about as many in each doubling of the

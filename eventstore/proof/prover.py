@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.errors import AnswerRefused, BlockUnknown, SourceError
 from eventstore.journal.coverage import Coverage, joined
@@ -36,6 +36,7 @@ from eventstore.proof.proven import without
 from eventstore.proof.task import Task, Way, disproof_of, parts_of, query_of
 from eventstore.records import BlockRange, Filter, Watch, clipped
 from eventstore.storage.lease import Lease
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
 SPAN = 500

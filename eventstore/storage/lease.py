@@ -19,10 +19,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row
 from sqlalchemy.exc import OperationalError
 
 from eventstore.errors import Fenced, LeaseHeld, StoreError
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
 TTL = 10.0

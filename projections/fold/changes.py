@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.storage import bulk
 from eventstore.storage.planner import by_index, key_by_key, merging
+from eventstore.storage.sql import text
 from projections.fold.pairs import DIFFERENT, Pairs
 
 

@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row
 
 from eventstore import clock
 from eventstore.errors import Fenced
 from eventstore.journal.journal import Journal
 from eventstore.storage.planner import merging
+from eventstore.storage.sql import text
 from projections.errors import GenerationRefused
 from projections.fold.changes import Changes
 from projections.fold.pairs import CHANGED, ONLY_NEW, ONLY_OLD, Pairs

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore import clock
 from eventstore.journal.journal import Journal
@@ -21,6 +21,7 @@ from eventstore.journal.tail import Tail
 from eventstore.storage.gc_pause import acyclic
 from eventstore.storage.lease import Lease
 from eventstore.storage.legible import legible
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.errors import GenerationRefused, ProjectorError
 from projections.fold.backlog import Backlog, has_events, reach

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.storage import bulk
 from eventstore.storage.batches import batches
 from eventstore.storage.planner import by_index, key_by_key
+from eventstore.storage.sql import text
 from projections.fold.documents import Delta, Whole
 
 CHUNK = 500

@@ -6,8 +6,9 @@ import secrets
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
+from eventstore.storage.sql import text
 from projections.errors import ForeignMarker
 from projections.sinks import Marker
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam
 
 from eventstore import clock
 from eventstore.backoff import Backoff
 from eventstore.storage.batches import batches
 from eventstore.storage.legible import legible
+from eventstore.storage.sql import text
 
 BACKOFF = Backoff(10.0, 600.0)
 """Seconds until a document is tried again: at first, and at most; each time twice as long."""

@@ -29,7 +29,7 @@ from eth_abi.abi import encode
 from eth_hash.auto import keccak
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.event import listen
 
 from eventstore.journal.coverage import Covered
@@ -37,6 +37,7 @@ from eventstore.journal.journal import Journal
 from eventstore.records import BlockRange, Filter, Header, Log
 from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.storage.lease import Lease
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.decoding.event import Event, Parameter, names, parse
 from projections.decoding.meaning import Declaration, Meaning

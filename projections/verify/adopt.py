@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.storage.batches import batches
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.fold.fold import Projection
 from projections.fold.generation import Generations

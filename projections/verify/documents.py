@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.errors import StoreUnavailable
 from eventstore.journal.journal import Journal
 from eventstore.report import Check, Findings
 from eventstore.storage.planner import by_index, key_by_key
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.fold.document_type import Shape, weight
 from projections.fold.fold import Projection

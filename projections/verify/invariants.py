@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.storage.planner import by_pass
+from eventstore.storage.sql import text
 from projections.projectors import Counts, Follows, Invariant
 
 

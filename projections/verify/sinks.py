@@ -15,10 +15,11 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam
 
 from eventstore.report import Check, Findings
 from eventstore.storage.batches import batches
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.fold.generation import Generation, Generations
 from projections.fold.state import CHUNK, GenerationState

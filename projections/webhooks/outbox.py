@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam
 
 from eventstore import clock
 from eventstore.storage.legible import legible
+from eventstore.storage.sql import text
 from projections.sinks import Marker
 from projections.webhooks.rule import Memory
 

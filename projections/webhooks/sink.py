@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.storage.lease import Lease
+from eventstore.storage.sql import text
 from projections.errors import ConfigurationError, MarkerLost
 from projections.fold.generation import Generations
 from projections.sinks import Change, Marker

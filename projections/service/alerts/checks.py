@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.ingest.failed_ranges import Failures
 from eventstore.journal.proofs import Disproof, Ledger
+from eventstore.storage.sql import text
 from projections.fold.generation import Generations
 from projections.fold.state import GenerationState
 from projections.publish.set_aside import Aside, sinks_with

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
-from sqlalchemy import text
-
 from eventstore.errors import StoreError
 from eventstore.redaction import public
 from eventstore.storage.lease import this_process
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.migrate import ensure
 from projections.service.checkup import Trial

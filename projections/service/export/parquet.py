@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore import private_files
 from eventstore.extras import install
 from eventstore.journal.history import Learned, Question, ask
 from eventstore.records import NO_END, Filter
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.decoding.event import Event, Layout
 from projections.errors import ConfigurationError

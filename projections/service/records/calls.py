@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
+
+from eventstore.storage.sql import text
 
 
 def add_calls(tx: Connection, chain_id: int, made: Mapping[str, int]) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore.records import NO_END
 from eventstore.storage.legible import legible
+from eventstore.storage.sql import text
 
 COLUMNS = "id, kind, subject, detail, opened_at, closed_at, outcome, told_at, over_told_at"
 

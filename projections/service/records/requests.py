@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import text
 
 from eventstore import clock
 from eventstore.storage.legible import legible
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
 

@@ -10,11 +10,12 @@ from enum import IntEnum
 from typing import Any, Literal
 
 from msgspec import Struct
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row
 
 from eventstore import clock
 from eventstore.storage.lease import is_dead
 from eventstore.storage.legible import legible
+from eventstore.storage.sql import text
 
 Origin = Literal["manual", "schedule"]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from sqlalchemy import text
-
 from eventstore.ingest.failed_ranges import Failures
 from eventstore.journal import behind
 from eventstore.journal.coverage import Coverage
@@ -16,6 +14,7 @@ from eventstore.journal.tail import Tail
 from eventstore.journal.totals import Tally
 from eventstore.proof.proven import proven
 from eventstore.records import Filter, Watch
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.decoding.meaning import Meaning
 from projections.service.records.calls import calls_of

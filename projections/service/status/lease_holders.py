@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from sqlalchemy import text
 
 from eventstore.storage.lease import Lease
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.fold.generation import lease_of
 

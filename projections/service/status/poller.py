@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from msgspec import Struct
-from sqlalchemy import text
 
 from eventstore.errors import ChainfoldError
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
 EVERY = 0.2

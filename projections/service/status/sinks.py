@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
-
 from eventstore.errors import ChainfoldError
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.fold.generation import Generations
 from projections.publish.publications import Publications, refusal

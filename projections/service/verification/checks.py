@@ -13,13 +13,13 @@ from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import text
 
 from eventstore.errors import ChainfoldError, LeaseHeld
 from eventstore.journal.integrity import check_journal
 from eventstore.journal.proofs import Disproof, Ledger
 from eventstore.records import NO_END, BlockRange
 from eventstore.report import Check
+from eventstore.storage.sql import text
 from projections.errors import ConfigurationError
 from projections.fold.fold import Projection
 from projections.service.records.requests import Requests
