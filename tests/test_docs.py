@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import typer
 
+import chainfold
 from projections.service.cli import app
 from projections.service.config.loader import load
 
 FRONT = [Path(f"{name}.md") for name in ("README", "README.zh", "CONTRIBUTING", "CHANGELOG", "SECURITY")]
 EXAMPLES = sorted(Path("examples").glob("*/README.md"))
 PAGES = [*FRONT, *EXAMPLES, *sorted(Path("docs").glob("*.md"))]
-PACKAGES = ("eventstore", "projections")
+PACKAGES = ("chainfold", "eventstore", "projections")
 ADVICE = Path("deploy/prometheus/rules.yml")
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -54,6 +55,14 @@ def test_every_path_that_a_page_names_is_there(page: Path) -> None:
     folders = "eventstore|projections|chainfold|tests|bench|deploy|docs|examples"
     for path in re.findall(rf"`((?:{folders})/[\w./@-]*)`", page.read_text()):
         assert Path(path).exists() or path == "bench/results/", (page, path)  # a benchmark makes it
+
+
+def test_the_pages_import_from_the_public_module_only_and_one_page_has_all_of_it() -> None:
+    for page in PAGES:
+        imported = re.findall(r"^(?:from|import) (\w+)", page.read_text(), re.MULTILINE)
+        assert not {"eventstore", "projections"} & set(imported), page
+    shown = re.findall(r"^::: chainfold\.(\w+)$", Path("docs/python.md").read_text(), re.MULTILINE)
+    assert sorted(shown) == sorted(chainfold.__all__)
 
 
 def test_the_page_on_architecture_has_every_room_and_the_files_of_the_way_of_a_log() -> None:
