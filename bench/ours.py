@@ -20,7 +20,7 @@ from bench.scenario import CHAIN, CONTRACT, EVENT
 from eventstore.storage.store import Store
 from projections.fold.generation import Generations
 from projections.fold.state import GenerationState
-from projections.service.cli.sync import synchronise
+from projections.service.application.sync import synchronise
 from projections.service.config.loader import load
 from projections.service.runtime.fetch_process import at_hand
 from projections.service.runtime.fetch_worker import Span, Task
@@ -80,7 +80,7 @@ def both(node: str, store: str) -> Outcome:
 
     with _planned(node, store) as plan:
         with Stopwatch() as watch, at_hand(Task(plan.config, Span(), TRIES), plan.store) as fetcher:
-            synchronise(plan, publishing=False, shown=lambda _: nullcontext(observe), fetcher=fetcher)
+            synchronise(plan, publishing=False, shown=lambda: nullcontext(observe), fetcher=fetcher)
         outcome = _served(plan.store, next(iter(plan.projections)), watch)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     beside = used.ru_utime + used.ru_stime

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -23,11 +23,11 @@ from rich.table import Table
 from bench import rebuild, stores
 from bench.outcome import Stopwatch
 from bench.scenario import CHAIN, CONTRACT, EVENT, Scenario
+from projections.service.application.verify import verify
 from projections.service.config.loader import load
 from projections.service.embedded.servers import EmbeddedMongo, EmbeddedRedis
 from projections.service.runtime.loops import Failed, Stepped, held, to_end
 from projections.service.runtime.wiring import Plan
-from projections.service.verification import checks as verification
 
 RESULTS = Path("bench/results")
 CONFIG = """
@@ -85,17 +85,12 @@ def main() -> int:
                 stage.open()
                 to_end(stage, _observe)
             stage.close()
-        shown = verification.Shown(
-            counted=lambda _: nullcontext(lambda done, of: None),
-            following=lambda *_: nullcontext(),
-            rebuilt=lambda *_: None,
-        )
         for name in ("journal", "documents", "sinks"):
             times: dict[str, list[Stopwatch]] = {}
             checked: dict[str, int] = {}
             for _ in range(options.runs):
                 with Stopwatch() as watch:
-                    checks = verification.verify(plan, [name], verification.Wanted(), shown)
+                    checks = verify(plan, [name])
                 for check in checks:
                     if not check.ok:
                         raise RuntimeError(f"{check}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ from pymongo import MongoClient
 from eventstore.journal.journal import Journal
 from eventstore.journal.tail import Tail
 from projections.fold.generation import Generations
-from projections.service.cli.sync import synchronise
+from projections.service.application.sync import synchronise
+from projections.service.application.verify import verify
 from projections.service.config.loader import load
 from projections.service.demo.contract import DevelopmentNode, ReferralContract
 from projections.service.records.calls import calls_of
+from projections.service.runtime.summary import Summary
 from projections.service.runtime.wiring import planned
-from projections.service.terminal.display import Summary
-from projections.service.verification import checks
 from tests.oracle import ZERO, folded
 from tests.servers.anvil import Anvil
 from tests.servers.mongo import Mongo
@@ -279,16 +278,11 @@ def test_the_history_of_a_real_node_is_proved_also_after_a_reorg_below_finality(
         rpc=network.node.url,
         address=network.contract.address,
     )
-    shown = checks.Shown(
-        counted=lambda _: nullcontext(lambda done, of: None),
-        following=lambda *_: nullcontext(),
-        rebuilt=lambda *_: None,
-    )
     for _ in range(2):
         network.live(14)
         site.sync()
         with planned(load(site.path)) as plan:
-            [check] = checks.verify(plan, ["events"], checks.Wanted(), shown)
+            [check] = verify(plan, ["events"])
             with plan.store.read() as tx:
                 final, filled = Tail(tx, CHAIN).finalized(), len(Journal(tx, CHAIN).history(limit=10_000))
         assert (check.found, check.error, check.note, check.checked) == (0, "", "", final + 1)

@@ -21,26 +21,26 @@ from eventstore.errors import SourceUnavailable
 from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode
 from eventstore.storage.lease import Lease
-from projections.service.cli.sync import synchronise
+from projections.service.application.sync import synchronise
 from projections.service.config.loader import load
 from projections.service.runtime import prefetch
 from projections.service.runtime.fetch_process import FetchProcessLost, at_hand
 from projections.service.runtime.fetch_worker import Span, Task
 from projections.service.runtime.loops import Failed, Observer, Stepped
+from projections.service.runtime.summary import Summary
 from projections.service.runtime.wiring import Plan, planned
 from projections.service.status.projections import projection_status
-from projections.service.terminal.display import Summary
 from tests.end_to_end.site import CONTRACT, TOPIC, Emission, Site, Workshop, bare, expected, grow, in_sql
 from tests.stores import ENGINES
 
 PATIENCE = 60.0
 EAGER = {
-    "fetcher.PATIENCE": PATIENCE,
-    "beside.FAR": 10,
-    "beside.WORTH": 0.0,
-    "beside.LATE": 0.0,
-    "beside.WAITING": 500,
-    "beside.LOG": 0,
+    "fetch_process.PATIENCE": PATIENCE,
+    "prefetch.FAR": 10,
+    "prefetch.WORTH": 0.0,
+    "prefetch.LATE": 0.0,
+    "prefetch.WAITING": 500,
+    "prefetch.LOG": 0,
 }
 """A process for all that takes more than a step; folds go on with a few logs, and SQLite's log is cut."""
 
@@ -69,7 +69,7 @@ class Ground:
         self._workshop = workshop
         self._folder = folder
         for name, value in EAGER.items():
-            patch.setattr(f"projections.service.{name}", value)
+            patch.setattr(f"projections.service.runtime.{name}", value)
         self.cores(2)
 
     def cores(self, count: int) -> None:
@@ -164,15 +164,7 @@ def sync(site: Site, told: Told, **options: Any) -> Summary:
 
 
 def turned(plan: Plan, told: Told, **options: Any) -> Summary:
-    def shown(summary: Summary) -> Any:
-        def observe(event: Stepped | Failed) -> None:
-            if isinstance(event, Stepped):
-                summary.add(event.stage, event.record)
-            told(event)
-
-        return nullcontext[Observer](observe)
-
-    return synchronise(plan, shown=shown, **options)
+    return synchronise(plan, shown=lambda: nullcontext[Observer](told), **options)
 
 
 def logs(site: Site) -> list[tuple[int, int]]:
@@ -242,7 +234,9 @@ def test_a_process_that_is_killed_before_it_is_there_is_not_missed(ground: Groun
     assert bare(in_sql(site)) == expected(ground.chain)
 
 
-STARTED = "from projections.service import beside, fetcher; fetcher._threads = lambda: 2; {}"
+STARTED = (
+    "from projections.service.runtime import fetch_process, prefetch; fetch_process._threads = lambda: 2; {}"
+)
 """A command that may not fork, and is eager."""
 
 
@@ -342,7 +336,9 @@ with planned(load(Path("chainfold.toml"))) as plan:
 
 def test_a_forked_process_has_nothing_open_that_its_command_has(ground: Ground) -> None:
     """Of a database that both had open, SQLite would count on locks that only the other process has."""
-    said = f"from projections.service import fetcher; fetcher.PATIENCE = {PATIENCE}; {FORKS}"
+    said = (
+        f"from projections.service.runtime import fetch_process; fetch_process.PATIENCE = {PATIENCE}; {FORKS}"
+    )
     done = subprocess.run(
         [sys.executable, "-c", said], cwd=ground.site().folder, stdout=subprocess.PIPE, text=True, check=True
     )

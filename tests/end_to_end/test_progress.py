@@ -22,7 +22,7 @@ from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.sources.simulated.node import Faults, SimulatedNode
 from eventstore.storage.store import Store
 from projections.service.runtime.loops import Stepped
-from projections.service.terminal.display import Summary, showing
+from projections.service.terminal.display import showing
 from tests.end_to_end.shop import EVENTS, NEW, NOBODY, History, copied, fold, halfway, shop, until
 from tests.end_to_end.site import Site, Workshop, grow
 from tests.folding import Bench, registration
@@ -105,7 +105,7 @@ def test_where_there_is_no_terminal_lines_say_done_of_rate_and_time_left(
 ) -> None:
     bench = Bench(store)
     bench.append([registration(block, 0, block, block + 1) for block in range(1, 31)], to=30)
-    with showing(Summary(), every=0) as observe:
+    with showing(every=0) as observe:
         for done in bench.fold():
             observe(Stepped("project referrals", done))
     lines = [line for line in capsys.readouterr().err.splitlines() if "progress" in line]

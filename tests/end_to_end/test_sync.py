@@ -13,13 +13,14 @@ from eventstore.errors import SourceUnavailable
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode
 from projections.errors import ForeignMarker
-from projections.service.cli.sync import Span, synchronise
+from projections.service.application.sync import synchronise
 from projections.service.config.loader import load
 from projections.service.demo.chain import FLAGSHIP
+from projections.service.runtime.fetch_worker import Span
+from projections.service.runtime.summary import Summary
 from projections.service.runtime.wiring import planned
 from projections.service.status.overview import whole_status
 from projections.service.status.records import Status
-from projections.service.terminal.display import Summary
 from tests.folding import address
 from tests.servers.mongo import Mongo
 

@@ -16,7 +16,7 @@ from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode
 from examples.erc20.balances import NOBODY, Balances, Holder
 from projections.decoding.event import parse
-from projections.service.cli.sync import synchronise
+from projections.service.application.sync import synchronise
 from projections.service.config.loader import load
 from projections.service.config.tables import MongoSettings, RedisSettings, StoreSettings
 from projections.service.runtime.wiring import planned

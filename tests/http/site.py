@@ -13,7 +13,7 @@ import msgspec
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode
 from projections.decoding.event import parse
-from projections.service.cli.sync import synchronise
+from projections.service.application.sync import synchronise
 from projections.service.config.loader import load
 from projections.service.demo.chain import FLAGSHIP
 from projections.service.http.server import Server

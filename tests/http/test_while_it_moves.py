@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import redis
 
-from projections.service.cli.rebuild import rebuilt
+from projections.service.application.rebuild import rebuilt
 from tests.http.site import Town, address
 from tests.http.test_documents import Steady, until
 from tests.servers.mongo import Mongo

@@ -1,1 +1,1 @@
-"""What the product does when it is asked to: the application layer under the command line."""
+"""What the commands and the schedule do, without the command line: each takes a plan and returns records."""

@@ -10,26 +10,27 @@ from typing import Any
 
 from eventstore.errors import LeaseHeld
 from projections.errors import ConfigurationError
-from projections.service.cli.rebuild import rebuilt
-from projections.service.cli.sync import failed_ranges, synchronise
+from projections.service.application.sync import failed_ranges, synchronise
+from projections.service.application.verify import verify
 from projections.service.config.schedule import Job
 from projections.service.records.runs import Outcome
 from projections.service.runtime import backup as service
 from projections.service.runtime import loops
+from projections.service.runtime.progress import Progress
 from projections.service.runtime.run_recorder import Note, Stopped
 from projections.service.runtime.scheduler import JobThread, Work
 from projections.service.runtime.wiring import Plan
-from projections.service.terminal.bars import counted
-from projections.service.terminal.display import Summary, following
-from projections.service.verification import checks
 
 
-def jobs(plan: Plan, observe: loops.Observer, *, log: Any, stop: threading.Event) -> list[JobThread]:
-    """A thread for each job of `[schedule]`; `observe` takes the records of their steps."""
+def jobs(
+    plan: Plan, observe: loops.Observer, *, log: Any, stop: threading.Event, progress: Progress
+) -> list[JobThread]:
+    """A thread for each job of `[schedule]`; `observe` takes the records of their steps, `progress` shows the
+    work that has no steps."""
     works: dict[Job, Work] = {
         "sync": partial(_sync, plan, observe, stop),
-        "verify": partial(_verify, plan),
-        "backup": partial(_backup, plan),
+        "verify": partial(_verify, plan, progress),
+        "backup": partial(_backup, plan, progress),
     }
     return [
         JobThread(plan.store, job, cron, works[job], log=log, stop=stop)
@@ -39,11 +40,9 @@ def jobs(plan: Plan, observe: loops.Observer, *, log: Any, stop: threading.Event
 
 def _sync(plan: Plan, observe: loops.Observer, stop: threading.Event, note: Note) -> None:
     @contextmanager
-    def shown(summary: Summary) -> Iterator[loops.Observer]:
+    def shown() -> Iterator[loops.Observer]:
         def seen(event: loops.Stepped | loops.Failed) -> None:
             observe(event)
-            if isinstance(event, loops.Stepped):
-                summary.add(event.stage, event.record)
             if stop.is_set():
                 raise Stopped("The service was told to stop.")
 
@@ -61,9 +60,8 @@ def _sync(plan: Plan, observe: loops.Observer, stop: threading.Event, note: Note
     )
 
 
-def _verify(plan: Plan, note: Note) -> None:
-    shown = checks.Shown(counted=counted, following=following, rebuilt=rebuilt)
-    found = checks.verify(plan, [], checks.Wanted(), shown)
+def _verify(plan: Plan, progress: Progress, note: Note) -> None:
+    found = verify(plan, progress=progress)
     differ = [f"{check.name}: {check.found:,} differ" for check in found if check.differs]
     failed = [f"{check.name} could not be checked: {check.error}" for check in found if check.error]
     if differ:
@@ -74,10 +72,10 @@ def _verify(plan: Plan, note: Note) -> None:
         note(f"{len(found):,} checks, nothing differs")
 
 
-def _backup(plan: Plan, note: Note) -> None:
+def _backup(plan: Plan, progress: Progress, note: Note) -> None:
     directory = plan.config.schedule.backup_to
     if directory is None:
         raise ConfigurationError("schedule.backup_to names no directory.")
-    with counted("backup") as progress:
-        done = service.backup(plan.store, directory, progress=progress)
+    with progress.counted("backup") as advance:
+        done = service.backup(plan.store, directory, progress=advance)
     note(f"{directory}: {service.said(done)}")

@@ -7,18 +7,14 @@ from typing import Annotated, Any
 import typer
 from msgspec import structs
 
-from projections.errors import ConfigurationError
+from projections.service.application import adopt as application
+from projections.service.application.adopt import Adopted
 from projections.service.cli.app import Json, app, configuration
-from projections.service.cli.rebuild import rebuilt
-from projections.service.cli.sync import synchronise
+from projections.service.cli.opening import steps_of
 from projections.service.runtime.run_recorder import recorded
-from projections.service.runtime.stages import PublishStage
-from projections.service.runtime.wiring import Plan, planned
-from projections.service.terminal.bars import counted
-from projections.service.terminal.display import following
+from projections.service.runtime.wiring import planned
+from projections.service.terminal.display import PROGRESS
 from projections.service.terminal.output import out, print_json
-from projections.service.verification import checks
-from projections.verify.adopt import compare
 
 SHOWN = 5
 """Documents that are named for each cause, for people; --json has more."""
@@ -40,105 +36,52 @@ def adopt(
     Fields that are not ours stay.
     """
     with planned(configuration()) as plan, recorded(plan.store, f"adopt {projection}") as note:
-        plan.named(projection)
-        stage = next(
-            (
-                found
-                for found in plan.publish()
-                if found.projection == projection and found.sink.name == "mongo"
-            ),
-            None,
-        )
-        if stage is None:
-            raise ConfigurationError(
-                f"projections.{projection} has no mongo sink, so there is no collection to adopt.",
-                hint="Name it: mongo = { collection = ... }.",
-            )
-        try:
-            done = _adopted(plan, stage, dry_run=dry_run, normalise=normalise)
-        finally:
-            stage.close()
-        note(done["summary"])
+        progress = structs.replace(PROGRESS, steps=steps_of(plan))
+        done = application.adopt(plan, projection, dry_run=dry_run, normalise=normalise, progress=progress)
+        note(str(done.report))
     if as_json:
-        print_json(done)
+        print_json(_record(done))
     else:
         _show(done)
-    if done["conflicts"] or done["left"]:
+    if not done.complete:
         raise typer.Exit(1)
 
 
-def _adopted(plan: Plan, stage: PublishStage, *, dry_run: bool, normalise: bool) -> dict[str, Any]:
-    """Folds, compares and, unless it is a dry run, takes over; all that there is to say of it."""
-    from projections.sinks.mongo import MongoSink  # its driver: no other command waits for it
-
-    synchronise(plan, alone=False, publishing=False)
-    assert isinstance(stage.sink, MongoSink)
-    collection = stage.sink.foreign()
-    with counted(f"adopt {stage.projection}") as progress:
-        report = compare(plan.store, plan.named(stage.projection), collection, progress=progress)
-    if report is None:
-        raise ConfigurationError(
-            f"{stage.projection} has not been built yet.", hint="Look at `chainfold status`, then try again."
-        )
-    done: dict[str, Any] = {
-        "summary": str(report),
-        "dry_run": dry_run,
-        **structs.asdict(report),
-        "examples": [structs.asdict(item) for item in report.examples],
-        "normalised": None,
-        "conflicts": {},
-        "left": {},
+def _record(done: Adopted) -> dict[str, Any]:
+    normalised = None if done.rewritten is None else {"rewritten": done.rewritten, "merged": done.merged}
+    return {
+        "summary": str(done.report),
+        "dry_run": done.dry_run,
+        **structs.asdict(done.report),
+        "examples": [structs.asdict(item) for item in done.report.examples],
+        "normalised": normalised,
+        "conflicts": done.conflicts,
+        "left": done.left,
     }
-    if dry_run:
-        return done
-    if normalise:
-        changed = collection.normalise()
-        done["normalised"] = {"rewritten": changed.rewritten, "merged": changed.merged}
-        done["conflicts"] = changed.conflicts
-    checks.settle(plan, stage)
-    done["left"] = _left(plan, stage)
-    return done
 
 
-def _left(plan: Plan, stage: PublishStage) -> dict[str, str]:
-    """The documents that do not hold our values now, and how they differ: what the collection refuses, for
-    one. What somebody's mark kept as it was is given a higher revision first, and sent again."""
-    shown = checks.Shown(counted=counted, following=following, rebuilt=rebuilt)
-    own, wanted = plan.named(stage.projection), checks.Wanted(repair=True)
-    check = checks.one_sink(plan, own, stage, wanted, shown)
-    if check.found <= check.repaired:
-        return {}
-    check = checks.one_sink(plan, own, stage, checks.Wanted(), shown)
-    return {item.what: item.detail for item in check.differences}
-
-
-def _show(done: dict[str, Any]) -> None:
+def _show(done: Adopted) -> None:
     console = out()
-    console.print(done["summary"])
+    console.print(str(done.report))
     seen: dict[str, int] = {}
-    for item in done["examples"]:
-        seen[item["cause"]] = seen.get(item["cause"], 0) + 1
-        if seen[item["cause"]] <= SHOWN:
-            how = ", ".join(
-                f"{name} is {held}, not {right}" for name, (held, right) in item["fields"].items()
-            )
-            console.print(f"   {item['key']} {item['cause']}{': ' + how if how else ''}")
-    if done["mixed"] and done["normalised"] is None:
+    for item in done.report.examples:
+        seen[item.cause] = seen.get(item.cause, 0) + 1
+        if seen[item.cause] <= SHOWN:
+            how = ", ".join(f"{name} is {held}, not {right}" for name, (held, right) in item.fields.items())
+            console.print(f"   {item.key} {item.cause}{': ' + how if how else ''}")
+    if done.report.mixed and done.rewritten is None:
         console.print("Addresses in mixed case get a second document in lower case: see --normalise.")
-    if done["normalised"]:
-        changed = done["normalised"]
-        console.print(
-            f"{changed['rewritten']:,} addresses were written in lower case, {changed['merged']:,} merged."
-        )
-    for key, fields in done["conflicts"].items():
+    if done.rewritten is not None:
+        console.print(f"{done.rewritten:,} addresses were written in lower case, {done.merged:,} merged.")
+    for key, fields in done.conflicts.items():
         console.print(
             f"{key} was left: its {', '.join(fields)} stands against that of its twin in lower case."
         )
-    for key, detail in list(done["left"].items())[:SHOWN]:
+    for key, detail in list(done.left.items())[:SHOWN]:
         console.print(f"{key} was not taken over: it {detail}")
-    if done["dry_run"]:
+    if done.dry_run:
         console.print("Nothing was written.")
-    elif done["left"]:
-        console.print(f"The collection is taken over but for {len(done['left']):,} documents.")
+    elif done.left:
+        console.print(f"The collection is taken over but for {len(done.left):,} documents.")
     else:
         console.print("The collection is taken over.")

@@ -9,8 +9,8 @@ import typer
 
 from eventstore.backup.restoration import Restored
 from projections.service.cli.app import Json, app, configuration
-from projections.service.cli.sync import recorded
 from projections.service.runtime import backup as service
+from projections.service.runtime.run_recorder import recorded
 from projections.service.runtime.wiring import planned
 from projections.service.terminal.bars import counted
 from projections.service.terminal.output import out, print_json

@@ -20,15 +20,17 @@ from rich.console import Console
 from eventstore import private_files
 from projections.errors import ConfigurationError
 from projections.projectors.referrals import NOBODY
+from projections.service.application.sync import synchronise
 from projections.service.cli.app import app
-from projections.service.cli.sync import synchronise
+from projections.service.cli.opening import steps_of
 from projections.service.config.loader import load
 from projections.service.config.template import template
-from projections.service.runtime.loops import held, to_end
+from projections.service.runtime.loops import all_of, held, to_end
+from projections.service.runtime.summary import Summary
 from projections.service.runtime.wiring import Plan, planned
 from projections.service.status.chains import chain_status
 from projections.service.status.projections import projection_status, served_documents
-from projections.service.terminal.display import Summary, showing
+from projections.service.terminal.display import showing
 from projections.service.terminal.output import table
 
 USERS = 400
@@ -138,9 +140,9 @@ class _Story:
             stage = plan.fold()[0]
             summary = Summary()
             started = time.monotonic()
-            with held([stage.lease]), showing(summary) as observe:
+            with held([stage.lease]), showing() as display:
                 stage.runner.rebuild()
-                to_end(stage, observe)
+                to_end(stage, all_of(summary.observe, display))
             seconds = time.monotonic() - started
             again = self._digest(plan)
         self.say(f"   {summary.events} events folded in {seconds:.2f} s")
@@ -184,7 +186,7 @@ class _Story:
 
     def _sync(self) -> Summary:
         with self._plan() as plan:
-            return synchronise(plan)
+            return synchronise(plan, shown=steps_of(plan))
 
     def _documents(self) -> dict[str, dict[str, Any]]:
         with self._plan() as plan:

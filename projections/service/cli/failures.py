@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from msgspec import structs
 
 from projections.errors import ConfigurationError
 from projections.fold.generation import Generations
 from projections.fold.state import GenerationState
 from projections.publish.set_aside import Aside
+from projections.service.application.sync import failed_ranges
 from projections.service.cli.app import Json, app, configuration
-from projections.service.cli.sync import failed_ranges
 from projections.service.records.requests import Requests
 from projections.service.runtime import loops
 from projections.service.runtime.wiring import Plan, planned
@@ -31,7 +32,7 @@ def list_failures(*, as_json: Json = False) -> None:
     """Blocks that no endpoint gave, what halted a projection, what a quarantine passed over, and documents
     that a sink does not take."""
     with planned(configuration()) as plan:
-        found: list[dict[str, Any]] = [{"state": "gap", **gap} for gap in failed_ranges(plan)]
+        found: list[dict[str, Any]] = [{"state": "gap", **structs.asdict(gap)} for gap in failed_ranges(plan)]
         for name in plan.projections:
             found += _folding(plan, name)
             found += _set_aside(plan, name)

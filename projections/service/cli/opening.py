@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
+from projections.service.runtime.fetch_worker import Span
 from projections.service.runtime.loops import Failed, Observer, Stepped
-from projections.service.terminal.display import Summary, showing
+from projections.service.runtime.progress import Steps
+from projections.service.runtime.wiring import Plan
+from projections.service.status.sinks import unpublished
+from projections.service.terminal.display import showing
 from projections.service.terminal.output import out
 from projections.service.terminal.progress import Whole
 
 
-class Opening:
-    """A line that is printed once, before all others, as soon as work is done at all: of a command that is
-    refused only the refusal is seen."""
+def steps_of(plan: Plan, span: Span = Span()) -> Steps:  # noqa: B008 - it is frozen
+    """Shows the steps of a sync of this span, with how many documents wait for each sink."""
+    return partial(showing, whole=Whole(span.last, partial(unpublished, plan.store)))
 
-    def __init__(self, line: str, whole: Whole) -> None:
+
+class Opening:
+    """A line that is printed once, before all others, at the first step: of a command that is refused only
+    the refusal is seen."""
+
+    def __init__(self, line: str, steps: Steps) -> None:
         self._line = line
-        self._whole = whole
+        self._steps = steps
 
     def say(self) -> None:
         """Prints the line, unless it was printed or there is nothing to say."""
@@ -26,9 +36,9 @@ class Opening:
             self._line = ""
 
     @contextmanager
-    def shown(self, summary: Summary) -> Iterator[Observer]:
+    def shown(self) -> Iterator[Observer]:
         """Shows the steps as always, after the line."""
-        with showing(summary, whole=self._whole) as observe:
+        with self._steps() as observe:
 
             def first(event: Stepped | Failed) -> None:
                 if isinstance(event, Stepped):

@@ -10,13 +10,12 @@ import typer
 from eventstore.records import NO_END, BlockRange
 from eventstore.report import Check
 from projections.errors import ConfigurationError
+from projections.service.application import verify as application
 from projections.service.cli.app import Json, app, configuration
-from projections.service.cli.rebuild import rebuilt
-from projections.service.cli.sync import recorded
 from projections.service.records.runs import Outcome
+from projections.service.runtime.run_recorder import recorded
 from projections.service.runtime.wiring import planned
-from projections.service.terminal.bars import counted
-from projections.service.terminal.display import following
+from projections.service.terminal.display import PROGRESS
 from projections.service.terminal.output import out, print_json
 from projections.service.verification import checks
 from projections.verify.sinks import Sample
@@ -49,7 +48,6 @@ def verify(
     blocks = None
     if from_block is not None or to_block is not None:
         blocks = BlockRange(from_block or 0, NO_END if to_block is None else to_block)
-    shown = checks.Shown(counted=counted, following=following, rebuilt=rebuilt)
     wanted = checks.Wanted(
         projection=projection,
         contract=contract,
@@ -66,7 +64,7 @@ def verify(
     }
     said = [*(names or []), *(f"{option} {value}" for option, value in given.items() if value is not None)]
     with planned(configuration()) as plan, recorded(plan.store, " ".join(["verify", *said])) as note:
-        found = checks.verify(plan, names or [], wanted, shown)
+        found = application.verify(plan, names or [], wanted, progress=PROGRESS)
         outcome = Outcome.DONE if all(check.ok for check in found) else Outcome.FAILED
         if any(check.differs for check in found):
             outcome = Outcome.DIFFERS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -13,16 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from projections.service.logging import logger
-
-Counter = Callable[[int, int], None]
-"""What long work calls with how much is done and of how much."""
+from projections.service.runtime.progress import Advance
 
 QUIET = 5.0
 """Seconds between two lines of progress where there is no terminal."""
 
 
 @contextmanager
-def counted(what: str, *, every: float = QUIET) -> Iterator[Counter]:
+def counted(what: str, *, every: float = QUIET) -> Iterator[Advance]:
     """Shows how far one piece of work is; it calls what this yields as often as it likes."""
     began = last = time.monotonic()
 

@@ -24,6 +24,7 @@ from projections.errors import ConfigurationError
 from projections.fold.fold import Projection
 from projections.service.records.requests import Requests
 from projections.service.runtime import loops
+from projections.service.runtime.progress import Advance
 from projections.service.runtime.prove_stage import ProveStage
 from projections.service.runtime.stages import PublishStage, silent
 from projections.service.runtime.wiring import Plan
@@ -39,14 +40,13 @@ SETTLED = 600.0
 """Seconds that a service is given to send what was mended."""
 
 
-class Shown(Struct, frozen=True):
-    """How long work is shown. `counted` shows that of this name: what it yields is called with how much is
-    done, and of how much. `following` shows how far what was asked of a lease's holder has come."""
+class Callbacks(Struct, frozen=True):
+    """What the checks need of their caller. `counted` and `following` show work, as in `Progress`; `rebuilt`
+    builds a projection again and returns when the build is served."""
 
-    counted: Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+    counted: Callable[[str], AbstractContextManager[Advance]]
     following: Callable[[Requests, str, str], AbstractContextManager[None]]
     rebuilt: Callable[[Plan, str], None]
-    """Has a projection built anew, by whoever folds it, and waits until that is served."""
 
 
 class Wanted(Struct, frozen=True):
@@ -59,22 +59,22 @@ class Wanted(Struct, frozen=True):
     sample: Sample | None = None
 
 
-def events(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
+def events(plan: Plan, wanted: Wanted, callbacks: Callbacks) -> list[Check]:
     """The chain's own commitments against the journal, for all blocks that are final and not proven yet."""
     return [
-        _made(f"events {stage.chain}", partial(_events, plan, stage, wanted, shown))
+        _made(f"events {stage.chain}", partial(_events, plan, stage, wanted, callbacks))
         for stage in plan.prove(contract=wanted.contract)
     ]
 
 
-def _events(plan: Plan, stage: ProveStage, wanted: Wanted, shown: Shown) -> Check:
+def _events(plan: Plan, stage: ProveStage, wanted: Wanted, callbacks: Callbacks) -> Check:
     within = wanted.blocks or BlockRange(0, NO_END)
     addresses = None if wanted.contract is None else plan.contract(wanted.contract).addresses
     chain_id = plan.config.chains[stage.chain].chain_id
     requests = Requests(plan.store)
 
     def prove() -> str:
-        with shown.following(requests, stage.lease.name, f"events {stage.chain}"):
+        with callbacks.following(requests, stage.lease.name, f"events {stage.chain}"):
             return loops.ask(
                 stage,
                 requests,
@@ -130,11 +130,11 @@ def _disproofs(plan: Plan, chain_id: int, within: BlockRange) -> list[Disproof]:
     return [item for item in every if within.first <= item.number <= within.last]
 
 
-def journal(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
+def journal(plan: Plan, wanted: Wanted, callbacks: Callbacks) -> list[Check]:
     """The digest chain and the shape of each chain's journal."""
     found = []
     for name, chain in plan.config.chains.items():
-        with shown.counted(f"journal {name}") as progress, plan.store.read() as tx:
+        with callbacks.counted(f"journal {name}") as progress, plan.store.read() as tx:
             seen = tx.execute(
                 text("SELECT coalesce(max(entry), 0) FROM generations WHERE chain_id = :chain"),
                 {"chain": chain.chain_id},
@@ -145,13 +145,13 @@ def journal(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
     return found
 
 
-def documents(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
+def documents(plan: Plan, wanted: Wanted, callbacks: Callbacks) -> list[Check]:
     """The committed documents against the fold of the journal; a repair folds them anew."""
     found = []
     for name, projection in _projections(plan, wanted).items():
 
         def look(name: str = name, projection: Projection = projection) -> Check:
-            with shown.counted(f"documents {name}") as progress:
+            with callbacks.counted(f"documents {name}") as progress:
                 return check_documents(
                     plan.store, projection, replay=wanted.sample is None, progress=progress
                 )
@@ -160,21 +160,21 @@ def documents(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
             first = look()
             if not wanted.repair or not first.found:
                 return first
-            shown.rebuilt(plan, name)
+            callbacks.rebuilt(plan, name)
             return _repaired(first, look())
 
         found.append(_made(f"documents {name}", mended))
     return found
 
 
-def sinks(plan: Plan, wanted: Wanted, shown: Shown) -> list[Check]:
+def sinks(plan: Plan, wanted: Wanted, callbacks: Callbacks) -> list[Check]:
     """Each sink against the documents; a repair has what differs sent again, under a new revision."""
     found = []
     for name, projection in _projections(plan, wanted).items():
         for stage in plan.publish():
             if stage.projection == name:
                 try:
-                    check = partial(one_sink, plan, projection, stage, wanted, shown)
+                    check = partial(one_sink, plan, projection, stage, wanted, callbacks)
                     found.append(_made(f"sinks {name}.{stage.sink.name}", check))
                 finally:
                     stage.close()
@@ -191,11 +191,13 @@ def _made(name: str, check: Callable[[], Check]) -> Check:
         return Check(name, 0, 0, [], error=str(error))
 
 
-def one_sink(plan: Plan, projection: Projection, stage: PublishStage, wanted: Wanted, shown: Shown) -> Check:
+def one_sink(
+    plan: Plan, projection: Projection, stage: PublishStage, wanted: Wanted, callbacks: Callbacks
+) -> Check:
     """One sink against the documents of its projection, as `sinks` does."""
 
     def look() -> Compared:
-        with shown.counted(f"sinks {projection.name}.{stage.sink.name}") as progress:
+        with callbacks.counted(f"sinks {projection.name}.{stage.sink.name}") as progress:
             check = SinkCheck(
                 plan.store,
                 stage.sink,
@@ -255,7 +257,7 @@ def _projections(plan: Plan, wanted: Wanted) -> dict[str, Projection]:
     return {wanted.projection: plan.named(wanted.projection)}
 
 
-CHECKS: dict[str, Callable[[Plan, Wanted, Shown], list[Check]]] = {
+CHECKS: dict[str, Callable[[Plan, Wanted, Callbacks], list[Check]]] = {
     "events": events,
     "journal": journal,
     "documents": documents,
@@ -264,7 +266,7 @@ CHECKS: dict[str, Callable[[Plan, Wanted, Shown], list[Check]]] = {
 """By name, in the order of the river."""
 
 
-def verify(plan: Plan, names: Iterable[str], wanted: Wanted, shown: Shown) -> list[Check]:
+def verify(plan: Plan, names: Iterable[str], wanted: Wanted, callbacks: Callbacks) -> list[Check]:
     """Runs the checks of these names, all where none is named; one that fails holds up no other.
 
     Raises `ConfigurationError` for a name that is none.
@@ -279,7 +281,7 @@ def verify(plan: Plan, names: Iterable[str], wanted: Wanted, shown: Shown) -> li
     for name, run in CHECKS.items():
         if not chosen or name in chosen:
             try:
-                made = run(plan, wanted, shown)
+                made = run(plan, wanted, callbacks)
             except ConfigurationError:
                 raise
             except ChainfoldError as error:
