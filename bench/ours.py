@@ -107,7 +107,7 @@ def rebuild(node: str, store: str) -> Outcome:
     with _planned(node, store) as plan:
         stage = plan.fold()[0]
         with held([stage.lease]), Stopwatch() as watch:
-            stage.runner.rebuild()
+            stage.operations.rebuild()
             to_end(stage, _observe)
         return _served(plan.store, stage.projection.name, watch)
 

@@ -149,11 +149,11 @@ def renew(place: Place) -> list[Figures]:
     with planned(place, NEW) as plan:
         stage = plan.fold()[0]
         with held([stage.lease]):
-            stage.runner.rebuild(promote=False)
+            stage.operations.rebuild(promote=False)
         return [
             *built(stage, "rebuild"),
             _compared(plan, "compared, all"),
-            _promoted(stage, stage.runner.rebuild, "promotion"),
+            _promoted(stage, stage.operations.rebuild, "promotion"),
             _compared(plan, "compared after"),
             _sent(plan, "sent after"),
         ]
@@ -164,7 +164,7 @@ def back(place: Place) -> list[Figures]:
     with planned(place, OLD) as plan:
         stage = plan.fold()[0]
         return [
-            _promoted(stage, stage.runner.back, "promotion back"),
+            _promoted(stage, stage.operations.back, "promotion back"),
             _compared(plan, "compared after"),
             _sent(plan, "sent after"),
         ]

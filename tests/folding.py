@@ -15,6 +15,7 @@ from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from projections.decoding.event import parse
 from projections.fold.fold import Projection
+from projections.fold.operations import Operations
 from projections.fold.runner import Folded, Runner
 from projections.projectors.referrals import Referrals
 from projections.routing.routes import bind
@@ -67,6 +68,10 @@ class Bench:
         self.projection = referrals(**options)
         self.lease = Lease(store, "project:referrals").acquire()
         self.runner = Runner(store, self.lease, self.projection, batch=7)
+
+    @property
+    def operations(self) -> Operations:
+        return Operations(self.runner)
 
     def append(self, logs: list[Log], *, to: int, branch: str = "a", finalized: int | None = None) -> None:
         """Appends logs and covers everything up to `to`."""

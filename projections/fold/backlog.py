@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from eventstore.journal.coverage import Coverage
 from eventstore.journal.journal import Journal
 from eventstore.journal.tail import Tail
+from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.fold.fold import Projection, events_of
 from projections.fold.generation import Generation
@@ -33,6 +34,23 @@ def reach(tx: Connection, projection: Projection, *, finalized: int, hold: int |
     if hold is not None:
         reached.append(hold)
     return min(reached)
+
+
+def is_whole(tx: Connection, projection: Projection, *, limit: int, finalized: int, hold: int | None) -> bool:
+    """Has the ingester been at the head once, and does `limit` reach finality? A build that is folded up to
+    `limit` is then not half of history."""
+    if hold is not None and limit >= hold:
+        return True
+    head = tx.execute(
+        text("SELECT head FROM progress WHERE chain_id = :chain"), {"chain": projection.chain_id}
+    ).scalar()
+    if head is None:
+        return False
+    end = finalized if finalized >= 0 else int(head)
+    lasts = [watch.last_block for watch in projection.watches]
+    if all(last is not None for last in lasts):
+        end = min(end, max(last for last in lasts if last is not None))
+    return limit >= end
 
 
 def has_events(tx: Connection, projection: Projection, routes: Mapping[int, Way], *, to: int) -> bool:

@@ -3,28 +3,25 @@
 Law: there is one rule that moves a projection backwards. Before each batch, within the snapshot that
 everything else is read from, the journal is asked for the lowest block of the projection's own filters
 that entries newer than its cursor touched. If that block is not above the cursor's, the projection is
-rewound to just below it, and replays. Only `rollback` does the same by hand.
+rewound to just below it, and replays. Only `Operations.rollback` does the same by hand.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from eventstore import clock
 from eventstore.journal.journal import Journal
 from eventstore.journal.tail import Tail
 from eventstore.storage.gc_pause import acyclic
 from eventstore.storage.lease import Lease
-from eventstore.storage.legible import legible
-from eventstore.storage.sql import text
 from eventstore.storage.store import Store
-from projections.errors import GenerationRefused, ProjectorError
-from projections.fold.backlog import Backlog, has_events, reach
+from projections.errors import GenerationRefused
+from projections.fold.backlog import Backlog, has_events, is_whole, reach
 from projections.fold.changes import Changes
 from projections.fold.document_type import Shape
 from projections.fold.documents import ROOM, Delta, TrackedDocuments, Whole
@@ -63,6 +60,19 @@ class Folded(Struct, frozen=True):
         return not self.moved
 
 
+def create_build(
+    generations: Generations, projection: Projection, *, promote: bool = True, hold: int | None = None
+) -> Generation:
+    """Starts a build of `projection` from its first block. An unfinished older build is dropped."""
+    return generations.create(
+        chain_id=projection.chain_id,
+        fingerprint=projection.fingerprint,
+        before=projection.first_block - 1,
+        promote=promote,
+        hold=hold,
+    )
+
+
 class Runner:
     """Brings the documents of one projection up to the journal, one bounded `step()` at a time."""
 
@@ -76,9 +86,9 @@ class Runner:
         room: int = ROOM,
         commit_every: float = COMMIT_EVERY,
     ) -> None:
-        self._store = store
-        self._lease = lease
-        self._projection = projection
+        self.store = store
+        self.lease = lease
+        self.projection = projection
         self._batch = batch
         self._room = room
         self._commit_every = commit_every
@@ -102,130 +112,25 @@ class Runner:
             self._documents.clear()
             raise
 
-    # --- by hand ---
+    def rewind(self, served: Generation, to: int, *, hold: int | None) -> Folded:
+        """Takes what is served back to its state after block `to`, which its floor must not exceed.
 
-    def rebuild(self, *, promote: bool = True) -> Generation:
-        """Starts a build from the first block beside what is served, dropping other code's unfinished one.
-
-        An unfinished one of this code goes on: it may be that of a command that was killed. Without
-        `promote` the build waits when it is finished, for a `rebuild` with it; that is refused while what
-        is served is stale, for then only a build that replaces it makes the projection right again.
-        """
-        with self._lease.commit() as tx:
-            generations = Generations(tx, self._projection.name)
-            served = generations.served()
-            if not promote and served is not None and served.state == "stale":
-                raise ProjectorError(
-                    f"What is served of {self._projection.name} is stale, and a build that replaces it is on "
-                    "the way.",
-                    hint="Leave out --no-promote.",
-                )
-            waiting = generations.building()
-            mine = waiting is not None and waiting.fingerprint == self._projection.fingerprint
-            if waiting is not None and mine and waiting.hold is None:
-                generations.advance(waiting, replace(waiting, promote=promote, error=None))
-                return replace(waiting, promote=promote, error=None)
-            return self._create(generations, promote=promote)
-
-    def back(self) -> Generation:
-        """Takes the generation that this code built last up again, to replace what other code built."""
-        with self._lease.commit() as tx:
-            revived = Generations(tx, self._projection.name).revive(self._projection.fingerprint)
-        if revived is None:
-            raise ProjectorError(
-                f"No retired generation of {self._projection.name} was built by this code.",
-                hint=f"Run `chainfold rebuild {self._projection.name}`.",
-            )
-        return revived
-
-    def rollback(self, to: int, *, hold: bool) -> Folded:
-        """Rewinds what is served to its state after block `to`; it replays from there, or with `hold`
-        waits there until `resume`. Below what can be undone that is a build from the first block."""
-        with self._store.read() as tx:
-            served = Generations(tx, self._projection.name).served()
-        if served is None or served.fingerprint != self._projection.fingerprint:
-            raise ProjectorError(
-                f"{self._projection.name} has no documents that this code built.",
-                hint=f"Run `chainfold rebuild {self._projection.name}` first.",
-            )
-        if to < served.floor:
-            with self._lease.commit() as tx:
-                self._create(Generations(tx, self._projection.name), hold=to if hold else None)
-            return Folded(self._projection.name, "building", block=to, moved=True, rewound_to=to)
-        until = to if hold else None
+        It replays from there, or waits at block `hold`. Only `Operations.rollback` asks for this."""
         if to >= served.block:
-            with self._lease.commit() as tx:
-                Generations(tx, served.projection).advance(served, replace(served, hold=until))
+            with self.lease.commit() as tx:
+                Generations(tx, served.projection).advance(served, replace(served, hold=hold))
             return Folded(served.projection, served.state, block=served.block, moved=True)
-        with self._store.read() as tx:
+        with self.store.read() as tx:
             ahead = self._rewound(tx, self._beyond(served), to)
-        if hold:
-            ahead = replace(ahead, cursor=replace(ahead.cursor, hold=to))
+        if hold is not None:
+            ahead = replace(ahead, cursor=replace(ahead.cursor, hold=hold))
         return self._commit(ahead, events=0, left=0)
-
-    def resume(self) -> None:
-        """Lets a held projection go on."""
-        with self._lease.commit() as tx:
-            generations = Generations(tx, self._projection.name)
-            for held in (generations.served(), generations.building()):
-                if held is not None and held.hold is not None:
-                    generations.advance(held, replace(held, hold=None))
-
-    def retry(self) -> str:
-        """Folds again, from the lowest of them on, the blocks whose events were passed over or halted."""
-        with self._store.read() as tx:
-            served = Generations(tx, self._projection.name).served()
-            letters = GenerationState(tx, served.id).dead_letters() if served else []
-        if not letters:
-            return "nothing was passed over; an event that halts is tried at every step"
-        done = self.rollback(letters[0].block - 1, hold=False)
-        return f"{len(letters):,} events are folded again, from block {done.block + 1} on"
-
-    def mend(self, keys: Sequence[str], *, above: int = 0) -> str:
-        """Gives these keys a new revision, so that every sink is sent them again as they are: documents,
-        and the absence of what is none. `above` is the highest revision that a sink was seen to hold."""
-        with self._lease.commit() as tx:
-            served = Generations(tx, self._projection.name).served()
-            if served is None:
-                return "nothing is served yet"
-            revision = max(served.revision, above) + 1
-            Changes(tx, self._projection.name).mark(sorted(set(keys)), revision)
-            Generations(tx, served.projection).advance(served, replace(served, revision=revision))
-        return f"{len(set(keys)):,} keys are sent again, as revision {revision}"
-
-    def skip(self, *, block: int, log_index: int, reason: str) -> str:
-        """Passes one event over, for ever: every rebuild honours it. Undone by nothing but the store."""
-        with self._lease.commit() as tx:
-            rows = [
-                item
-                for item in Journal(tx, self._projection.chain_id).history(first=block, last=block)
-                if item.log.log_index == log_index
-            ]
-            if not rows:
-                raise ProjectorError(f"The journal holds no log {log_index} in block {block}.")
-            tx.execute(
-                text(
-                    "INSERT INTO skips VALUES (:projection, :hash, :index, :reason, :now) "
-                    "ON CONFLICT (projection, block_hash, log_index) DO UPDATE SET reason = excluded.reason"
-                ),
-                {
-                    "projection": self._projection.name,
-                    "hash": rows[0].log.block_hash,
-                    "index": log_index,
-                    "reason": legible(reason),
-                    "now": clock.now(),
-                },
-            )
-            served = Generations(tx, self._projection.name).served()
-        if served is not None and served.block >= block:
-            self.rollback(block - 1, hold=False)
-        return f"log {log_index} of block {block} is passed over from now on"
 
     # --- one step ---
 
     def _step(self) -> Folded:
-        own = self._projection
-        with self._store.read() as tx:
+        own = self.projection
+        with self.store.read() as tx:
             generations = Generations(tx, own.name)
             served, building = generations.served(), generations.building()
         if served is not None and served.fingerprint == own.fingerprint:
@@ -241,9 +146,9 @@ class Runner:
             due = own.rebuild == "auto" and not self._was_served
             stale = served is not None and served.state == "stale"
             if served is None or stale or (outdated and due):
-                with self._lease.commit() as tx:
+                with self.lease.commit() as tx:
                     again = Generations(tx, own.name)
-                    made = (again.revive(own.fingerprint) if outdated else None) or self._create(again)
+                    made = (again.revive(own.fingerprint) if outdated else None) or create_build(again, own)
                 return Folded(own.name, "building", block=made.block, moved=True)
             if outdated:
                 return Folded(own.name, "outdated", block=served.block, error=served.error)
@@ -255,9 +160,9 @@ class Runner:
         return folded
 
     def _advance(self, row: Generation) -> Folded:
-        own = self._projection
+        own = self.projection
         ahead = self._beyond(row)
-        with self._store.read() as tx:
+        with self.store.read() as tx:
             journal = Journal(tx, own.chain_id)
             entry = journal.head()
             routes = own.routed(journal.kinds(watch.filter for watch in own.watches))
@@ -292,7 +197,9 @@ class Runner:
                 backlog = self._backlogs.setdefault(generation.id, Backlog())
                 read = (generation.block, len(page.logs)) if page.through == batch.through else None
                 left = backlog.left(journal, routes, after=batch.through, to=limit, read=read)
-            whole = not page.logs and self._is_whole(tx, generation, limit, finalized)
+            whole = not page.logs and is_whole(
+                tx, own, limit=limit, finalized=finalized, hold=generation.hold
+            )
         news = batch.through > generation.block or entry > generation.entry
         if news or batch.error != generation.error or generation is not row:
             moved = replace(
@@ -314,23 +221,6 @@ class Runner:
             return self._promote(generation, routes)
         return Folded(own.name, generation.state, block=generation.block, error=generation.error)
 
-    def _is_whole(self, tx: Connection, generation: Generation, limit: int, finalized: int) -> bool:
-        """Has the ingester been at the head once, and does `limit` reach finality? Then a build that
-        has folded up to `limit` is no half-built history."""
-        if generation.hold is not None and limit >= generation.hold:
-            return True
-        head = tx.execute(
-            text("SELECT head FROM progress WHERE chain_id = :chain"),
-            {"chain": self._projection.chain_id},
-        ).scalar()
-        if head is None:
-            return False
-        end = finalized if finalized >= 0 else int(head)
-        lasts = [watch.last_block for watch in self._projection.watches]
-        if all(last is not None for last in lasts):
-            end = min(end, max(last for last in lasts if last is not None))
-        return limit >= end
-
     def _beyond(self, row: Generation) -> Ahead:
         """Where the fold of this generation stands: at its row, or ahead of it."""
         documents = self._tracked(row)
@@ -343,7 +233,7 @@ class Runner:
 
     def _commit(self, ahead: Ahead, *, events: int, left: int, quarantined: int = 0) -> Folded:
         old, new, changed = ahead.row, ahead.cursor, 0
-        with self._lease.commit() as tx:
+        with self.lease.commit() as tx:
             generations, state = Generations(tx, old.projection), GenerationState(tx, old.id)
             generations.advance(old, new)  # first: whoever else would move it waits here
             if ahead.rewound_to is not None:
@@ -406,12 +296,12 @@ class Runner:
     def _give_up(self, generation: Generation, to: int) -> Folded:
         """The change lies below what can be undone: only a build from the first block mends it."""
         self._documents.pop(generation.id, None)
-        with self._lease.commit() as tx:
+        with self.lease.commit() as tx:
             generations = Generations(tx, generation.projection)
             generations.advance(generation, generation)
             if generation.state == "live":
                 generations.mark_stale(generation)
-            self._create(generations)
+            create_build(generations, self.projection)
         return Folded(generation.projection, "stale", block=to, moved=True, rewound_to=to)
 
     # --- the served one ---
@@ -419,14 +309,14 @@ class Runner:
     def _promote(self, generation: Generation, routes: Mapping[int, Way]) -> Folded:
         name = generation.projection
         try:
-            with self._lease.commit() as tx:
+            with self.lease.commit() as tx:
                 generations = Generations(tx, name)
                 generations.advance(generation, generation)
                 end = -1 if generation.documents else generation.block
-                kinds = list(routes) if has_events(tx, self._projection, routes, to=end) else []
+                kinds = list(routes) if has_events(tx, self.projection, routes, to=end) else []
                 promoted = generations.promote(generation, kinds)
         except GenerationRefused as refusal:
-            with self._lease.commit() as tx:
+            with self.lease.commit() as tx:
                 refused = replace(generation, error=str(refusal))
                 Generations(tx, name).advance(generation, refused)
             return Folded(name, "building", block=generation.block, error=str(refusal))
@@ -450,18 +340,6 @@ class Runner:
 
     # --- small ---
 
-    def _create(
-        self, generations: Generations, *, promote: bool = True, hold: int | None = None
-    ) -> Generation:
-        first = self._projection.first_block
-        return generations.create(
-            chain_id=self._projection.chain_id,
-            fingerprint=self._projection.fingerprint,
-            before=first - 1,
-            promote=promote,
-            hold=hold,
-        )
-
     def _tracked(self, generation: Generation) -> TrackedDocuments:
         """The documents as of this very commit: what another process wrote since, or another build of
         the same number, has another digest, and then nothing cached is used."""
@@ -478,7 +356,7 @@ class Runner:
         """
         if generation.state == "building" and generation.revision:
             return generation.floor
-        match self._projection.undo:
+        match self.projection.undo:
             case "finality":
                 return finalized
             case "forever":

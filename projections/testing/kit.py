@@ -45,6 +45,7 @@ from projections.errors import ProjectorError
 from projections.fold.document_type import Shape
 from projections.fold.fold import Projection
 from projections.fold.generation import Generation, Generations
+from projections.fold.operations import Operations
 from projections.fold.runner import BATCH, Runner
 from projections.fold.state import GenerationState
 from projections.migrate import migrate
@@ -184,7 +185,7 @@ class Kit:
             _same(river.outcome(), wanted, "after everything was delivered again")
             if wanted.halted is None:
                 for block_number in (len(history) // 2, 0):
-                    river.runner.rollback(block_number, hold=False)
+                    river.operations.rollback(block_number, hold=False)
                     river.flow()
                     _same(river.outcome(), wanted, f"after a rollback to block {block_number}")
 
@@ -195,11 +196,11 @@ class Kit:
         with self._river() as river:
             river.deliver(history)
             river.flow()
-            river.runner.rebuild(promote=False)
+            river.operations.rebuild(promote=False)
             river.flow()
             _same(replace(river.outcome(built=True), published=wanted.published), wanted, "in a rebuild")
             if wanted.promotable:
-                river.runner.rebuild()
+                river.operations.rebuild()
                 river.flow()
                 _same(river.outcome(), wanted, "after a rebuild took over")
 
@@ -251,7 +252,7 @@ class Kit:
             river.flow()
 
         def rebuild(river: _River) -> None:
-            river.runner.rebuild()
+            river.operations.rebuild()
             river.flow()
 
         script = [begin, go_on, reorganise, go_on, *([rebuild] if wanted.promotable else [])]
@@ -369,6 +370,7 @@ class _River:
         """What a process does first: a projector, a runner and a publisher that remember nothing."""
         projection = self._projection()
         self.runner = Runner(self.store, self._lease("project"), projection, batch=self._batch)
+        self.operations = Operations(self.runner)
         self._publisher = Publisher(
             self.store, self._lease("publish"), self.sink, projection=_NAME, chain_id=_CHAIN
         )

@@ -144,7 +144,7 @@ CLAUSES = {
                 Runner,
                 "_advance",
                 "        finalized = Tail(tx, own.chain_id).finalized()\n",
-                "    with self._store.read() as tx:\n"
+                "    with self.store.read() as tx:\n"
                 "        journal = Journal(tx, own.chain_id)\n"
                 "        entry = journal.head()\n"
                 "        finalized = Tail(tx, own.chain_id).finalized()\n",

@@ -32,6 +32,7 @@ from projections.decoding.event import parse
 from projections.fold.changes import Changes
 from projections.fold.fold import Projection
 from projections.fold.generation import Generation, Generations
+from projections.fold.operations import Operations
 from projections.fold.runner import Runner
 from projections.fold.state import GenerationState
 from projections.projectors import Counts, Documents, Follows, Projector, handles
@@ -289,12 +290,12 @@ class World:
     def rebuild(self) -> None:
         """Builds everything again from the first block, and puts it in the old one's place."""
         runner = Runner(self.store, self.lease, self.projection, batch=5)
-        runner.rebuild()
+        Operations(runner).rebuild()
         self._flow(runner)
 
     def mend(self, keys: Sequence[str]) -> None:
         """What `verify sinks --repair` does with the keys that differ."""
-        Runner(self.store, self.lease, self.projection).mend(keys)
+        Operations(Runner(self.store, self.lease, self.projection)).republish(keys)
 
     def outcome(self) -> Outcome:
         with self.store.read() as tx:

@@ -35,6 +35,7 @@ from projections.errors import ForeignMarker, ProjectorError, SinkUnavailable
 from projections.fold.document_type import weight
 from projections.fold.fold import Projection
 from projections.fold.generation import Generation, Generations
+from projections.fold.operations import Operations
 from projections.fold.runner import Runner
 from projections.fold.state import GenerationState
 from projections.projectors import Documents, Projector, handles
@@ -504,21 +505,21 @@ class World:
         served = self.served()
         if served is not None:
             to = max(-1, served.block - back)
-            self._by_hand(lambda runner: runner.rollback(to, hold=bool(hold)))
+            self._by_hand(lambda operations: operations.rollback(to, hold=bool(hold)))
 
     @verb(2)
     def resume(self) -> None:
-        self._by_hand(lambda runner: runner.resume())
+        self._by_hand(lambda operations: operations.resume())
 
     @verb(3, other=(0, 1), promote=(0, 1))
     def rebuild(self, other: int, promote: int) -> None:
         """By the version that is served, or by the other one."""
-        self._by_hand(lambda runner: runner.rebuild(promote=bool(promote)), other=bool(other))
+        self._by_hand(lambda operations: operations.rebuild(promote=bool(promote)), other=bool(other))
 
     @verb(2)
     def back(self) -> None:
         """What was served before becomes so again."""
-        self._by_hand(lambda runner: runner.back(), other=True)
+        self._by_hand(lambda operations: operations.back(), other=True)
 
     # --- what must hold ---
 
@@ -538,7 +539,7 @@ class World:
         with self._quiet():
             before = self.served()
             assert before is not None
-            self._runner(self._code()).rebuild()
+            Operations(self._runner(self._code())).rebuild()
             self._rest(f"fold{self._code()}")
             after = self.served()
             assert after is not None
@@ -681,14 +682,14 @@ class World:
             publisher.take_over()
             self._unclaimed = False
 
-    def _by_hand(self, act: Callable[[Runner], object], *, other: bool = False) -> None:
+    def _by_hand(self, act: Callable[[Operations], object], *, other: bool = False) -> None:
         code = 1 - self._code() if other else self._code()
         hand = self._hand(f"fold{code}")
 
         def ask() -> None:
             assert isinstance(hand.stage, Runner)
             with suppress(ProjectorError):  # nothing to go back to, or nothing of this version is served
-                act(hand.stage)
+                act(Operations(hand.stage))
 
         self._try(hand, ask)
 
@@ -822,11 +823,11 @@ class World:
         if self._lied:  # what an answer leaves out does not show in it: it is fetched again
             self.resync(0, self.chain.head().number + 1)
             self._rest("ingest")
-        self._runner(code).resume()
+        Operations(self._runner(code)).resume()
         self._rest(f"fold{code}")
         served = self.served()
         if served is None or served.state == "stale":  # its build has to wait
-            self._runner(code).rebuild()
+            Operations(self._runner(code)).rebuild()
             self._rest(f"fold{code}")
         self._rest("publish")
 

@@ -96,7 +96,7 @@ def test_any_reorg_ends_in_the_plain_fold_of_the_canonical_logs(
             bench.fold()
         found, digest, _ = documents(store)
         assert without_stamp(found) == expected(chain)
-        bench.runner.rebuild()
+        bench.operations.rebuild()
         bench.fold()
         again, digest_again, _ = documents(store)
         assert (again, digest_again) == (found, digest)

@@ -141,7 +141,7 @@ class _Story:
             summary = Summary()
             started = time.monotonic()
             with held([stage.lease]), showing() as display:
-                stage.runner.rebuild()
+                stage.operations.rebuild()
                 to_end(stage, all_of(summary.observe, display))
             seconds = time.monotonic() - started
             again = self._digest(plan)

@@ -25,6 +25,7 @@ from projections.errors import SinkError
 from projections.fold.documents import ROOM
 from projections.fold.fold import Projection
 from projections.fold.generation import lease_of
+from projections.fold.operations import Operations
 from projections.fold.runner import Folded, Runner
 from projections.fold.uncommitted import COMMIT_EVERY
 from projections.publish.publisher import Published, Publisher
@@ -185,6 +186,7 @@ class FoldStage:
         self.projection = projection
         self.lease = Lease(store, lease_of(projection.name, projection.fingerprint))
         self.runner = Runner(store, self.lease, projection, room=room, commit_every=commit_every)
+        self.operations = Operations(self.runner)
 
     def open(self) -> None:
         """Nothing: the store is open."""
@@ -197,25 +199,32 @@ class FoldStage:
         match request.kind:
             case "rollback":
                 to, hold = request.arguments["to"], request.arguments["hold"]
-                done = self.runner.rollback(to, hold=hold)
+                done = self.operations.rollback(to, hold=hold)
                 if done.state == "building":
                     return f"block {to} is below what can be undone: a build from the first block began"
                 waits = "and waits there" if hold else "and goes on from there"
                 return f"rewound to block {done.block}, {done.changed:,} documents changed, {waits}"
             case "resume":
-                self.runner.resume()
+                self.operations.resume()
                 return "goes on"
             case "rebuild":
                 if request.arguments["back"]:
-                    return f"generation {self.runner.back().id} is taken up again"
-                made = self.runner.rebuild(promote=request.arguments["promote"])
+                    return f"generation {self.operations.back().id} is taken up again"
+                made = self.operations.rebuild(promote=request.arguments["promote"])
                 return f"generation {made.id} is being built"
             case "retry":
-                return self.runner.retry()
+                retried = self.operations.retry()
+                if retried.first is None:
+                    return "nothing was passed over; an event that halts is tried at every step"
+                return f"{retried.events:,} events are folded again, from block {retried.first} on"
             case "mend":
-                return self.runner.mend(request.arguments["keys"], above=request.arguments["above"])
+                sent = self.operations.republish(request.arguments["keys"], above=request.arguments["above"])
+                if sent.revision is None:
+                    return "nothing is served yet"
+                return f"{sent.keys:,} keys are sent again, as revision {sent.revision}"
             case "skip":
-                return self.runner.skip(**request.arguments)
+                skipped = self.operations.skip(**request.arguments)
+                return f"log {skipped.log_index} of block {skipped.block} is passed over from now on"
             case kind:
                 raise StoreError(f"{kind} is no request that {self.name} knows.")
 

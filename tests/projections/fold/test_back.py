@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from projections.fold.generation import Generation, Generations
+from projections.fold.operations import Operations
 from projections.fold.runner import Folded, Runner
 from projections.fold.state import GenerationState
 from projections.projectors import Documents, Projector, handles
@@ -105,7 +106,7 @@ def test_after_going_back_the_sink_holds_what_is_served_again(store: Store, seed
     """Blocks and a reorg come between: what only the old code changes then, the new one never published."""
     shop, random = Shop(store, seed), Random(seed)
     shop.publish()
-    shop.new.rebuild()
+    Operations(shop.new).rebuild()
     shop.fold(shop.new)
     shop.publish()
     assert shop.converged
@@ -118,7 +119,7 @@ def test_after_going_back_the_sink_holds_what_is_served_again(store: Store, seed
     if random.random() < 0.5:
         shop.fold(shop.new)
         shop.publish()
-    back = shop.old.back()
+    back = Operations(shop.old).back()
     shop.fold(shop.old)
     assert (shop.served.id, shop.served.block) == (back.id, BLOCKS + 5)
     shop.publish()
@@ -128,10 +129,10 @@ def test_after_going_back_the_sink_holds_what_is_served_again(store: Store, seed
 def test_going_back_at_once_sends_as_many_documents_as_the_promotion_did(store: Store) -> None:
     shop = Shop(store, 1, finalized=BLOCKS)
     shop.publish()
-    shop.new.rebuild()
+    Operations(shop.new).rebuild()
     shop.fold(shop.new)
     there = shop.publish()
-    shop.old.back()
+    Operations(shop.old).back()
     shop.fold(shop.old)
     assert shop.publish() == there > 0
 
@@ -139,14 +140,14 @@ def test_going_back_at_once_sends_as_many_documents_as_the_promotion_did(store: 
 def test_a_document_of_no_change_on_either_side_is_not_looked_at(store: Store) -> None:
     """Planted in what is served, behind the fold's back: a comparison of everything would find it."""
     shop = Shop(store, 1)
-    shop.new.rebuild()
+    Operations(shop.new).rebuild()
     shop.fold(shop.new)
     with store.write() as tx:
         tx.exec_driver_sql(
             "INSERT INTO documents (generation, key, body) "
             f"SELECT {shop.served.id}, 'planted', body FROM documents LIMIT 1"
         )
-    shop.old.back()
+    Operations(shop.old).back()
     (promoted,) = [done.promoted for done in shop.fold(shop.old) if done.promoted]
     with store.read() as tx:
         marked = tx.exec_driver_sql("SELECT count(*) FROM changes WHERE key = 'planted'").scalar()

@@ -18,6 +18,7 @@ from eventstore.storage.store import Store
 from projections.errors import GenerationRefused, ProjectorError
 from projections.fold.changes import Changes
 from projections.fold.generation import Generation, Generations
+from projections.fold.operations import Operations
 from projections.fold.replay import Replay, undone
 from projections.fold.runner import Folded, Runner
 from projections.fold.state import GenerationState
@@ -65,36 +66,36 @@ def bench(store: Store) -> Bench:
 
 def test_a_rollback_replays_to_the_same_digest(bench: Bench) -> None:
     before = served(bench.store)
-    assert bench.runner.rollback(6, hold=False).block == 6
+    assert bench.operations.rollback(6, hold=False).block == 6
     assert documents(bench.store) == expected(6)
     bench.fold()
     assert served(bench.store).digest == before.digest
 
 
 def test_a_held_rollback_waits_until_it_is_resumed(bench: Bench) -> None:
-    bench.runner.rollback(6, hold=True)
+    bench.operations.rollback(6, hold=True)
     bench.fold()
     assert (served(bench.store).block, documents(bench.store)) == (6, expected(6))
-    bench.runner.resume()
+    bench.operations.resume()
     bench.fold()
     assert documents(bench.store) == expected(10)
 
 
 def test_a_rollback_below_what_can_be_undone_is_a_build_that_waits_there(bench: Bench) -> None:
-    assert bench.runner.rollback(2, hold=True).state == "building"
+    assert bench.operations.rollback(2, hold=True).state == "building"
     bench.fold()
     assert (served(bench.store).block, documents(bench.store)) == (2, expected(2))
-    bench.runner.resume()
+    bench.operations.resume()
     bench.fold()
     assert documents(bench.store) == expected(10)
 
 
 def test_a_build_that_shall_wait_is_ready_and_then_promoted(bench: Bench) -> None:
     first = served(bench.store)
-    bench.runner.rebuild(promote=False)
+    bench.operations.rebuild(promote=False)
     assert bench.fold()[-1].state == "ready"
     assert served(bench.store).id == first.id
-    bench.runner.rebuild()
+    bench.operations.rebuild()
     bench.fold()
     assert (served(bench.store).id, served(bench.store).digest) == (first.id + 1, first.digest)
 
@@ -103,11 +104,11 @@ def test_a_build_that_shall_wait_is_refused_while_what_is_served_is_stale(bench:
     bench.orphan(2)  # below what can be undone
     assert bench.runner.step().state == "stale"
     with pytest.raises(ProjectorError, match="stale"):
-        bench.runner.rebuild(promote=False)
+        bench.operations.rebuild(promote=False)
 
 
 def test_an_equal_build_gives_no_key_a_new_revision(bench: Bench) -> None:
-    bench.runner.rebuild()
+    bench.operations.rebuild()
     (promoted,) = [done.promoted for done in bench.fold() if done.promoted]
     assert promoted.differing == 0
 
@@ -137,7 +138,7 @@ def rest(runner: Runner) -> list[Folded]:
 def test_old_code_stands_still_once_other_code_is_promoted(bench: Bench) -> None:
     new = other(bench)
     assert rest(new)[-1].state == "outdated"
-    new.rebuild()
+    Operations(new).rebuild()
     bench.append([registration(11, 0, 9, 1)], to=11)
     bench.fold()
     assert served(bench.store).block == 11  # the old code keeps following while the new one builds
@@ -149,10 +150,10 @@ def test_old_code_stands_still_once_other_code_is_promoted(bench: Bench) -> None
 def test_promoting_back_sends_only_what_differs(bench: Bench) -> None:
     before = served(bench.store)
     new = other(bench)
-    new.rebuild()
+    Operations(new).rebuild()
     (there,) = [done.promoted for done in rest(new) if done.promoted]
     bench.append([registration(11, 0, 9, 8)], to=11)
-    bench.runner.back()
+    bench.operations.back()
     (again,) = [done.promoted for done in bench.fold() if done.promoted]
     assert served(bench.store).id == before.id
     assert 0 < again.differing <= there.differing + 3
@@ -162,7 +163,7 @@ def test_promoting_back_sends_only_what_differs(bench: Bench) -> None:
 def test_a_promotion_gives_a_revision_to_exactly_the_keys_that_differ(bench: Bench) -> None:
     old = documents(bench.store)
     new = other(bench)
-    new.rebuild()
+    Operations(new).rebuild()
     (promoted,) = [done.promoted for done in rest(new) if done.promoted]
     differing = {
         key for key in old | documents(bench.store) if old.get(key) != documents(bench.store).get(key)
@@ -176,7 +177,7 @@ def test_a_promotion_gives_a_revision_to_exactly_the_keys_that_differ(bench: Ben
 
 def test_going_back_without_a_retired_generation_is_refused(bench: Bench) -> None:
     with pytest.raises(ProjectorError, match="chainfold rebuild referrals"):
-        bench.runner.back()
+        bench.operations.back()
 
 
 def test_an_empty_build_is_not_promoted(bench: Bench) -> None:
@@ -184,7 +185,7 @@ def test_an_empty_build_is_not_promoted(bench: Bench) -> None:
     route = next(iter(projection.routes.values()))
     projection = replace(projection, routes={route.kind: replace(route, handle=lambda event, users: None)})
     empty = Runner(bench.store, Lease(bench.store, "project:referrals:f3").acquire(), projection)
-    empty.rebuild()
+    Operations(empty).rebuild()
     assert "came out empty" in str(rest(empty)[-1].error)
     assert served(bench.store).fingerprint == "f1"
     assert GenerationRefused.retry is False
@@ -240,10 +241,10 @@ def test_a_retry_after_the_mend_gives_the_digest_of_a_clean_build(store: Store) 
     bench = Poisoned(store, poison="quarantine")
     bench.fold()
     bench.mended = True
-    bench.runner.retry()
+    bench.operations.retry()
     bench.fold()
     mended = served(store).digest
-    bench.runner.rebuild()
+    bench.operations.rebuild()
     bench.fold()
     assert served(store).digest == mended
     assert documents(store) == expected(10)
@@ -254,11 +255,11 @@ def test_a_retry_after_the_mend_gives_the_digest_of_a_clean_build(store: Store) 
 def test_a_decision_to_skip_is_honoured_by_every_rebuild(store: Store) -> None:
     bench = Poisoned(store)
     bench.fold()
-    bench.runner.skip(block=4, log_index=0, reason="five is nobody")
+    bench.operations.skip(block=4, log_index=0, reason="five is nobody")
     bench.fold()
     first = documents(store)
     assert served(store).block == 10
-    bench.runner.rebuild()
+    bench.operations.rebuild()
     bench.fold()
     assert documents(store) == first
 
@@ -271,6 +272,7 @@ class FoldStage:
     def __init__(self, bench: Bench) -> None:
         self.lease = Lease(bench.store, "project:referrals", owner=bench.lease.owner)
         self.runner = Runner(bench.store, self.lease, bench.projection)
+        self.operations = Operations(self.runner)
 
     def open(self) -> None:
         """Nothing to open."""
@@ -280,7 +282,7 @@ class FoldStage:
 
     def execute(self, request: Request) -> str:
         if request.kind == "rollback":
-            return str(self.runner.rollback(request.arguments["to"], hold=True).block)
+            return str(self.operations.rollback(request.arguments["to"], hold=True).block)
         raise StoreError("no such thing")
 
     def close(self) -> None:

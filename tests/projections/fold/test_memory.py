@@ -32,7 +32,7 @@ def test_a_build_in_too_little_memory_makes_the_same_documents(
     bench.runner = Runner(store, bench.lease, bench.projection, batch=7, room=room, commit_every=commit_every)
     with store.read() as tx:
         before = Generations(tx, "referrals").served()
-    bench.runner.rebuild()
+    bench.operations.rebuild()
     bench.fold()
     with store.read() as tx:
         after = Generations(tx, "referrals").served()

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from eventstore.records import Log
 from eventstore.storage.store import Store
 from projections.fold.generation import Generations
+from projections.fold.operations import Operations
 from projections.fold.runner import Runner
 from projections.publish.publisher import Publisher
 from projections.sinks.memory import MemorySink
@@ -61,7 +62,7 @@ def test_no_statement_reads_far_more_than_it_changes(postgres_store: Store, know
                 tx.execute(text("ANALYZE"))
         # a rebuild in too little memory, which is compared and promoted
         bench.runner = Runner(store, bench.lease, bench.projection, batch=500, room=100_000)
-        bench.runner.rebuild(promote=False)
+        bench.operations.rebuild(promote=False)
         bench.fold()
         with store.read() as tx:
             generations = Generations(tx, "referrals")
@@ -69,7 +70,7 @@ def test_no_statement_reads_far_more_than_it_changes(postgres_store: Store, know
             assert served is not None
             assert waiting is not None
             assert generations.compare(served, waiting).equal
-        bench.runner.rebuild()
+        bench.operations.rebuild()
         catch_up()
         with store.read() as tx:
             assert Generations(tx, "referrals").get(served.id) is not None
@@ -82,13 +83,13 @@ def test_no_statement_reads_far_more_than_it_changes(postgres_store: Store, know
         bench.orphan(210)
         bench.append(drawn(210, 260, branch="b"), to=260, branch="b", finalized=160)
         catch_up()
-        bench.runner.rollback(200, hold=False)
+        bench.operations.rollback(200, hold=False)
         catch_up()
         # other code, and back to this
         _promoted_by_other_code(bench)
         bench.runner = Runner(store, bench.lease, bench.projection, batch=500, room=100_000)
         bench.append(drawn(261, 263), to=263, branch="b", finalized=250)
-        bench.runner.back()
+        bench.operations.back()
         catch_up()
     worst = {item.sql: item for item in sorted(reads, key=lambda item: item.rows) if _is_far(item)}
     assert not worst, "\n\n".join(str(item) for item in worst.values())
@@ -109,6 +110,6 @@ def _is_far(read: Read) -> bool:
 def _promoted_by_other_code(bench: Bench) -> None:
     other = referrals(fingerprint="f2", undo=200)
     runner = Runner(bench.store, bench.lease, other, batch=500, room=100_000)
-    runner.rebuild()
+    Operations(runner).rebuild()
     while not runner.step().idle:
         pass

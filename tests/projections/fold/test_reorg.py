@@ -133,7 +133,7 @@ def test_of_a_rewind_whose_commit_fails_nothing_stays_in_memory(
     with monkeypatch.context() as patch:
         patch.setattr(Lease, "commit", failing)
         with pytest.raises(StoreUnavailable):
-            bench.runner.rollback(6, hold=False) if by_hand else bench.runner.step()
+            bench.operations.rollback(6, hold=False) if by_hand else bench.runner.step()
     assert served(bench.store) == before
     if by_hand:
         reorg(bench, OTHER)

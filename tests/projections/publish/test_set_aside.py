@@ -260,7 +260,7 @@ def test_a_promotion_sends_what_stands_aside_as_it_is_then(bench: Bench, sink: S
     to_end(stage)
     bench.orphan(1)
     bench.append([registration(1, 0, 9, 8, branch="b")], to=3, branch="b")
-    bench.runner.rebuild(promote=True)
+    bench.operations.rebuild(promote=True)
     bench.fold()
     to_end(stage)
     sink.bad = set()

@@ -39,7 +39,7 @@ def test_documents_fold_anew_from_a_restored_store_and_a_skip_is_kept(
         row = {"hash": hash_(12), "reason": "sold twice"}
         tx.execute(text("INSERT INTO skips VALUES ('referrals', :hash, 0, :reason, 1)"), row)
     bench.fold()
-    bench.runner.rebuild()
+    bench.operations.rebuild()
     bench.fold()
     backup(store, tmp_path / "backup")
     restore(other, tmp_path / "backup")

@@ -11,6 +11,7 @@ from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from projections.fold.fold import Projection
 from projections.fold.generation import lease_of
+from projections.fold.operations import Operations
 from projections.fold.runner import Runner
 from projections.service.status.projections import projection_status
 from projections.service.status.records import ProjectionStatus
@@ -56,7 +57,7 @@ def test_a_first_build_says_how_far_it_is(bench: Bench) -> None:
 
 def test_a_build_of_the_same_code_lets_what_is_served_follow(bench: Bench) -> None:
     bench.fold()
-    bench.runner.rebuild()
+    bench.operations.rebuild()
     found = standing(bench)
     assert found.standing == "generation 1 is served, generation 2 is being built: 0.0% (0 of 20 events)"
     assert not found.stands_still
@@ -72,7 +73,7 @@ def test_orphaned_events_are_not_among_those_to_be_folded(bench: Bench) -> None:
 
 def test_a_finished_build_that_shall_wait_says_so(bench: Bench) -> None:
     bench.fold()
-    bench.runner.rebuild(promote=False)
+    bench.operations.rebuild(promote=False)
     bench.fold()
     assert (
         standing(bench).standing == "generation 1 is served, generation 2 is built and waits to be promoted"
@@ -102,7 +103,7 @@ def test_a_build_that_halts_says_so_and_is_an_error(bench: Bench) -> None:
 
     own = replace(bench.projection, fingerprint="new", routes={route.kind: replace(route, handle=handle)})
     new = Runner(bench.store, lease(bench, own), own, batch=7)
-    new.rebuild()
+    Operations(new).rebuild()
     fold(new)
     found = standing(bench, own)
     assert found.build is not None

@@ -90,7 +90,7 @@ class Line:
         other = replace(self.bench.projection, fingerprint="f2")
         self.bench.lease = Lease(self.store, "project:other").acquire()
         self.bench.runner = Runner(self.store, self.bench.lease, other, batch=7)
-        self.bench.runner.rebuild(promote=True)
+        self.bench.operations.rebuild(promote=True)
         self.bench.fold()
         with self.store.read() as tx:
             served = Generations(tx, "referrals").served()
