@@ -24,7 +24,8 @@ from projections.service.application.sync import synchronise
 from projections.service.config.loader import load
 from projections.service.runtime.fetch_process import at_hand
 from projections.service.runtime.fetch_worker import Span, Task
-from projections.service.runtime.loops import TRIES, Failed, Stepped, held, to_end
+from projections.service.runtime.leases import held
+from projections.service.runtime.loops import TRIES, Failed, Stepped, to_end
 from projections.service.runtime.wiring import Plan
 
 _CONFIG = """

@@ -38,7 +38,7 @@ from eventstore.storage.store import Store
 from projections.fold.generation import Generations
 from projections.service.config.loader import load
 from projections.service.embedded.servers import EmbeddedRedis
-from projections.service.runtime.loops import held
+from projections.service.runtime.leases import held
 from projections.service.runtime.stages import FoldStage
 from projections.service.runtime.wiring import Plan
 

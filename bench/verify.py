@@ -26,7 +26,8 @@ from bench.scenario import CHAIN, CONTRACT, EVENT, Scenario
 from projections.service.application.verify import verify
 from projections.service.config.loader import load
 from projections.service.embedded.servers import EmbeddedMongo, EmbeddedRedis
-from projections.service.runtime.loops import Failed, Stepped, held, to_end
+from projections.service.runtime.leases import held
+from projections.service.runtime.loops import Failed, Stepped, to_end
 from projections.service.runtime.wiring import Plan
 
 RESULTS = Path("bench/results")

@@ -9,7 +9,7 @@ import pytest
 
 from projections.fold.generation import lease_of
 from projections.service.records.requests import Requests
-from projections.service.runtime import loops
+from projections.service.runtime.worker import Worker
 from tests.http.site import Town
 
 TOKEN = "a-token-of-sixteen-characters"
@@ -29,7 +29,7 @@ def test_whoever_does_the_work_is_asked_and_answers(plain_town: Town) -> None:
     with plain_town.plan() as plan:
         [stage] = plan.fold()
         stop = threading.Event()
-        worker = loops.Worker(stage, Requests(plan.store), lambda event: None, stop, poll=0.05)
+        worker = Worker(stage, Requests(plan.store), lambda event: None, stop, poll=0.05)
         worker.start()
         try:
             with plain_town.serving(f'tokens = ["{TOKEN}"]') as api:

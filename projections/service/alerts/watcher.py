@@ -27,7 +27,8 @@ from projections.service.alerts.detection import Bad, Board, Good, changes, kind
 from projections.service.alerts.throttle import HOUR, Message, due
 from projections.service.config.alerts import Limits, Pace
 from projections.service.records.incidents import Incidents
-from projections.service.runtime.loops import Failed, Stepped, Worker
+from projections.service.runtime.loops import Failed, Stepped
+from projections.service.runtime.worker import Worker
 
 if TYPE_CHECKING:
     from projections.service.runtime.wiring import Plan

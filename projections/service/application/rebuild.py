@@ -18,6 +18,8 @@ from projections.fold.generation import Comparison, Generation, Generations
 from projections.fold.runner import Folded
 from projections.service.records.requests import Requests
 from projections.service.runtime import loops
+from projections.service.runtime.asking import ask
+from projections.service.runtime.leases import held
 from projections.service.runtime.progress import SILENT, Steps
 from projections.service.runtime.stages import FoldStage
 from projections.service.runtime.summary import Summary
@@ -55,7 +57,7 @@ def rebuild(
     stage = plan.fold_of(projection)
     watched = BuildWatch(plan.store, stage.projection)
     old = generations(plan, projection)[0]  # a running service may be done as soon as it is asked
-    begun(loops.ask(stage, Requests(plan.store), "rebuild", promote=promote, back=back))
+    begun(ask(stage, Requests(plan.store), "rebuild", promote=promote, back=back))
     summary, started = Summary(), time.monotonic()
     _until_built(plan, stage, summary, watched, shown)
     seconds = time.monotonic() - started
@@ -68,7 +70,7 @@ def rebuild(
 def rebuilt(plan: Plan, projection: str, *, shown: Steps = SILENT.steps) -> None:
     """Builds a projection again and waits until the build is served, like `rebuild`; compares nothing."""
     stage, watched = plan.fold_of(projection), BuildWatch(plan.store, plan.named(projection))
-    loops.ask(stage, Requests(plan.store), "rebuild", promote=True, back=False)
+    ask(stage, Requests(plan.store), "rebuild", promote=True, back=False)
     _until_built(plan, stage, Summary(), watched, shown)
 
 
@@ -79,7 +81,7 @@ def _until_built(plan: Plan, stage: FoldStage, summary: Summary, watched: BuildW
         observe = loops.all_of(summary.observe, display)
         while True:
             try:
-                with loops.held([stage.lease]):
+                with held([stage.lease]):
                     loops.to_end(stage, observe)
                     watched = BuildWatch(plan.store, stage.projection)
             except LeaseHeld:

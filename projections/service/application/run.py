@@ -14,6 +14,7 @@ from projections.service.records.requests import Requests
 from projections.service.runtime import loops
 from projections.service.runtime.progress import SILENT, Progress
 from projections.service.runtime.wiring import Plan
+from projections.service.runtime.worker import Worker
 
 PIPELINE = ("ingest", "project", "publish")
 """What a service runs that runs the schedule too."""
@@ -57,11 +58,11 @@ def follow(
     ingest = plan.ingest() if "ingest" in wanted else []
     fold = plan.fold() if "project" in wanted else []
     publish = [*plan.publish(), *plan.notify()] if "publish" in wanted else []
-    first = [loops.Worker(stage, requests, everyone, stop, poll=polls[stage.chain]) for stage in ingest]
-    second = [loops.Worker(stage, requests, everyone, stop, poll=slowest) for stage in fold]
-    third = [loops.Worker(stage, requests, everyone, stop, poll=slowest) for stage in publish]
+    first = [Worker(stage, requests, everyone, stop, poll=polls[stage.chain]) for stage in ingest]
+    second = [Worker(stage, requests, everyone, stop, poll=slowest) for stage in fold]
+    third = [Worker(stage, requests, everyone, stop, poll=slowest) for stage in publish]
     fourth = [
-        loops.Worker(stage, requests, everyone, stop, poll=slowest)
+        Worker(stage, requests, everyone, stop, poll=slowest)
         for stage in (plan.deliver() if "publish" in wanted else [])
     ]
     for upstream, downstream in ((first, second), (second, third), (third, fourth)):
@@ -69,7 +70,7 @@ def follow(
             for listener in downstream:
                 worker.feeds(listener)
     beside = [
-        loops.Worker(stage, requests, everyone, stop, poll=max(polls[stage.chain], slowest))
+        Worker(stage, requests, everyone, stop, poll=max(polls[stage.chain], slowest))
         for stage in (plan.prove(background=True) if "prove" in wanted else [])
     ]
     workers = [*fourth, *third, *second, *first, *beside]

@@ -12,8 +12,10 @@ from eventstore.ingest.estimate import Estimate
 from eventstore.ingest.failed_ranges import Failures
 from projections.service.records.requests import Requests
 from projections.service.runtime import loops
+from projections.service.runtime.asking import ask
 from projections.service.runtime.fetch_process import Fetcher
 from projections.service.runtime.fetch_worker import Span, Task
+from projections.service.runtime.leases import held
 from projections.service.runtime.prefetch import FIRST, Beside
 from projections.service.runtime.progress import SILENT, Progress, Steps
 from projections.service.runtime.stages import IngestStage
@@ -88,7 +90,7 @@ def resynchronise(plan: Plan, span: Span, progress: Progress = SILENT) -> dict[s
     for stage in plan.ingest(contract=span.contract):
         try:
             with progress.following(requests, stage.lease.name, f"resync {stage.chain}"):
-                found[stage.chain] = loops.ask(stage, requests, "resync", **asked)
+                found[stage.chain] = ask(stage, requests, "resync", **asked)
         finally:
             stage.close()
     return found
@@ -121,7 +123,7 @@ def synchronise(
     stages: list[loops.Stage] = [*ingest, *fold, *publish, *told]
     failed: list[ChainfoldError] = []
     try:
-        with loops.held([stage.lease for stage in stages]), shown() as display:
+        with held([stage.lease for stage in stages]), shown() as display:
             observe = loops.all_of(summary.observe, display)
             beside = Beside(plan, fold, observe, Task(plan.config, span, tries), fetcher)
             with closing(beside):

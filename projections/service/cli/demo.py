@@ -25,7 +25,8 @@ from projections.service.cli.app import app
 from projections.service.cli.opening import steps_of
 from projections.service.config.loader import load
 from projections.service.config.template import template
-from projections.service.runtime.loops import all_of, held, to_end
+from projections.service.runtime.leases import held
+from projections.service.runtime.loops import all_of, to_end
 from projections.service.runtime.summary import Summary
 from projections.service.runtime.wiring import Plan, planned
 from projections.service.status.chains import chain_status

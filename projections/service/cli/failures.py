@@ -14,7 +14,7 @@ from projections.publish.set_aside import Aside
 from projections.service.application.sync import failed_ranges
 from projections.service.cli.app import Json, app, configuration
 from projections.service.records.requests import Requests
-from projections.service.runtime import loops
+from projections.service.runtime.asking import ask
 from projections.service.runtime.wiring import Plan, planned
 from projections.service.terminal.output import out, print_json, table
 from projections.values.moment import moment
@@ -119,12 +119,12 @@ def retry(
         requests = Requests(plan.store)
         if projection is not None:
             stage = plan.fold_of(plan.named(projection).name)
-            out().print(f"{projection}: {loops.ask(stage, requests, 'retry')}.")
+            out().print(f"{projection}: {ask(stage, requests, 'retry')}.")
             _send_again(plan, projection)
             return
         for chain in plan.ingest():
             try:
-                out().print(f"{chain.chain}: {loops.ask(chain, requests, 'retry')}.")
+                out().print(f"{chain.chain}: {ask(chain, requests, 'retry')}.")
             finally:
                 chain.close()
         _send_again(plan, None)
@@ -137,7 +137,7 @@ def _send_again(plan: Plan, projection: str | None) -> None:
         for stage in plan.publish() if waiting else []:
             try:
                 if stage.projection == name and stage.sink.name in waiting:
-                    answer = loops.ask(stage, Requests(plan.store), "again")
+                    answer = ask(stage, Requests(plan.store), "again")
                     out().print(f"{name}.{stage.sink.name}: {answer}.")
             finally:
                 stage.close()
@@ -157,5 +157,5 @@ def skip(
     arguments = {"block": block, "log_index": log_index, "reason": reason}
     with planned(configuration()) as plan:
         stage = plan.fold_of(plan.named(projection).name)
-        answer = loops.ask(stage, Requests(plan.store), "skip", **arguments)
+        answer = ask(stage, Requests(plan.store), "skip", **arguments)
     out().print(f"{projection}: {answer}.")

@@ -10,7 +10,7 @@ import typer
 from projections.errors import ConfigurationError
 from projections.service.cli.app import Json, app, configuration
 from projections.service.records.requests import Requests
-from projections.service.runtime import loops
+from projections.service.runtime.asking import ask
 from projections.service.runtime.run_recorder import recorded
 from projections.service.runtime.wiring import Plan, planned
 from projections.service.status.heads import ChainHeads, heads
@@ -74,7 +74,7 @@ def _followed(plan: Plan, name: str) -> str:
     for stage in plan.ingest():
         try:
             if stage.chain == name:
-                return loops.ask(stage, requests, "retreat")
+                return ask(stage, requests, "retreat")
         finally:
             stage.close()
     raise ConfigurationError(f"No contract is configured on the chain {name}.")

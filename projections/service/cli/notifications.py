@@ -11,7 +11,7 @@ from projections.errors import ConfigurationError
 from projections.service.cli.app import Json, app, configuration
 from projections.service.cli.runs import when
 from projections.service.records.requests import Requests
-from projections.service.runtime import loops
+from projections.service.runtime.asking import ask
 from projections.service.runtime.stages import DeliverStage
 from projections.service.runtime.wiring import Plan, planned
 from projections.service.terminal.output import out, print_json, table
@@ -109,7 +109,7 @@ def _again(
     with planned(configuration()) as plan:
         for stage in _stages(plan, projection, webhook):
             requests = Requests(plan.store)
-            count += int(loops.ask(stage, requests, "again", replay=replay, number=number))
+            count += int(ask(stage, requests, "again", replay=replay, number=number))
             stage.close()
     if number is not None and count == 0:
         raise StoreError(

@@ -13,7 +13,7 @@ from projections.service.application.rebuild import Rebuilt, generations
 from projections.service.application.rebuild import rebuild as build_again
 from projections.service.cli.app import app, configuration
 from projections.service.records.requests import Requests
-from projections.service.runtime import loops
+from projections.service.runtime.asking import ask
 from projections.service.runtime.run_recorder import recorded
 from projections.service.runtime.wiring import planned
 from projections.service.terminal.display import showing
@@ -85,7 +85,7 @@ def rollback(
                 f"Block {to_block} is below {served.floor}, the oldest block that can be undone: "
                 f"{served.block:,} blocks are folded again from the first one, beside what is served."
             )
-        answer = loops.ask(plan.fold_of(projection), Requests(plan.store), "rollback", to=to_block, hold=hold)
+        answer = ask(plan.fold_of(projection), Requests(plan.store), "rollback", to=to_block, hold=hold)
     out().print(f"{projection}: {answer}. The next sync or the running service publishes it.")
 
 
@@ -93,5 +93,5 @@ def rollback(
 def resume(projection: Name) -> None:
     """Let a projection go on that `rollback --hold` made wait."""
     with planned(configuration()) as plan:
-        answer = loops.ask(plan.fold_of(projection), Requests(plan.store), "resume")
+        answer = ask(plan.fold_of(projection), Requests(plan.store), "resume")
     out().print(f"{projection}: {answer}.")

@@ -20,7 +20,7 @@ from eventstore.storage.store import Store
 from projections.service.config.cron import Cron
 from projections.service.config.schedule import Job
 from projections.service.records.runs import Run, Runs
-from projections.service.runtime.loops import held
+from projections.service.runtime.leases import held
 from projections.service.runtime.run_recorder import Note, recorded
 
 TICK = 1.0

@@ -24,6 +24,8 @@ from projections.errors import ConfigurationError
 from projections.fold.fold import Projection
 from projections.service.records.requests import Requests
 from projections.service.runtime import loops
+from projections.service.runtime.asking import ask
+from projections.service.runtime.leases import held
 from projections.service.runtime.progress import Advance
 from projections.service.runtime.prove_stage import ProveStage
 from projections.service.runtime.stages import PublishStage, silent
@@ -75,7 +77,7 @@ def _events(plan: Plan, stage: ProveStage, wanted: Wanted, callbacks: Callbacks)
 
     def prove() -> str:
         with callbacks.following(requests, stage.lease.name, f"events {stage.chain}"):
-            return loops.ask(
+            return ask(
                 stage,
                 requests,
                 "prove",
@@ -119,7 +121,7 @@ def _repair(plan: Plan, chain: str, blocks: list[tuple[int, str]]) -> None:
     for stage in plan.ingest():
         try:
             if stage.chain == chain:
-                loops.ask(stage, Requests(plan.store), "repair", blocks=blocks)
+                ask(stage, Requests(plan.store), "repair", blocks=blocks)
         finally:
             stage.close()
 
@@ -215,7 +217,7 @@ def one_sink(
     fold, requests = plan.fold_of(projection.name), Requests(plan.store)
     for start in range(0, len(first.keys), MENDED_AT_ONCE):
         some = first.keys[start : start + MENDED_AT_ONCE]
-        loops.ask(fold, requests, "mend", keys=some, above=first.top)
+        ask(fold, requests, "mend", keys=some, above=first.top)
     settle(plan, stage)
     return _repaired(first.check, look().check)
 
@@ -225,7 +227,7 @@ def settle(plan: Plan, stage: PublishStage) -> None:
     deadline = time.monotonic() + SETTLED
     while True:
         try:
-            with loops.held([stage.lease]):
+            with held([stage.lease]):
                 loops.persist(stage, stage.open, silent)
                 loops.to_end(stage, silent)
         except LeaseHeld:

@@ -23,7 +23,8 @@ from projections.fold.replay import Replay, undone
 from projections.fold.runner import Folded, Runner
 from projections.fold.state import GenerationState
 from projections.service.records.requests import Request, Requests
-from projections.service.runtime import loops
+from projections.service.runtime.asking import ask
+from projections.service.runtime.worker import Worker
 from tests.folding import Bench, address, registration
 from tests.oracle import plain
 from tests.properties.test_fold import fresh
@@ -290,10 +291,10 @@ class FoldStage:
 
 
 @pytest.fixture
-def service(bench: Bench) -> Iterator[loops.Worker]:
+def service(bench: Bench) -> Iterator[Worker]:
     """A worker that holds the projection's lease and turns it."""
     stop = threading.Event()
-    worker = loops.Worker(FoldStage(bench), Requests(bench.store), lambda event: None, stop, poll=0.05)
+    worker = Worker(FoldStage(bench), Requests(bench.store), lambda event: None, stop, poll=0.05)
     worker.start()
     yield worker
     stop.set()
@@ -302,23 +303,23 @@ def service(bench: Bench) -> Iterator[loops.Worker]:
     assert worker.crash is None
 
 
-def test_a_request_is_executed_by_whoever_holds_the_lease(bench: Bench, service: loops.Worker) -> None:
+def test_a_request_is_executed_by_whoever_holds_the_lease(bench: Bench, service: Worker) -> None:
     asker = FoldStage(bench)
     asker.lease = Lease(bench.store, "project:referrals", owner="elsewhere||1|x")
-    assert loops.ask(asker, Requests(bench.store), "rollback", to=7) == "7"
+    assert ask(asker, Requests(bench.store), "rollback", to=7) == "7"
     assert served(bench.store).hold == 7
 
 
-def test_a_request_that_fails_tells_the_command_why(bench: Bench, service: loops.Worker) -> None:
+def test_a_request_that_fails_tells_the_command_why(bench: Bench, service: Worker) -> None:
     asker = FoldStage(bench)
     asker.lease = Lease(bench.store, "project:referrals", owner="elsewhere||1|x")
     with pytest.raises(StoreError, match="no such thing"):
-        loops.ask(asker, Requests(bench.store), "dance")
+        ask(asker, Requests(bench.store), "dance")
 
 
 def test_with_no_holder_the_command_does_it_itself(bench: Bench) -> None:
     bench.lease.release()
-    assert loops.ask(FoldStage(bench), Requests(bench.store), "rollback", to=7) == "7"
+    assert ask(FoldStage(bench), Requests(bench.store), "rollback", to=7) == "7"
 
 
 PAIR = st.tuples(st.integers(0, 6), st.integers(0, 6))

@@ -24,7 +24,8 @@ from projections.service.logging import logger
 from projections.service.records.incidents import Incidents, Key
 from projections.service.records.requests import Request, Requests
 from projections.service.records.runs import Outcome, Runs
-from projections.service.runtime.loops import Failed, Stepped, Worker
+from projections.service.runtime.loops import Failed, Stepped
+from projections.service.runtime.worker import Worker
 from tests.servers.receiver import Receiver
 
 AWAY = Failed("ingest main", SourceUnavailable("https://node.example/v3/s3cr3tk3y is away; s3cr3tk3y."), 1.0)

@@ -13,7 +13,8 @@ from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from projections.publish.publisher import Published
 from projections.service.records.requests import Request, Requests
-from projections.service.runtime.loops import Failed, Stepped, Worker, persist
+from projections.service.runtime.loops import Failed, Stepped, persist
+from projections.service.runtime.worker import Worker
 
 PATIENCE = 60.0
 
