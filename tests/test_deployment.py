@@ -27,6 +27,12 @@ def test_the_image_copies_what_is_there_and_installs_extras_that_exist() -> None
     assert set(extras.split(",")) <= set(known)
 
 
+def test_the_image_has_every_package() -> None:
+    settings = tomllib.loads(Path("pyproject.toml").read_text())
+    for package in settings["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
+        assert f"\nCOPY {package} {package}\n" in DOCKERFILE
+
+
 def test_the_image_has_two_stages_and_runs_as_nobody_special() -> None:
     last = DOCKERFILE.rpartition("\nFROM ")[2]
     assert DOCKERFILE.count("FROM python:") == 2
