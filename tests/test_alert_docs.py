@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from projections.service.alerts.detection import KINDS, Kind
+from projections.service.alerts.catalogue import KINDS
+from projections.service.alerts.catalogue import IncidentKind as Kind
 
 TABLE = re.compile(r"^\| `([\w-]+)` \| (.*) \| (.*) \| (.*) \|$", re.MULTILINE)
 

@@ -24,7 +24,7 @@ from msgspec import Struct
 from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
-from projections.service.alerts.detection import KINDS
+from projections.service.alerts.catalogue import KINDS
 from projections.service.status.collector import Standing
 from projections.service.status.metrics import WAITS, Meters
 from tests.servers import missing

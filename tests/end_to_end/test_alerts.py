@@ -18,7 +18,7 @@ import redis
 
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.node import Faults, SimulatedNode
-from projections.service.alerts.detection import KINDS
+from projections.service.alerts.catalogue import KINDS
 from projections.service.embedded.servers import EmbeddedRedis, free_port
 from tests.end_to_end.site import CONTRACT, TOPIC, Command, Site, Workshop, grow, in_sql, register
 from tests.servers.receiver import Receiver

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import httpx
@@ -53,3 +54,11 @@ def test_nothing_from_elsewhere_and_nothing_inline(plain_town: Town) -> None:
 def test_every_module_that_a_module_names_is_there(path: Path) -> None:
     for name in re.findall(r'from "\./([\w.]+)"', path.read_text()):
         assert f"/page/{name}" in FILES, name
+
+
+def test_no_module_of_the_page_imports_itself_over_others() -> None:
+    imported = {
+        path.name: set(re.findall(r'from "\./([\w.]+)"', path.read_text())) for path in FOLDER.glob("*.js")
+    }
+    order = TopologicalSorter(imported)
+    assert set(order.static_order()) >= set(imported)  # raises CycleError, which names the circle

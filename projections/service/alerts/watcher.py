@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from eventstore import clock
-from eventstore.backoff import Backoff
 from eventstore.errors import ChainfoldError, StoreUnavailable
 from eventstore.proof.profile import profile_of
 from eventstore.redaction import scrubbed
 from eventstore.storage.store import Store
 from projections.fold.fold import Projection
+from projections.service.alerts.catalogue import kind_of
 from projections.service.alerts.checks import evidence
 from projections.service.alerts.delivery import Address, addresses
-from projections.service.alerts.detection import Bad, Board, Good, changes, kind_of, worst
+from projections.service.alerts.detection import Bad, Board, Good, changes, worst
+from projections.service.alerts.recipient import WAITS, Recipient
 from projections.service.alerts.throttle import HOUR, Message, due
 from projections.service.config.alerts import Limits, Pace
 from projections.service.records.incidents import Incidents
@@ -35,12 +36,6 @@ if TYPE_CHECKING:
 
 CLAIM = 60.0
 """Seconds after which a message that a process took upon itself to tell is another's to tell."""
-
-BACKOFF = Backoff(1.0, 300.0)
-"""Seconds between two attempts at an address that takes nothing, at most."""
-
-BACKLOG = 100
-"""Messages kept for an address that takes nothing while another one did."""
 
 
 class Watched(Struct, frozen=True):
@@ -73,7 +68,7 @@ class Watchman(threading.Thread):
         super().__init__(name="alerts", daemon=True)
         self._store = store
         self._watched = watched
-        self._posts = [_Post(address) for address in addresses]
+        self._posts = [Recipient(address) for address in addresses]
         self._log = log
         self._pace = pace
         self._every = every
@@ -223,7 +218,7 @@ class Watchman(threading.Thread):
             self._note(post, reason)
         return taken
 
-    def _note(self, post: _Post, reason: str | None) -> None:
+    def _note(self, post: Recipient, reason: str | None) -> None:
         """Shows in `status` that an address takes nothing, and says so once; or that it does again."""
         if reason is None and post.noted:
             with self._store.write() as tx:
@@ -262,52 +257,3 @@ def watchman(plan: Plan, stop: threading.Event, log: Any) -> Watchman:
         secrets=plan.config.secrets,
         stop=stop,
     )
-
-
-WAITS = "it is not tried again yet"
-
-
-class _Post:
-    """One address, its patience, and what it has still to get."""
-
-    def __init__(self, address: Address) -> None:
-        self.name = address.name
-        self.noted = True  # an earlier process may have noted that it fails
-        self._address = address
-        self._kept: list[Message] = []
-        self._failures = 0
-        self._next = 0.0
-
-    def ready(self) -> bool:
-        """May it be tried now?"""
-        return time.monotonic() >= self._next
-
-    def send(self, message: Message) -> str | None:
-        """Why it was not taken; None where it was."""
-        if not self.ready() or self._kept:
-            return WAITS
-        return self._try(message)
-
-    def keep(self, message: Message) -> None:
-        """Keeps it for later; the oldest are dropped where there are too many."""
-        self._kept = [*self._kept, message][-BACKLOG:]
-
-    def catch_up(self) -> str | None:
-        """Sends what was kept, until it is taken no more: why not then."""
-        while self._kept:
-            if not self.ready():
-                return WAITS
-            reason = self._try(self._kept[0])
-            if reason is not None:
-                return reason
-            del self._kept[0]
-        return None if self.ready() and self._failures == 0 else WAITS
-
-    def _try(self, message: Message) -> str | None:
-        reason = self._address.send(message.title, message.body, message.mood)
-        if reason is None:
-            self._failures, self._next = 0, 0.0
-        else:
-            self._failures += 1
-            self._next = time.monotonic() + BACKOFF.seconds(self._failures)
-        return reason

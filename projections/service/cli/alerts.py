@@ -10,8 +10,8 @@ import typer
 from eventstore import clock
 from eventstore.errors import ChainfoldError
 from projections.errors import ConfigurationError
+from projections.service.alerts.catalogue import kind_of
 from projections.service.alerts.delivery import addresses
-from projections.service.alerts.detection import kind_of
 from projections.service.cli.app import Json, app, configuration
 from projections.service.cli.runs import when
 from projections.service.records.incidents import Incident, Incidents

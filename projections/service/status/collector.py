@@ -11,7 +11,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from projections.service.alerts.detection import KINDS
+from projections.service.alerts.catalogue import KINDS
 from projections.service.status.records import Status
 
 Families = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from eventstore.storage.store import Store
-from projections.service.alerts.detection import kind_of
+from projections.service.alerts.catalogue import kind_of
 from projections.service.config.cron import Cron
 from projections.service.records.incidents import Incidents
 from projections.service.records.runs import Runs

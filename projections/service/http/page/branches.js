@@ -2,7 +2,7 @@
 
 import { svg } from "./dom.js";
 import { number, short } from "./format.js";
-import { address } from "./explorer.js";
+import { address } from "./values.js";
 
 const ROW = 26;
 const NODE = 118;

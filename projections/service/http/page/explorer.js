@@ -2,7 +2,8 @@
 
 import { by, h, patch, say } from "./dom.js";
 import { parsed, send, Trouble } from "./api.js";
-import { hash, isHash, number, prose, when } from "./format.js";
+import { hash, isHash, number, prose } from "./format.js";
+import { address, value } from "./values.js";
 import * as history from "./history.js";
 import * as tree from "./tree.js";
 
@@ -11,21 +12,6 @@ let served = []; // of /v1/projections
 let shown = null; // {projection, key, block}: what the address names
 let later = null;
 let turn = 0; // answers that come after the next question are dropped
-
-export const address = (projection, key, block) =>
-  `#/${encodeURIComponent(projection)}/${encodeURIComponent(key)}${block === null || block === undefined ? "" : `?block=${block}`}`;
-
-/** A field's value: an address leads to its document, a time is shown as one, null as nothing. */
-export function value(projection, field, item, block) {
-  if (item === null || item === undefined) return h("span", { class: "dim" }, "none");
-  if (projection.addresses?.includes(field) && isHash(item))
-    return h("a", { href: address(projection.name, item, block) }, hash(item));
-  if (typeof item === "string" && /^integer/.test(projection.types?.[field])) return number(item);
-  if (typeof item === "number")
-    return /(At|Timestamp)$/.test(field) && item > 1e9 && item < 1e11 ? when(item) : number(item);
-  if (isHash(item)) return hash(item);
-  return typeof item === "object" ? h("code", null, JSON.stringify(item)) : String(item);
-}
 
 export function start(projections) {
   served = projections;

@@ -3,7 +3,7 @@
 import { by, h, patch } from "./dom.js";
 import { ask, Trouble } from "./api.js";
 import { empty, hash, number, table, when } from "./format.js";
-import { address } from "./explorer.js";
+import { address } from "./values.js";
 import { values } from "./reorgs.js";
 
 const PAGE = 10;

@@ -3,7 +3,7 @@
 import { by, h, patch } from "./dom.js";
 import { askIfThere, Trouble } from "./api.js";
 import { empty, hash, isHash, number, prose, table, when } from "./format.js";
-import { address } from "./explorer.js";
+import { address } from "./values.js";
 import { measures } from "./tree.js";
 
 const PAGE = 10;

@@ -4,7 +4,7 @@ import { by, h, patch } from "./dom.js";
 import { picture } from "./branches.js";
 import { ask, Trouble } from "./api.js";
 import { number, plural, short } from "./format.js";
-import { address } from "./explorer.js";
+import { address } from "./values.js";
 
 const CHILDREN = 8;
 const GRANDCHILDREN = 4;
