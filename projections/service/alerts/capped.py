@@ -11,7 +11,7 @@ LONGEST_ANSWER = 65_536
 """Bytes that are read of what a service answers; the rest is not waited for, and nothing is unpacked."""
 
 
-class Requests:
+class CappedRequests:
     """Stands for the module `requests` within one plug-in: all of it, its calls capped."""
 
     def __getattr__(self, name: str) -> Any:
@@ -35,4 +35,4 @@ def cap(plugin: object) -> None:
     """Has the module of this object call requests with the cap, if it calls requests."""
     module = sys.modules[type(plugin).__module__]
     if getattr(module, "requests", None) is requests:
-        module.requests = Requests()  # type: ignore[attr-defined]
+        module.requests = CappedRequests()  # type: ignore[attr-defined]

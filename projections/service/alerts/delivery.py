@@ -22,7 +22,7 @@ PATIENCE = 30.0
 _REDIRECT = re.compile(r"\berror=30[12378]\b")
 
 
-class Address:
+class AlertAddress:
     """One Apprise URL, named by its place in the configuration. Raises `ConfigurationError` where no
     service of Apprise knows it, or Apprise is not installed. `patience` is in seconds and for one message."""
 
@@ -82,9 +82,9 @@ class Address:
         return scrubbed(reason, self._secrets)
 
 
-def addresses(urls: Sequence[str]) -> list[Address]:
+def addresses(urls: Sequence[str]) -> list[AlertAddress]:
     """Every address of `[alerts]`."""
-    return [Address(url, place=place) for place, url in enumerate(urls)]
+    return [AlertAddress(url, place=place) for place, url in enumerate(urls)]
 
 
 def _library() -> Any:

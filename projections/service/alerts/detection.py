@@ -35,12 +35,12 @@ class Good(Struct, frozen=True):
     """It is right."""
 
 
-Standing = Bad | Good
+Condition = Bad | Good
 
 
-def worst(*seen: Mapping[Key, Standing]) -> dict[Key, Standing]:
+def worst(*seen: Mapping[Key, Condition]) -> dict[Key, Condition]:
     """All that was seen together: where one saw it wrong and another right, it is wrong."""
-    found: dict[Key, Standing] = {}
+    found: dict[Key, Condition] = {}
     for each in seen:
         for key, standing in each.items():
             if not isinstance(found.get(key), Bad):
@@ -48,17 +48,17 @@ def worst(*seen: Mapping[Key, Standing]) -> dict[Key, Standing]:
     return found
 
 
-class Changes(Struct, frozen=True):
+class IncidentChanges(Struct, frozen=True):
     """What is to be written down: incidents that open, with their detail, and incidents that are over."""
 
     opened: dict[Key, str]
     closed: list[Key]
 
 
-def changes(open_now: Iterable[Key], standing: Mapping[Key, Standing]) -> Changes:
+def incident_changes(open_now: Iterable[Key], standing: Mapping[Key, Condition]) -> IncidentChanges:
     """What the standing of things makes of the incidents that are open."""
     known = set(open_now)
-    return Changes(
+    return IncidentChanges(
         {key: seen.detail for key, seen in standing.items() if isinstance(seen, Bad) and key not in known},
         [key for key in sorted(known) if isinstance(standing.get(key), Good)],
     )
@@ -151,16 +151,16 @@ class Board:
         """It did."""
         self._store.pop(who, None)
 
-    def store(self) -> Standing | None:
+    def store(self) -> Condition | None:
         """Of the store itself, of which nothing can be written down in it; None while that is open."""
         if not self._store:
             return Good()
         since, last, error = max(self._store.values(), key=lambda item: item[1] - item[0])
         return Bad(str(error)) if _lasts(last - since, self._limits.failing_for) else None
 
-    def standing(self) -> dict[Key, Standing]:
+    def standing(self) -> dict[Key, Condition]:
         """What is known to be wrong or right; of what is missing here, nothing is known."""
-        found: dict[Key, Standing] = {}
+        found: dict[Key, Condition] = {}
         for stage, seen in self._stages.items():
             verb, _, subject = stage.partition(" ")
             if seen.error is not None and seen.failing_since is not None:
@@ -204,7 +204,7 @@ class Board:
         seen.failing_since = now if seen.failing_since is None else seen.failing_since
         seen.error, seen.answered, seen.failed_at = event.error, False, now
 
-    def _behind(self, subject: str, seen: _Stage) -> dict[Key, Standing]:
+    def _behind(self, subject: str, seen: _Stage) -> dict[Key, Condition]:
         key, record = Key("head-behind", subject), seen.behind
         if record is None or record.behind is None:
             return {key: Good()} if seen.level else {}
@@ -213,10 +213,10 @@ class Board:
             return {key: Bad(behind.said(record.head, record.behind))}
         return {}
 
-    def _well(self, verb: str, subject: str, seen: _Stage) -> dict[Key, Standing]:
+    def _well(self, verb: str, subject: str, seen: _Stage) -> dict[Key, Condition]:
         match verb:
             case "ingest":
-                found: dict[Key, Standing] = {Key("source-failing", subject): Good()}
+                found: dict[Key, Condition] = {Key("source-failing", subject): Good()}
                 found |= self._behind(subject, seen)
                 stood = seen.head_seen_at - seen.head_since
                 if _lasts(stood, self._limits.head_stalled) and seen.head is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from eventstore.backoff import Backoff
-from projections.service.alerts.delivery import Address
+from projections.service.alerts.delivery import AlertAddress
 from projections.service.alerts.throttle import Message
 
 BACKOFF = Backoff(1.0, 300.0)
@@ -22,7 +22,7 @@ WAITS = "it is not tried again yet"
 class Recipient:
     """One address, its patience, and what it has still to get."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: AlertAddress) -> None:
         self.name = address.name
         self.noted = True  # an earlier process may have noted that it fails
         self._address = address

@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from eventstore.records import NO_END
 from projections.service.alerts.catalogue import kind_of
-from projections.service.alerts.detection import kind_of
 from projections.service.config.alerts import Pace
 from projections.service.records.incidents import Incident, Key
 from projections.values.moment import moment

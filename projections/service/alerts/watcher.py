@@ -22,8 +22,8 @@ from eventstore.storage.store import Store
 from projections.fold.fold import Projection
 from projections.service.alerts.catalogue import kind_of
 from projections.service.alerts.checks import evidence
-from projections.service.alerts.delivery import Address, addresses
-from projections.service.alerts.detection import Bad, Board, Good, changes, worst
+from projections.service.alerts.delivery import AlertAddress, addresses
+from projections.service.alerts.detection import Bad, Board, Good, incident_changes, worst
 from projections.service.alerts.recipient import WAITS, Recipient
 from projections.service.alerts.throttle import HOUR, Message, due
 from projections.service.config.alerts import Limits, Pace
@@ -38,7 +38,7 @@ CLAIM = 60.0
 """Seconds after which a message that a process took upon itself to tell is another's to tell."""
 
 
-class Watched(Struct, frozen=True):
+class AlertScope(Struct, frozen=True):
     """What is looked at: chain ids by name, projections, jobs, and from when on it is an incident.
     `unprovable`: see `evidence`."""
 
@@ -50,14 +50,14 @@ class Watched(Struct, frozen=True):
     unprovable: Mapping[str, str | None] = {}
 
 
-class Watchman(threading.Thread):
+class AlertWatcher(threading.Thread):
     """Looks every `every` seconds until `stop`; `observe` takes the records of the stages in between."""
 
     def __init__(
         self,
         store: Store,
-        watched: Watched,
-        addresses: Sequence[Address],
+        watched: AlertScope,
+        addresses: Sequence[AlertAddress],
         *,
         log: Any,
         pace: Pace,
@@ -121,7 +121,7 @@ class Watchman(threading.Thread):
                 sinks=self._watched.sinks,
                 unprovable=self._watched.unprovable,
             )
-        found = changes(open_now, worst(seen, told))
+        found = incident_changes(open_now, worst(seen, told))
         opened = found.opened | {key: detail for key, detail in reorgs.items() if key not in open_now}
         if opened or found.closed:
             with self._store.write() as tx:
@@ -232,10 +232,10 @@ class Watchman(threading.Thread):
                 self._log.warning("alert not delivered", to=post.name, error=reason)
 
 
-def watchman(plan: Plan, stop: threading.Event, log: Any) -> Watchman:
+def alert_watcher(plan: Plan, stop: threading.Event, log: Any) -> AlertWatcher:
     """The watchman of a configuration. Raises `ConfigurationError` where an address is no good."""
     chosen = plan.config.alerts
-    watched = Watched(
+    watched = AlertScope(
         {name: chain.chain_id for name, chain in plan.config.chains.items()},
         list(plan.projections.values()),
         list(plan.config.schedule.jobs),
@@ -247,7 +247,7 @@ def watchman(plan: Plan, stop: threading.Event, log: Any) -> Watchman:
             if (reason := profile_of(chain.chain_id).reason if chain.prove else None) or chain.accept_unproven
         },
     )
-    return Watchman(
+    return AlertWatcher(
         plan.store,
         watched,
         addresses(chosen.urls),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eventstore.storage.lease import this_process
 from projections.errors import ConfigurationError
-from projections.service.alerts.delivery import Address
+from projections.service.alerts.delivery import AlertAddress
 from projections.service.checkup import Trial
 from projections.service.config.http import Http
 from projections.service.http.serving import libraries
@@ -52,7 +52,7 @@ def _http(plan: Plan, settings: Http) -> list[str]:
 
 def _address(url: str, place: int) -> list[str]:
     """Only whether Apprise knows it: `chainfold alerts test` sends a message."""
-    Address(url, place=place)
+    AlertAddress(url, place=place)
     return []
 
 

@@ -68,7 +68,7 @@ COUNTERS: dict[str, tuple[str, list[str]]] = {
 }
 
 
-class Standing(Collector):
+class StoreCollector(Collector):
     """Collects what `status` returns; `works` are the leases that somebody should hold."""
 
     def __init__(self, status: Callable[[], Status | None], works: Sequence[str] = ()) -> None:

@@ -17,8 +17,8 @@ from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from projections.errors import ConfigurationError
 from projections.publish.publisher import Published
-from projections.service.alerts.delivery import Address, addresses
-from projections.service.alerts.watcher import Watched, Watchman
+from projections.service.alerts.delivery import AlertAddress, addresses
+from projections.service.alerts.watcher import AlertScope, AlertWatcher
 from projections.service.config.alerts import Limits, Pace
 from projections.service.logging import logger
 from projections.service.records.incidents import Incidents, Key
@@ -35,10 +35,10 @@ PACE = Pace()
 LIMITS = Limits(failing_for=0.0, head_stalled=None)
 
 
-def watchman(store: Store, *urls: str, pace: Pace = PACE, limits: Limits = LIMITS) -> Watchman:
-    return Watchman(
+def alert_watcher(store: Store, *urls: str, pace: Pace = PACE, limits: Limits = LIMITS) -> AlertWatcher:
+    return AlertWatcher(
         store,
-        Watched({"main": 1}, [], ["sync"], limits),
+        AlertScope({"main": 1}, [], ["sync"], limits),
         addresses(urls),
         log=logger(),
         pace=pace,
@@ -48,14 +48,14 @@ def watchman(store: Store, *urls: str, pace: Pace = PACE, limits: Limits = LIMIT
     )
 
 
-def looks(made: Watchman, *events: Stepped | Failed) -> None:
+def looks(made: AlertWatcher, *events: Stepped | Failed) -> None:
     for event in events:
         made.observe(event)
     made.look()
 
 
 def test_an_incident_is_told_without_the_secrets_of_its_error(store: Store, receiver: Receiver) -> None:
-    looks(watchman(store, receiver.url), AWAY)
+    looks(alert_watcher(store, receiver.url), AWAY)
     [told] = receiver.told
     assert told.title == TITLE
     assert "https://node.example/... is away" in told.body
@@ -67,8 +67,8 @@ def test_an_incident_is_told_without_the_secrets_of_its_error(store: Store, rece
 def test_what_was_open_before_a_restart_is_not_told_again_and_its_end_is(
     store: Store, receiver: Receiver
 ) -> None:
-    looks(watchman(store, receiver.url), AWAY)
-    after = watchman(store, receiver.url)
+    looks(alert_watcher(store, receiver.url), AWAY)
+    after = alert_watcher(store, receiver.url)
     looks(after)
     looks(after, AWAY)
     assert receiver.titles == [TITLE]
@@ -77,14 +77,14 @@ def test_what_was_open_before_a_restart_is_not_told_again_and_its_end_is(
 
 
 def test_what_was_not_told_before_a_kill_is_told_after_it(store: Store, receiver: Receiver) -> None:
-    looks(watchman(store), AWAY)  # nobody to tell: as if it had died between writing down and telling
-    looks(watchman(store, receiver.url))
+    looks(alert_watcher(store), AWAY)  # nobody to tell: as if it had died between writing down and telling
+    looks(alert_watcher(store, receiver.url))
     assert receiver.titles == [TITLE]
 
 
 def test_of_several_watchmen_one_tells(store: Store, receiver: Receiver) -> None:
     receiver.delay = 0.05
-    several = [watchman(store, receiver.url) for _ in range(4)]
+    several = [alert_watcher(store, receiver.url) for _ in range(4)]
     threads = [threading.Thread(target=looks, args=(made, AWAY)) for made in several]
     for thread in threads:
         thread.start()
@@ -98,11 +98,11 @@ def test_of_several_watchmen_one_tells(store: Store, receiver: Receiver) -> None
 def test_one_that_was_killed_while_it_told_leaves_it_to_another_after_a_while(
     store: Store, receiver: Receiver
 ) -> None:
-    looks(watchman(store), AWAY)
+    looks(alert_watcher(store), AWAY)
     now = clock.now()
     with store.write() as tx:
         assert Incidents(tx).claim(1, over=False, now=now, until=now + 2_000_000)
-    made = watchman(store, receiver.url)
+    made = alert_watcher(store, receiver.url)
     looks(made)
     assert receiver.titles == []
     receiver.until(lambda: looks(made) or receiver.titles)
@@ -113,7 +113,7 @@ def test_a_delivery_that_fails_is_tried_again_is_noted_and_is_complained_of_once
     store: Store, receiver: Receiver, capfd: pytest.CaptureFixture[str]
 ) -> None:
     receiver.status = 503
-    made = watchman(store, receiver.url + "/s3cr3tk3y")
+    made = alert_watcher(store, receiver.url + "/s3cr3tk3y")
     looks(made, AWAY)
     looks(made)
     assert receiver.refused == 1, "it is not tried again at once"
@@ -138,7 +138,7 @@ def test_an_address_that_takes_nothing_does_not_keep_others_from_being_told_and_
 ) -> None:
     with Receiver() as other:
         receiver.status = 500
-        made = watchman(store, receiver.url, other.url)
+        made = alert_watcher(store, receiver.url, other.url)
         looks(made, AWAY)
         looks(made, WELL)
         assert other.titles == [TITLE, TITLE.replace(": ", ": over: ", 1)]
@@ -149,7 +149,7 @@ def test_an_address_that_takes_nothing_does_not_keep_others_from_being_told_and_
 
 
 def test_what_flaps_is_told_as_one_pair_within_the_cooldown(store: Store, receiver: Receiver) -> None:
-    made = watchman(store, receiver.url, pace=Pace(cooldown=8.0))
+    made = alert_watcher(store, receiver.url, pace=Pace(cooldown=8.0))
     for _ in range(5):
         looks(made, AWAY)
         looks(made, WELL)
@@ -161,7 +161,7 @@ def test_what_flaps_is_told_as_one_pair_within_the_cooldown(store: Store, receiv
 
 def test_observing_takes_no_time_while_a_delivery_hangs(store: Store, receiver: Receiver) -> None:
     receiver.delay = 1.0
-    made = watchman(store, receiver.url)
+    made = alert_watcher(store, receiver.url)
     thread = threading.Thread(target=looks, args=(made, AWAY))
     thread.start()
     observed = 0
@@ -173,7 +173,7 @@ def test_observing_takes_no_time_while_a_delivery_hangs(store: Store, receiver: 
 
 
 def test_a_store_that_goes_away_ends_nothing(sqlite_store: Store, receiver: Receiver) -> None:
-    made = watchman(sqlite_store, receiver.url)
+    made = alert_watcher(sqlite_store, receiver.url)
     with sqlite_store.write() as tx:
         tx.exec_driver_sql("ALTER TABLE incidents RENAME TO elsewhere")
     made.start()
@@ -189,7 +189,7 @@ def test_a_store_that_goes_away_ends_nothing(sqlite_store: Store, receiver: Rece
 def test_a_run_of_the_schedule_that_failed_is_one_until_the_same_job_ends_well(
     store: Store, receiver: Receiver
 ) -> None:
-    made = watchman(store, receiver.url)
+    made = alert_watcher(store, receiver.url)
 
     def ran(outcome: Outcome, detail: str) -> None:
         with store.write() as tx:
@@ -205,7 +205,7 @@ def test_a_run_of_the_schedule_that_failed_is_one_until_the_same_job_ends_well(
 
 
 def test_a_block_that_a_proof_found_wrong_is_told_until_it_is_right(store: Store, receiver: Receiver) -> None:
-    made = watchman(store, receiver.url)
+    made = alert_watcher(store, receiver.url)
     with store.write() as tx:
         Ledger(tx, 1).refute(Disproof(17, bytes(32), "unproven", "It has no receipts.", "node"))
     looks(made)
@@ -224,7 +224,7 @@ def test_a_block_that_a_proof_found_wrong_is_told_until_it_is_right(store: Store
 def test_a_store_that_takes_nothing_is_told_from_memory_and_when_it_does_again(
     sqlite_store: Store, receiver: Receiver
 ) -> None:
-    made = watchman(sqlite_store, receiver.url, limits=Limits(failing_for=0.05))
+    made = alert_watcher(sqlite_store, receiver.url, limits=Limits(failing_for=0.05))
     made.start()
     full = Failed("ingest main", StoreUnavailable("No room for s3cr3tk3y."), 1.0)
     receiver.until(lambda: made.observe(full) or receiver.titles)
@@ -239,7 +239,7 @@ def test_a_store_that_takes_nothing_is_told_from_memory_and_when_it_does_again(
 
 
 def test_a_head_that_does_not_move_is_told(store: Store, receiver: Receiver) -> None:
-    made = watchman(store, receiver.url, limits=Limits(failing_for=None, head_stalled=0.0))
+    made = alert_watcher(store, receiver.url, limits=Limits(failing_for=None, head_stalled=0.0))
     looks(made, WELL)
     assert receiver.titles == ["chainfold: the head of main does not move"]
 
@@ -258,7 +258,7 @@ def test_at_most_one_of_a_kind_and_subject_is_open(store: Store) -> None:
 @pytest.mark.parametrize("url", ["nosuch://t0k3nt0k3n/path", "slack://t0k3nt0k3n", "json://"])
 def test_an_address_that_apprise_does_not_know_is_named_by_its_place(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Address(url, place=2)
+        AlertAddress(url, place=2)
     assert str(caught.value).startswith("alerts.urls[2] (")
     assert "t0k3n" not in str(caught.value)
 
@@ -266,7 +266,7 @@ def test_an_address_that_apprise_does_not_know_is_named_by_its_place(url: str) -
 def test_where_apprise_is_not_installed_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(ConfigurationError, match=r'run `pip install "\.\[alerts\]"`'):
-        Address("json://host/x", place=0)
+        AlertAddress("json://host/x", place=0)
 
 
 class Stuck:
@@ -293,7 +293,7 @@ class Stuck:
 
 def test_a_step_that_does_not_end_is_told_and_that_it_did(store: Store, receiver: Receiver) -> None:
     """The step says nothing while it waits: somebody else has to look."""
-    made = watchman(store, receiver.url, limits=Limits(step_longer_than=0.0))
+    made = alert_watcher(store, receiver.url, limits=Limits(step_longer_than=0.0))
     stage, stop = Stuck(store), threading.Event()
     worker = Worker(stage, Requests(store), made.observe, stop, poll=0.001)
     made.over([worker])

@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 import requests
 
-from projections.service.alerts.capped import LONGEST_ANSWER, Requests
+from projections.service.alerts.capped import LONGEST_ANSWER, CappedRequests
 from projections.service.alerts.delivery import Address
 
 
@@ -60,7 +60,7 @@ def test_an_alert_is_told_whatever_its_receiver_talks(status: int, taken: bool) 
 
 
 def test_all_else_of_requests_is_itself() -> None:
-    capped = Requests()
+    capped = CappedRequests()
     assert capped.exceptions is requests.exceptions
     assert capped.RequestException is requests.RequestException
     with talking(200) as talker:

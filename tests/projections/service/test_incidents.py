@@ -16,7 +16,7 @@ from eventstore.records import BlockRange
 from projections.errors import ForeignMarker, SinkUnavailable
 from projections.fold.runner import Folded
 from projections.publish.publisher import Published
-from projections.service.alerts.detection import Bad, Board, Good, changes, worst
+from projections.service.alerts.detection import Bad, Board, Good, incident_changes, worst
 from projections.service.alerts.throttle import HOUR, due
 from projections.service.config.alerts import Limits, Pace
 from projections.service.records.incidents import Incident, Key
@@ -196,7 +196,7 @@ def test_whatever_happens_only_evidence_opens_and_ends_an_incident(
         now += pause
         made.observe(event, now)
         failing_since = (now if failing_since is None else failing_since) if event is AWAY else None
-        found = changes([SOURCE] if is_open else [], made.standing())
+        found = incident_changes([SOURCE] if is_open else [], made.standing())
         if SOURCE in found.opened:
             assert not is_open
             assert failing_since is not None

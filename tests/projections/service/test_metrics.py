@@ -232,7 +232,7 @@ STANDS = {
 
 def test_what_status_shows_stands_among_the_metrics() -> None:
     meters = Meters("0")
-    meters.add(collector.Standing(lambda: STATUS, ["prove:1"]))
+    meters.add(collector.StoreCollector(lambda: STATUS, ["prove:1"]))
     found = samples(meters)
     assert {name: found.get(name) for name in STANDS} == STANDS
     assert {name for name in found if name.startswith("sink_lag")} == {
@@ -244,7 +244,7 @@ def test_what_status_shows_stands_among_the_metrics() -> None:
 
 def test_a_store_that_is_away_is_told_and_nothing_else_is() -> None:
     meters = Meters("0")
-    meters.add(collector.Standing(lambda: None, ["prove:1"]))
+    meters.add(collector.StoreCollector(lambda: None, ["prove:1"]))
     found = samples(meters)
     assert found["store_up"] == 0
     assert not any(name.startswith(("chain_", "lease_")) for name in found)

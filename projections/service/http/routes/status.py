@@ -17,7 +17,7 @@ from eventstore.journal.totals import Tally
 from projections.service.http.base.context import Desk
 from projections.service.http.base.problems import JSON, Problem, RequestRefused, refusals
 from projections.service.http.base.schema import typed
-from projections.service.status.collector import Standing
+from projections.service.status.collector import StoreCollector
 from projections.service.status.lease_holders import works
 from projections.service.status.overview import whole_status
 from projections.service.status.projections import projection_status
@@ -90,7 +90,7 @@ class Overview:
 def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
     """The same in every role."""
     overview = Overview(desk)
-    desk.meters.add(Standing(overview.if_there, works(desk.plan)))
+    desk.meters.add(StoreCollector(overview.if_there, works(desk.plan)))
 
     def status() -> Response[Any]:
         """Per chain, projection and sink: where it is, how far behind, in which state, last error."""
