@@ -11,7 +11,7 @@ from eventstore.errors import ChainfoldError
 from eventstore.journal.history import Question
 from projections.errors import ConfigurationError
 from projections.service.cli.app import Json, app, configuration
-from projections.service.export.parquet import Source, export_events, export_logs
+from projections.service.export.parquet import ExportedChain, export_events, export_logs
 from projections.service.runtime.wiring import Plan, planned
 from projections.service.status.declared import Declared
 from projections.service.terminal.bars import counted
@@ -59,12 +59,12 @@ def export(
         note(f"{done.undecoded:,} logs are not of the shape that is declared for them; export them raw.")
 
 
-def _sources(plan: Plan, contract: str | None, *, decoded: bool) -> list[Source]:
+def _sources(plan: Plan, contract: str | None, *, decoded: bool) -> list[ExportedChain]:
     """The chains, and what is wanted of each: what is declared, all of one contract, or all."""
     chains = list(plan.config.chains) if contract is None else [plan.contract(contract).chain]
     found = []
     for name in chains:
         declared = Declared(plan.config, name, contract=contract)
         filters = None if contract is None and not decoded else tuple(declared.filters(declared=decoded))
-        found.append(Source(plan.config.chains[name].chain_id, declared, filters))
+        found.append(ExportedChain(plan.config.chains[name].chain_id, declared, filters))
     return found

@@ -16,7 +16,7 @@ from eventstore.journal.history import Learned
 from projections.decoding.decoder import Unreadable
 from projections.decoding.event import Event
 
-Shown = Callable[[Any], Any]
+ColumnValue = Callable[[Any], Any]
 """A decoded value as its column takes it."""
 
 
@@ -59,7 +59,7 @@ def raw(chain_id: int, row: Learned) -> list[Any]:
     return [*_placed(chain_id, row), *padded, "0x" + row.log.data.hex()]
 
 
-class Shape:
+class EventColumns:
     """The columns of one event: the place of its log, then its parameters under their own names, and `marks`:
     which of them are not shown as they are, and why.
 
@@ -70,7 +70,7 @@ class Shape:
     def __init__(self, arrow: Any, event: Event) -> None:
         columns = _place(arrow)
         taken = {"marks", *(name for name, _ in columns)}
-        self._shown: list[Shown] = []
+        self._shown: list[ColumnValue] = []
         for item in event.parameters:
             name = item.name
             while name.lower() in taken:
@@ -113,7 +113,7 @@ def _type(arrow: Any, parsed: Any) -> Any:
     return arrow.string()
 
 
-def _shown(parsed: Any) -> Shown:
+def _shown(parsed: Any) -> ColumnValue:
     if parsed.arrlist:
         inner = _shown(parsed.item_type)
         return lambda value: [inner(item) for item in value]

@@ -19,7 +19,7 @@ from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.decoding.event import Event, Layout
 from projections.errors import ConfigurationError
-from projections.service.export.columns import Shape, raw, raw_schema
+from projections.service.export.columns import EventColumns, raw, raw_schema
 from projections.service.status.declared import Declared
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ GROUP = 50_000
 HELD = 64 << 20
 """Bytes of topics and data that are held in memory at most, over all files."""
 
-Counter = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 
 
 class Written(Struct, frozen=True):
@@ -49,7 +49,7 @@ class Exported(Struct, frozen=True):
     undecoded: int = 0
 
 
-class Source(Struct, frozen=True):
+class ExportedChain(Struct, frozen=True):
     """A chain to export: its id, what its contracts declare, and which of their logs."""
 
     chain_id: int
@@ -58,7 +58,7 @@ class Source(Struct, frozen=True):
 
 
 def export_logs(
-    store: Store, path: Path, sources: list[Source], asked: Question, *, progress: Counter
+    store: Store, path: Path, sources: list[ExportedChain], asked: Question, *, progress: Progress
 ) -> Exported:
     """All canonical logs of these chains into one file, in chain order."""
     arrow = _arrow()
@@ -70,17 +70,17 @@ def export_logs(
 
 
 def export_events(
-    store: Store, directory: Path, sources: list[Source], asked: Question, *, progress: Counter
+    store: Store, directory: Path, sources: list[ExportedChain], asked: Question, *, progress: Progress
 ) -> Exported:
     """A file `contract.Event.parquet` for each declared event, empty where there is none yet."""
     arrow = _arrow()
     undecoded = 0
     with closing(_rows(store, sources, asked, progress)) as rows, _Files() as files:
         directory.mkdir(parents=True, exist_ok=True)
-        shapes: dict[tuple[str, Layout], tuple[_File, Shape]] = {}
+        shapes: dict[tuple[str, Layout], tuple[_File, EventColumns]] = {}
         for source in sources:
             for name, event, file in _named(source.declared.told_apart()):
-                shape = Shape(arrow, event)
+                shape = EventColumns(arrow, event)
                 into = files.add(directory / f"{file}.parquet", shape.schema)
                 shapes[name, event.layout] = into, shape
         for source, row in rows:
@@ -110,8 +110,8 @@ def _named(declared: list[tuple[str, Event]]) -> list[tuple[str, Event, str]]:
 
 
 def _rows(
-    store: Store, sources: list[Source], asked: Question, progress: Counter
-) -> Generator[tuple[Source, Learned]]:
+    store: Store, sources: list[ExportedChain], asked: Question, progress: Progress
+) -> Generator[tuple[ExportedChain, Learned]]:
     """What was asked for of each chain, each in one snapshot."""
     done = 0
     for source in sources:

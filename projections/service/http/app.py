@@ -16,7 +16,17 @@ from projections.service.http.base.access import OPEN, Gate
 from projections.service.http.base.context import Desk
 from projections.service.http.base.parameters import known_parameters
 from projections.service.http.base.problems import HANDLERS
-from projections.service.http.routes import audit, documents, history, lists, retry, status, stream, totals
+from projections.service.http.routes import (
+    documents,
+    events,
+    history,
+    lists,
+    reorgs,
+    retry,
+    status,
+    stream,
+    totals,
+)
 
 EXPOSED = ["ETag", "X-Chainfold-Block", "X-Chainfold-Revision", "Retry-After"]
 
@@ -26,7 +36,7 @@ def application(desk: Desk) -> Any:
     handlers: list[Any] = [page.endpoint(), *status.endpoints(desk)]
     if desk.serves_documents:
         handlers.append(status.catalogue(desk))
-        for part in (documents, lists, history, totals, audit):
+        for part in (documents, lists, history, totals, events, reorgs):
             handlers += part.endpoints(desk)
         handlers += [stream.endpoint(desk), retry.endpoint(desk)]
     settings = desk.settings

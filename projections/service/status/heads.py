@@ -16,7 +16,7 @@ from eventstore.sources import Node
 if TYPE_CHECKING:
     from projections.service.runtime.wiring import Plan
 
-Standing = Literal["ahead", "same", "behind", "syncing", "competes", "new", "fails"]
+HeadVerdict = Literal["ahead", "same", "behind", "syncing", "competes", "new", "fails"]
 
 
 class EndpointHead(Struct, frozen=True):
@@ -25,7 +25,7 @@ class EndpointHead(Struct, frozen=True):
     `fails`."""
 
     endpoint: str
-    standing: Standing
+    standing: HeadVerdict
     head: int | None
     hash: str | None
     detail: str
@@ -100,7 +100,7 @@ def _standing(
 ) -> EndpointHead:
     if head is None:
         return EndpointHead(source.name, "fails", None, None, "It calls no block final yet.")
-    standing: Standing
+    standing: HeadVerdict
     if not known:
         standing, detail = "new", "Nothing is known of this chain yet."
     else:

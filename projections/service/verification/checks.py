@@ -51,7 +51,7 @@ class Callbacks(Struct, frozen=True):
     rebuilt: Callable[[Plan, str], None]
 
 
-class Wanted(Struct, frozen=True):
+class VerificationScope(Struct, frozen=True):
     """What was asked for beside the names of checks. None means all: projections, contracts, blocks."""
 
     projection: str | None = None
@@ -253,7 +253,7 @@ def _repaired(first: Check, second: Check) -> Check:
     )
 
 
-def _projections(plan: Plan, wanted: Wanted) -> dict[str, Projection]:
+def _projections(plan: Plan, wanted: VerificationScope) -> dict[str, Projection]:
     if wanted.projection is None:
         return plan.projections
     return {wanted.projection: plan.named(wanted.projection)}

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from projections.decoding.event import Event, Parameter
-from projections.service.export.columns import Shape
+from projections.service.export.columns import EventColumns
 from projections.service.export.parquet import _named
 
 name = st.sampled_from(
@@ -37,9 +37,9 @@ def event(called: str, parameters: list[str]) -> Event:
 @example(["A", "a", "a_", "A_"])
 @example(["Block_Number", "BLOCK_NUMBER_"])
 def test_columns_differ_whatever_the_case(parameters: list[str]) -> None:
-    names = Shape(pyarrow, event("E", parameters)).schema.names
+    names = EventColumns(pyarrow, event("E", parameters)).schema.names
     assert len({item.casefold() for item in names}) == len(names)
-    assert names == Shape(pyarrow, event("E", parameters)).schema.names
+    assert names == EventColumns(pyarrow, event("E", parameters)).schema.names
     assert [item.rstrip("_") for item in names[8:-1]] == [item.rstrip("_") for item in parameters]
 
 

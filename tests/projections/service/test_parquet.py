@@ -20,7 +20,7 @@ from projections.decoding.event import Event
 from projections.errors import ConfigurationError
 from projections.service.config.loader import load
 from projections.service.export import parquet
-from projections.service.export.parquet import Exported, Source, export_events, export_logs
+from projections.service.export.parquet import Exported, ExportedChain, export_events, export_logs
 from projections.service.status.declared import Declared
 from tests.blocks import hash_, headers_of
 from tests.eventstore.backup.journals import CHAINS, Author
@@ -96,7 +96,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def decoded(store: Store, declared: Declared, directory: Path) -> Exported:
-    source = Source(CHAIN, declared, tuple(declared.filters(declared=True)))
+    source = ExportedChain(CHAIN, declared, tuple(declared.filters(declared=True)))
     return export_events(store, directory, [source], Question(), progress=silent)
 
 
@@ -110,7 +110,7 @@ def test_the_raw_file_holds_the_canonical_logs_of_all_chains(
     store: Store, declared: Declared, tmp_path: Path, group: int
 ) -> None:
     Author(store, 21).write(60)
-    sources = [Source(chain, declared, None) for chain in CHAINS]
+    sources = [ExportedChain(chain, declared, None) for chain in CHAINS]
     counts: list[tuple[int, int]] = []
     done = export_logs(
         store, tmp_path / "all.parquet", sources, Question(), progress=lambda *seen: counts.append(seen)
@@ -147,7 +147,9 @@ def test_a_range_and_a_contract_narrow_it(filled: Store, declared: Declared, tmp
     wanted = [("a", here, None, 5), ("b", here, 3, 3), ("c", here, 0, 0), ("d", nowhere, None, 0)]
     for name, filters, last, count in wanted:
         path = tmp_path / f"{name}.parquet"
-        export_logs(filled, path, [Source(CHAIN, declared, filters)], Question(last=last), progress=silent)
+        export_logs(
+            filled, path, [ExportedChain(CHAIN, declared, filters)], Question(last=last), progress=silent
+        )
         assert len(rows(path)) == count
 
 
@@ -192,7 +194,7 @@ def test_long_data_is_not_kept_in_memory(
     """However few rows it is in."""
     monkeypatch.setattr(parquet, "HELD", 10)
     path = tmp_path / "all.parquet"
-    export_logs(filled, path, [Source(CHAIN, declared, None)], Question(), progress=silent)
+    export_logs(filled, path, [ExportedChain(CHAIN, declared, None)], Question(), progress=silent)
     assert pyarrow.parquet.ParquetFile(path).metadata.num_row_groups == len(rows(path)) == 5
 
 
@@ -205,7 +207,7 @@ def test_nothing_is_left_of_an_export_that_fails_and_nothing_is_overwritten(
     def stop(done: int, of: int) -> None:
         raise Stopped
 
-    source = Source(CHAIN, declared, None)
+    source = ExportedChain(CHAIN, declared, None)
     with pytest.raises(Stopped):
         export_logs(filled, tmp_path / "all.parquet", [source], Question(), progress=stop)
     assert not list(tmp_path.glob("*.parquet*"))

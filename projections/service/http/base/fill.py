@@ -35,7 +35,7 @@ MANY = 500
 WAITING = 10_000
 """Keys that may wait to be filled; of more, some are filled when they are missed again."""
 
-Told = Callable[[str, int], None]
+OnFill = Callable[[str, int], None]
 """Called with what became of fills (`written`, `refused`, `overtaken`, `failed`), and of how many."""
 
 
@@ -47,7 +47,7 @@ class Filler(threading.Thread):
     """Fills one projection's hashes. `fill` does it now; `want` leaves it to the thread."""
 
     def __init__(
-        self, store: Store, sink: RedisSink, *, projection: str, chain_id: int, tell: Told = _silent
+        self, store: Store, sink: RedisSink, *, projection: str, chain_id: int, tell: OnFill = _silent
     ) -> None:
         super().__init__(name=f"fill {projection}", daemon=True)
         self._store = store

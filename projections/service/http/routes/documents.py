@@ -41,7 +41,7 @@ AtBlock = Annotated[
 ]
 
 
-class Found(Struct, frozen=True):
+class FoundDocument(Struct, frozen=True):
     """A document's body (None: there is none), its revision (0: it never had one), and the block it is of."""
 
     body: bytes | None
@@ -63,7 +63,9 @@ def _document(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
         at_block: AtBlock = None,
         min_block: MinBlock = None,
     ) -> Response[Any]:
-        return _answer(desk, shelf, request, Asked(parameters.segment(key), full, at_block, min_block))
+        return _answer(
+            desk, shelf, request, DocumentRequest(parameters.segment(key), full, at_block, min_block)
+        )
 
     return _described(shelf, document, f"/v1/{shelf.name}/{{key:str}}", f"document_{shelf.name}")
 
@@ -76,12 +78,12 @@ def _document_by_query(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
         at_block: AtBlock = None,
         min_block: MinBlock = None,
     ) -> Response[Any]:
-        return _answer(desk, shelf, request, Asked(key, full, at_block, min_block))
+        return _answer(desk, shelf, request, DocumentRequest(key, full, at_block, min_block))
 
     return _described(shelf, document, f"/v1/{shelf.name}/document", f"document_by_query_{shelf.name}")
 
 
-class Asked(Struct, frozen=True):
+class DocumentRequest(Struct, frozen=True):
     """A document that was asked for."""
 
     key: str
@@ -90,7 +92,9 @@ class Asked(Struct, frozen=True):
     min_block: int | None
 
 
-def _answer(desk: Desk, shelf: Shelf, request: Request[Any, Any, Any], said: Asked) -> Response[Any]:
+def _answer(
+    desk: Desk, shelf: Shelf, request: Request[Any, Any, Any], said: DocumentRequest
+) -> Response[Any]:
     wanted = parameters.key(shelf.own, said.key)
     desk.fresh(shelf, said.min_block)
     if said.at_block is not None:
@@ -167,39 +171,39 @@ def _tags(header: str) -> set[str]:
     return {part.strip().removeprefix("W/") for part in header.split(",")}
 
 
-def _cached(desk: Desk, shelf: Shelf, key: str, *, fresh: bool) -> Found:
+def _cached(desk: Desk, shelf: Shelf, key: str, *, fresh: bool) -> FoundDocument:
     """The short form: from Redis, else the store. Who asked for freshness is answered by the store."""
     if shelf.cache is not None and not fresh:
         held = shelf.cache.get(key)
         if held is not None:
             body = None if held.fields is None else msgspec.json.encode(held.fields)
-            return Found(body, held.revision, held.block)
+            return FoundDocument(body, held.revision, held.block)
     found = _present(desk, shelf, key)
     if found.body is None:
         return found
     if shelf.cache is not None:
         shelf.cache.want(key)
-    return Found(
+    return FoundDocument(
         msgspec.json.encode(shelf.types.short(msgspec.json.decode(found.body))), found.revision, found.block
     )
 
 
-def _present(desk: Desk, shelf: Shelf, key: str) -> Found:
+def _present(desk: Desk, shelf: Shelf, key: str) -> FoundDocument:
     """The whole document from the store; who asks for the same at the same time shares the answer."""
 
-    def read() -> Found:
+    def read() -> FoundDocument:
         with desk.store.read() as tx:
             served = desk.generation(tx, shelf)
             item = current(tx, shelf.name, served, [key]).get(key)
         if item is None:
-            return Found(None, 0, served.block)
-        return Found(item.body, item.revision, served.block)
+            return FoundDocument(None, 0, served.block)
+        return FoundDocument(item.body, item.revision, served.block)
 
-    found: Found = desk.flights.share((shelf.name, key), read)
+    found: FoundDocument = desk.flights.share((shelf.name, key), read)
     return found
 
 
-def _past(desk: Desk, shelf: Shelf, key: str, block: int) -> Found:
+def _past(desk: Desk, shelf: Shelf, key: str, block: int) -> FoundDocument:
     with desk.store.read() as tx:
         served = desk.generation(tx, shelf)
         if block > served.block:
@@ -214,4 +218,4 @@ def _past(desk: Desk, shelf: Shelf, key: str, block: int) -> Found:
                 hint=f"On the server, `chainfold show {shelf.name} KEY --at-block {block}` folds it from the "
                 "first block.",
             )
-        return Found(GenerationState(tx, served.id).at(key, block), 0, block)
+        return FoundDocument(GenerationState(tx, served.id).at(key, block), 0, block)

@@ -19,7 +19,7 @@ from projections.fold.changes import Changes
 from projections.fold.generation import Generations
 from projections.service.http.base import parameters
 from projections.service.http.base.context import Desk, Shelf
-from projections.service.http.routes.audit import reorg_row
+from projections.service.http.routes.reorgs import reorg_row
 from projections.service.status.declared import Declared
 from projections.service.status.poller import Beat
 from projections.values.fields import is_text
@@ -28,7 +28,7 @@ MANY = 200
 """Of each projection's documents and of each chain's reorgs that are read at a time."""
 
 
-class Position(Struct, frozen=True):
+class StreamPosition(Struct, frozen=True):
     """How far was told: by projection (revision, key), by chain the entry, of the store with this id. Without
     a key nothing of that revision was told; a document may have the empty one."""
 
@@ -47,12 +47,12 @@ class Position(Struct, frozen=True):
         return all(0 <= number <= parameters.HIGHEST for number in numbers) and all(map(is_text, keys))
 
 
-class Told(Struct, frozen=True):
+class StreamEvent(Struct, frozen=True):
     """One event of the stream, and the position after it."""
 
     event: Literal["ready", "reset", "document", "reorg", "position"]
     data: bytes
-    position: Position
+    position: StreamPosition
 
 
 class News:
@@ -64,9 +64,9 @@ class News:
         chains = dict.fromkeys(shelf.chain for shelf in self._shelves.values())
         self._chains = {name: desk.plan.config.chains[name].chain_id for name in chains}
 
-    def now(self, beat: Beat) -> Position:
+    def now(self, beat: Beat) -> StreamPosition:
         """Where everything stands: whoever begins here is told what comes."""
-        return Position(
+        return StreamPosition(
             beat.store,
             {
                 name: (found.revision + 1, None) if (found := beat.served.get(name)) else (1, None)
@@ -75,7 +75,9 @@ class News:
             {name: beat.entries.get(chain_id, 0) for name, chain_id in self._chains.items()},
         )
 
-    def ready(self, position: Position, event: Literal["ready", "reset", "position"], beat: Beat) -> Told:
+    def ready(
+        self, position: StreamPosition, event: Literal["ready", "reset", "position"], beat: Beat
+    ) -> StreamEvent:
         """Says where the projections and chains stand."""
         standing: dict[str, Any] = {
             "projections": {
@@ -86,9 +88,9 @@ class News:
         }
         if event != "position":
             standing["chains"] = {name: {"entry": entry} for name, entry in position.chains.items()}
-        return Told(event, msgspec.json.encode(standing), position)
+        return StreamEvent(event, msgspec.json.encode(standing), position)
 
-    def of_this_state(self, position: Position, beat: Beat) -> bool:
+    def of_this_state(self, position: StreamPosition, beat: Beat) -> bool:
         """Whether a position is one of this store: not of another, nor of a later state than it now has."""
         now = self.now(beat)
         return (
@@ -100,18 +102,18 @@ class News:
             and all(position.chains.get(name, 0) <= entry for name, entry in now.chains.items())
         )
 
-    def joined(self, position: Position, beat: Beat) -> Position:
+    def joined(self, position: StreamPosition, beat: Beat) -> StreamPosition:
         """The position over what this stream is of; what it does not name begins now."""
         now = self.now(beat)
-        return Position(
+        return StreamPosition(
             now.store,
             {name: position.projections.get(name, place) for name, place in now.projections.items()},
             {name: position.chains.get(name, entry) for name, entry in now.chains.items()},
         )
 
-    def after(self, position: Position) -> tuple[list[Told], Position]:
+    def after(self, position: StreamPosition) -> tuple[list[StreamEvent], StreamPosition]:
         """The next that is new, in order, and the position after all that was looked at."""
-        told: list[Told] = []
+        told: list[StreamEvent] = []
         with self._desk.store.read() as tx:
             for chain in self._chains:
                 found, position = self._reorgs(tx, chain, position)
@@ -121,7 +123,9 @@ class News:
                 told += found
         return told, position
 
-    def _reorgs(self, tx: Connection, chain: str, position: Position) -> tuple[list[Told], Position]:
+    def _reorgs(
+        self, tx: Connection, chain: str, position: StreamPosition
+    ) -> tuple[list[StreamEvent], StreamPosition]:
         told = []
         chain_id = self._chains[chain]
         declared = Declared(self._desk.plan.config, chain)
@@ -130,13 +134,15 @@ class News:
         for reorg in found:
             position = _moved(position, chains={chain: reorg.entry})
             row = msgspec.to_builtins(reorg_row(reorg, declared))
-            told.append(Told("reorg", msgspec.json.encode({"chain": chain, **row}), position))
+            told.append(StreamEvent("reorg", msgspec.json.encode({"chain": chain, **row}), position))
         if len(found) < MANY:  # no entry is looked at twice
             position = _moved(position, chains={chain: head})
         return told, position
 
-    def _documents(self, tx: Connection, name: str, position: Position) -> tuple[list[Told], Position]:
-        told: list[Told] = []
+    def _documents(
+        self, tx: Connection, name: str, position: StreamPosition
+    ) -> tuple[list[StreamEvent], StreamPosition]:
+        told: list[StreamEvent] = []
         served = Generations(tx, name).served()
         if served is None:
             return told, position
@@ -150,7 +156,7 @@ class News:
                 "block": served.block,
                 "document": msgspec.Raw(changed.body) if changed.body is not None else None,
             }
-            told.append(Told("document", msgspec.json.encode(said), position))
+            told.append(StreamEvent("document", msgspec.json.encode(said), position))
         return told, position
 
 
@@ -161,11 +167,11 @@ def _place(at: tuple[int, str | None]) -> tuple[int, bool, str]:
 
 
 def _moved(
-    position: Position,
+    position: StreamPosition,
     *,
     projections: dict[str, tuple[int, str | None]] | None = None,
     chains: dict[str, int] | None = None,
-) -> Position:
-    return Position(
+) -> StreamPosition:
+    return StreamPosition(
         position.store, position.projections | (projections or {}), position.chains | (chains or {})
     )

@@ -36,7 +36,7 @@ KEPT = 64
 """Histories that are kept for their further pages."""
 
 
-class Position(Struct, frozen=True, array_like=True):
+class HistoryPosition(Struct, frozen=True, array_like=True):
     """The log that a page ended with, and the projection and the key it was of."""
 
     list: Literal["history"]
@@ -80,7 +80,7 @@ class Book:
         self._lock = Lock()
         self._kept: OrderedDict[tuple[Any, ...], list[Touch]] = OrderedDict()
 
-    def story(self, key: str, limit: int, after: Position | None) -> Story:
+    def story(self, key: str, limit: int, after: HistoryPosition | None) -> Story:
         """The next page of the events that made the document."""
         own, desk = self._shelf.own, self._desk
         with desk.store.read() as tx:
@@ -107,11 +107,13 @@ class Book:
         following = (
             None
             if last is None
-            else parameters.sealed(Position("history", own.name, key, last.block, last.log_index, last.entry))
+            else parameters.sealed(
+                HistoryPosition("history", own.name, key, last.block, last.log_index, last.entry)
+            )
         )
         return Story(kept, following, complete)
 
-    def _folded(self, served: Generation, key: str, limit: int, after: Position | None) -> list[Made]:
+    def _folded(self, served: Generation, key: str, limit: int, after: HistoryPosition | None) -> list[Made]:
         touches = self._touches(served, key)[::-1]
         if after is not None:
             place = (after.block, after.log_index)
@@ -130,7 +132,7 @@ class Book:
                 found.append(self._made(row, touch.after))
         return found
 
-    def _naming(self, served: Generation, key: str, limit: int, after: Position | None) -> list[Made]:
+    def _naming(self, served: Generation, key: str, limit: int, after: HistoryPosition | None) -> list[Made]:
         own = self._shelf.own
         question = Question(
             first=own.first_block,
@@ -178,9 +180,9 @@ class Book:
         )
 
 
-def _after(cursor: str, projection: str, key: str) -> Position:
+def _after(cursor: str, projection: str, key: str) -> HistoryPosition:
     """Where a page of this document's history ended."""
-    after = parameters.opened(cursor, Position)
+    after = parameters.opened(cursor, HistoryPosition)
     parameters.placed(cursor, after.block, after.log_index, after.entry)
     if (after.projection, after.key) != (projection, key):
         raise parameters.elsewhere(f"the history of {key}")
@@ -202,7 +204,7 @@ def _history(desk: Desk, shelf: Shelf, book: Book, shape: Any) -> HTTPRouteHandl
     def history(
         key: in_path(shelf),  # type: ignore[valid-type]  # it is described by the projection
         limit: rows(desk) = usual,  # type: ignore[valid-type]
-        cursor: Cursor = None,
+        cursor: CursorParameter = None,
     ) -> Response[Any]:
         return _told(shelf, book, parameters.segment(key), limit, cursor)
 
@@ -215,7 +217,7 @@ def _history_by_query(desk: Desk, shelf: Shelf, book: Book, shape: Any) -> HTTPR
     def history(
         key: in_query(shelf),  # type: ignore[valid-type]
         limit: rows(desk) = usual,  # type: ignore[valid-type]
-        cursor: Cursor = None,
+        cursor: CursorParameter = None,
     ) -> Response[Any]:
         return _told(shelf, book, key, limit, cursor)
 
@@ -223,7 +225,7 @@ def _history_by_query(desk: Desk, shelf: Shelf, book: Book, shape: Any) -> HTTPR
     return _described(shelf, history, shape, f"/v1/{shelf.name}/document/history", name)
 
 
-Cursor = Annotated[
+CursorParameter = Annotated[
     str | None,
     QueryParameter(
         max_length=parameters.LONGEST_CURSOR,

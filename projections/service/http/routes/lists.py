@@ -33,7 +33,7 @@ LOOKS = 0.05
 """Seconds between two looks whether MongoDB has what is waited for."""
 
 
-class Position(Struct, frozen=True, array_like=True):
+class ListPosition(Struct, frozen=True, array_like=True):
     """Where a page ended: the list and the order it was of, and the value and key of its last document."""
 
     list: Literal["documents"]
@@ -43,7 +43,7 @@ class Position(Struct, frozen=True, array_like=True):
     key: str
 
 
-class Page(Struct, frozen=True):
+class DocumentPage(Struct, frozen=True):
     """Documents, the cursor of the next page (None: this was the last), the block they are of at least
     (None: MongoDB is behind what is served), the revision it has reached, and who answered."""
 
@@ -54,13 +54,13 @@ class Page(Struct, frozen=True):
     source: Literal["mongo", "store"]
 
 
-class Ask(Struct, frozen=True):
+class ListRequest(Struct, frozen=True):
     """A list that was asked for. `sort` is a field, with a minus before it for descending."""
 
     where: dict[str, Value]
     sort: str
     limit: int
-    after: Position | None
+    after: ListPosition | None
 
     @property
     def field(self) -> str:
@@ -163,7 +163,7 @@ def _parameters(desk: Desk, shelf: Shelf) -> dict[str, Any]:
     return found
 
 
-def _asked(shelf: Shelf, given: dict[str, Any]) -> Ask:
+def _asked(shelf: Shelf, given: dict[str, Any]) -> ListRequest:
     where: dict[str, Value] = {}
     for name, parameter in shelf.parameters.items():
         value = given[parameter]
@@ -176,12 +176,12 @@ def _asked(shelf: Shelf, given: dict[str, Any]) -> Ask:
         if value is not None:
             where[name] = value
     after = None if given["cursor"] is None else _after(shelf, given["cursor"], given["sort"])
-    return Ask(where, given["sort"], given["limit"], after)
+    return ListRequest(where, given["sort"], given["limit"], after)
 
 
-def _after(shelf: Shelf, cursor: str, sort: str) -> Position:
+def _after(shelf: Shelf, cursor: str, sort: str) -> ListPosition:
     """Where a page of this list ended: a value that the field may have, and a key."""
-    after = parameters.opened(cursor, Position)
+    after = parameters.opened(cursor, ListPosition)
     field, key = after.sort.removeprefix("-"), shelf.own.projector.key
     if after.projection != shelf.name:
         raise parameters.elsewhere(f"that of {shelf.name}")
@@ -194,7 +194,7 @@ def _after(shelf: Shelf, cursor: str, sort: str) -> Position:
     return after
 
 
-def _page(desk: Desk, shelf: Shelf, ask: Ask, *, fresh: bool) -> Page:
+def _page(desk: Desk, shelf: Shelf, ask: ListRequest, *, fresh: bool) -> DocumentPage:
     """From MongoDB, else from the store where it can: it finds by one index, in the order of keys."""
     projector = shelf.own.projector
     by_store = ask.sort == projector.key and len(ask.where) <= 1 and set(ask.where) <= set(projector.index)
@@ -218,7 +218,7 @@ def _page(desk: Desk, shelf: Shelf, ask: Ask, *, fresh: bool) -> Page:
     return _from_store(desk, shelf, ask)
 
 
-def _from_mongo(desk: Desk, shelf: Shelf, ask: Ask, *, fresh: bool) -> Page:
+def _from_mongo(desk: Desk, shelf: Shelf, ask: ListRequest, *, fresh: bool) -> DocumentPage:
     assert shelf.mongo is not None
     served = desk.served(shelf)
     revision = _published(desk, shelf, at_least=served.revision if fresh else 0)
@@ -266,7 +266,7 @@ def _published(desk: Desk, shelf: Shelf, *, at_least: int) -> int:
     return marker.revision
 
 
-def _from_store(desk: Desk, shelf: Shelf, ask: Ask) -> Page:
+def _from_store(desk: Desk, shelf: Shelf, ask: ListRequest) -> DocumentPage:
     where = next(((name, str(value)) for name, value in ask.where.items()), None)
     with desk.store.read() as tx:
         served = desk.generation(tx, shelf)
@@ -279,13 +279,13 @@ def _from_store(desk: Desk, shelf: Shelf, ask: Ask) -> Page:
 
 def _made(
     shelf: Shelf,
-    ask: Ask,
+    ask: ListRequest,
     found: list[dict[str, Any]],
     *,
     block: int | None,
     revision: int,
     source: Literal["mongo", "store"],
-) -> Page:
+) -> DocumentPage:
     """The page, and a cursor where one more document was found than was asked for."""
     kept = found[: ask.limit]
     following = None
@@ -293,6 +293,6 @@ def _made(
         last = kept[-1]
         value = last.get(ask.field)
         following = parameters.sealed(
-            Position("documents", shelf.name, ask.sort, value, last[shelf.own.projector.key])
+            ListPosition("documents", shelf.name, ask.sort, value, last[shelf.own.projector.key])
         )
-    return Page(kept, following, block, revision, source)
+    return DocumentPage(kept, following, block, revision, source)

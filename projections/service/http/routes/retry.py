@@ -25,14 +25,14 @@ PATIENCE = 3.0
 LOOKS = 0.05
 
 
-class Ask(Struct, frozen=True, forbid_unknown_fields=True):
+class RetryRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """The chain whose gaps are asked for again, or the projection that folds again what it passed over."""
 
     chain: str | None = None
     projection: str | None = None
 
 
-class Asked(Struct, frozen=True):
+class RetryAnswer(Struct, frozen=True):
     """What came of it: `pending` is done by the next process that takes up this work."""
 
     state: Literal["pending", "done", "failed"]
@@ -48,11 +48,11 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
         summary="Try again what did not work out",
         tags=["service"],
         responses={
-            200: typed(Asked, "What came of it.", Asked("done", "2 ranges are asked for again")),
+            200: typed(RetryAnswer, "What came of it.", RetryAnswer("done", "2 ranges are asked for again")),
             **refusals(400, 401, 403, 404, 408, 413, 429, 503),
         },
     )
-    def retry(data: JSONBody[Ask]) -> Response[Any]:
+    def retry(data: JSONBody[RetryRequest]) -> Response[Any]:
         """As `chainfold failures retry`: gaps of a chain are asked for again, or a projection folds again
         what it passed over and sends again what its sinks did not take. Only where `[http]` has tokens."""
         if not desk.settings.tokens:  # the gate refuses it unread; this holds also without the gate
@@ -81,7 +81,7 @@ def _send_again(desk: Desk, requests: Requests, projection: str) -> None:
         requests.submit(f"publish:{projection}.{sink}", "again")
 
 
-def _lease(desk: Desk, data: Ask) -> str:
+def _lease(desk: Desk, data: RetryRequest) -> str:
     """Whose work it is."""
     chains, projections = desk.plan.config.chains, desk.plan.projections
     if (data.chain is None) == (data.projection is None):

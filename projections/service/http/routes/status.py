@@ -48,13 +48,13 @@ class ServedProjection(Struct, frozen=True):
     documents: int
 
 
-class Health(Struct, frozen=True):
+class Liveness(Struct, frozen=True):
     """The process answers."""
 
     status: str = "ok"
 
 
-class Ready(Struct, frozen=True):
+class Readiness(Struct, frozen=True):
     """It can answer what it is here for."""
 
     status: str = "ready"
@@ -100,26 +100,26 @@ def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
         "/healthz",
         sync_to_thread=False,
         tags=["service"],
-        responses={200: typed(Health, "It answers.", Health())},
+        responses={200: typed(Liveness, "It answers.", Liveness())},
     )
-    def healthz() -> Health:
+    def healthz() -> Liveness:
         """The process answers."""
-        return Health()
+        return Liveness()
 
     @get(
         "/readyz",
         sync_to_thread=True,
         tags=["service"],
-        responses={200: typed(Ready, "It can answer.", Ready()), **refusals(503)},
+        responses={200: typed(Readiness, "It can answer.", Readiness()), **refusals(503)},
     )
-    def readyz() -> Ready:
+    def readyz() -> Readiness:
         """Whether this process can answer: the store is there, every projection has been built, none is of
         blocks that left the chain, and no node shows a chain that ends below ours. With `max_lag` also that
         none is further behind. 503 says why not."""
         reason = _unready(desk, overview)
         if reason is not None:
             raise RequestRefused(503, reason.error, hint=reason.hint, again=True, after=5)
-        return Ready()
+        return Readiness()
 
     @get(
         "/metrics",

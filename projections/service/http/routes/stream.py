@@ -16,7 +16,7 @@ from eventstore.errors import ChainfoldError
 from projections.service.http.base import parameters
 from projections.service.http.base.context import Desk
 from projections.service.http.base.problems import RequestRefused, refusals
-from projections.service.http.routes.feed import News, Position, Told
+from projections.service.http.routes.feed import News, StreamEvent, StreamPosition
 
 LOOKS = 0.1
 """Seconds between two looks at the pulse."""
@@ -32,7 +32,7 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
     """One stream over all projections, or over those that are named."""
     open_streams = 0
 
-    async def followed(news: News, position: Position, first: Told) -> AsyncIterator[Any]:
+    async def followed(news: News, position: StreamPosition, first: StreamEvent) -> AsyncIterator[Any]:
         nonlocal open_streams
         open_streams += 1
         desk.meters.streams.inc()
@@ -98,7 +98,7 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
         if resumed is not None:
             if len(resumed) > LONGEST:
                 raise RequestRefused(400, f"after: an id has at most {LONGEST:,} characters.")
-            said = parameters.opened(resumed, Position, "after")
+            said = parameters.opened(resumed, StreamPosition, "after")
             if not said.possible:
                 raise parameters.made_up(resumed, "after")
             # what was told may be newer than the last look, which may be another process's too
@@ -114,7 +114,7 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
                 raise RequestRefused(
                     422, "revision: it is one projection's.", hint="Name one with ?projection=."
                 )
-            position = Position(position.store, {names[0]: (revision + 1, None)}, position.chains)
+            position = StreamPosition(position.store, {names[0]: (revision + 1, None)}, position.chains)
         return ServerSentEvent(
             followed(news, position, news.ready(position, first, beat)),  # type: ignore[arg-type]
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
@@ -123,7 +123,7 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
     return stream
 
 
-async def _following(desk: Desk, news: News, position: Position) -> AsyncIterator[Any]:
+async def _following(desk: Desk, news: News, position: StreamPosition) -> AsyncIterator[Any]:
     """Everything after `position`, as it comes, until the server stops or the store goes away."""
     loop = asyncio.get_running_loop()
     blocks = _blocks(desk)
@@ -151,10 +151,10 @@ async def _following(desk: Desk, news: News, position: Position) -> AsyncIterato
         quiet, blocks = loop.time(), _blocks(desk)
 
 
-def _read(desk: Desk, news: News, position: Position) -> tuple[list[Told], Position]:
+def _read(desk: Desk, news: News, position: StreamPosition) -> tuple[list[StreamEvent], StreamPosition]:
     """What is new; of many streams that stand at one place, one reads."""
     name = ("news", position.sealed())
-    found: tuple[list[Told], Position] = desk.flights.share(name, lambda: news.after(position))
+    found: tuple[list[StreamEvent], StreamPosition] = desk.flights.share(name, lambda: news.after(position))
     return found
 
 
@@ -162,7 +162,7 @@ def _blocks(desk: Desk) -> dict[str, int]:
     return {name: served.block for name, served in desk.pulse.beat.served.items()}
 
 
-def _message(told: Told) -> ServerSentEventMessage:
+def _message(told: StreamEvent) -> ServerSentEventMessage:
     return ServerSentEventMessage(data=told.data.decode(), event=told.event, id=told.position.sealed())
 
 

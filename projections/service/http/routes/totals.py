@@ -22,7 +22,7 @@ KEPT = 5.0
 """Seconds for which sums are given again, also where the documents have moved."""
 
 
-class Totals(Struct, frozen=True):
+class DocumentTotals(Struct, frozen=True):
     """The documents of `block`, of which `digest` is the digest, and by field the sum over all of them: a
     number, or text where the field is an integer of 256 bits."""
 
@@ -42,9 +42,9 @@ class Sums:
         self._fields = desk.plan.counted(shelf.name)
         self._wide = desk.plan.wide(shelf.name)
         self._lock = Lock()
-        self._kept: tuple[float, tuple[Any, ...], Totals] | None = None
+        self._kept: tuple[float, tuple[Any, ...], DocumentTotals] | None = None
 
-    def get(self) -> Totals:
+    def get(self) -> DocumentTotals:
         with self._desk.store.read() as tx:
             served = self._desk.generation(tx, self._shelf)
         name = (served.id, served.revision, served.digest)
@@ -58,7 +58,7 @@ class Sums:
             self._kept = time.monotonic(), name, found
             return found
 
-    def _counted(self) -> Totals:
+    def _counted(self) -> DocumentTotals:
         sums = dict.fromkeys(self._fields, 0)
         count = 0
         with self._desk.store.read() as tx:
@@ -71,7 +71,7 @@ class Sums:
         said: dict[str, int | str] = {
             field: str(total) if field in self._wide else total for field, total in sums.items()
         }
-        return Totals(count, said, served.block, served.revision, served.digest.hex())
+        return DocumentTotals(count, said, served.block, served.revision, served.digest.hex())
 
 
 def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
@@ -90,12 +90,12 @@ def _stats(desk: Desk, shelf: Shelf) -> HTTPRouteHandler:
     stats.__doc__ = f"How many documents {shelf.name} holds, and the sums of their fields."
     wide = desk.plan.wide(shelf.name)
     said = {name: "4100" if name in wide else 4100 for name in desk.plan.counted(shelf.name)}
-    example = Totals(4200, said, 120, 17, "5f" * 32)
+    example = DocumentTotals(4200, said, 120, 17, "5f" * 32)
     return get(
         f"/v1/{shelf.name}/stats",
         sync_to_thread=True,
         operation_id=f"stats_{shelf.name}",
         summary=f"The totals of {shelf.name}",
         tags=[shelf.name],
-        responses={200: typed(Totals, "The totals.", example), **refusals(400, 401, 429, 503)},
+        responses={200: typed(DocumentTotals, "The totals.", example), **refusals(400, 401, 429, 503)},
     )(stats)

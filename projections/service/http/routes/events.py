@@ -1,4 +1,4 @@
-"""The raw history over HTTP: what was learned, what left the chain again, and by which reorg."""
+"""The raw history over HTTP: each log, when it was learned, and which reorg removed it."""
 
 # No postponed annotations here: those of the handlers name what is only known where they are made.
 
@@ -7,12 +7,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import PathParameter, QueryParameter
+from litestar.params import QueryParameter
 from msgspec import Struct
 
 from eventstore.journal.history import Question, ask
 from eventstore.journal.journal import Journal
-from eventstore.journal.reorgs import Reorg, reorgs_before
 from projections.service.http.base import parameters
 from projections.service.http.base.context import Desk
 from projections.service.http.base.problems import JSON, RequestRefused, refusals
@@ -20,10 +19,12 @@ from projections.service.http.base.schema import example_event, typed
 from projections.service.status.audit import EventRow, event_row, narrowed
 from projections.service.status.declared import Declared
 
-Whole = Annotated[int | None, QueryParameter(ge=0, schema_extra=parameters.FROM_ZERO, le=parameters.HIGHEST)]
+EntryParameter = Annotated[
+    int | None, QueryParameter(ge=0, schema_extra=parameters.FROM_ZERO, le=parameters.HIGHEST)
+]
 
 
-class Position(Struct, frozen=True, array_like=True):
+class EventsPosition(Struct, frozen=True, array_like=True):
     """The log that a page ended with, and the chain and the order it was of."""
 
     list: Literal["events"]
@@ -34,14 +35,6 @@ class Position(Struct, frozen=True, array_like=True):
     entry: int
 
 
-class Before(Struct, frozen=True, array_like=True):
-    """The entry of the reorg that a page ended with, and the chain it was of."""
-
-    list: Literal["reorgs"]
-    chain: str
-    entry: int
-
-
 class Events(Struct, frozen=True):
     """Logs, and the cursor of the next page (None: this was the last)."""
 
@@ -49,47 +42,8 @@ class Events(Struct, frozen=True):
     next: str | None
 
 
-class ReorgRow(Struct, frozen=True):
-    """A reorg: the blocks that left the chain, how many logs they held, and by event how many.
-
-    `recorded_at` is in seconds since 1970. A log that no declared event fits counts under its topic0.
-    """
-
-    entry: int
-    recorded_at: float
-    first_block: int
-    last_block: int
-    blocks: int
-    logs: int
-    events: dict[str, int]
-
-
-class Reorgs(Struct, frozen=True):
-    """Reorgs, newest first, and the cursor of the next page."""
-
-    reorgs: list[ReorgRow]
-    next: str | None
-
-
 def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
-    return [_events(desk), _reorgs(desk)]
-
-
-def reorg_row(row: Reorg, declared: Declared) -> ReorgRow:
-    """A reorg as it is shown."""
-    events: dict[str, int] = {}
-    for kind, count in row.kinds.items():
-        name = declared.name(kind) or ("0x" + kind.topic0.hex() if kind.topic0 else "(no topics)")
-        events[name] = events.get(name, 0) + count
-    return ReorgRow(
-        row.entry,
-        row.recorded_at / 1e6,
-        row.first_block,
-        row.last_block,
-        row.last_block - row.first_block + 1,
-        row.logs,
-        events,
-    )
+    return [_events(desk)]
 
 
 def _events(desk: Desk) -> HTTPRouteHandler:
@@ -159,8 +113,8 @@ def _events(desk: Desk) -> HTTPRouteHandler:
                 schema_extra={"pattern": parameters.HASH},
             ),
         ] = None,
-        from_block: Whole = None,
-        to_block: Whole = None,
+        from_block: EntryParameter = None,
+        to_block: EntryParameter = None,
         status: Annotated[
             Literal["canonical", "orphaned", "all"],
             QueryParameter(description="Those on the chain, those that left it, or both."),
@@ -195,7 +149,7 @@ def _events(desk: Desk) -> HTTPRouteHandler:
         ] = None,
     ) -> Response[Any]:
         """Logs as they were learned, decoded where declared. Nothing is ever removed from the history."""
-        name = _chain(desk, chain, contract)
+        name = chain_of(desk, chain, contract)
         if from_block is not None and to_block is not None and to_block < from_block:
             raise RequestRefused(422, f"from_block {from_block:,} is above to_block {to_block:,}.")
         after = None if cursor is None else _after(cursor, name, order)
@@ -219,16 +173,18 @@ def _events(desk: Desk) -> HTTPRouteHandler:
         following = (
             None
             if last is None
-            else parameters.sealed(Position("events", name, order, last.block, last.log_index, last.entry))
+            else parameters.sealed(
+                EventsPosition("events", name, order, last.block, last.log_index, last.entry)
+            )
         )
         return Response(msgspec.json.encode(Events(kept, following)), media_type=JSON)
 
     return events
 
 
-def _after(cursor: str, chain: str, order: str) -> Position:
+def _after(cursor: str, chain: str, order: str) -> EventsPosition:
     """Where a page of this list ended."""
-    after = parameters.opened(cursor, Position)
+    after = parameters.opened(cursor, EventsPosition)
     parameters.placed(cursor, after.block, after.log_index, after.entry)
     if after.chain != chain:
         raise parameters.elsewhere(f"the events of {chain}")
@@ -255,65 +211,7 @@ def _found(desk: Desk, chain: str, question: Question, limit: int, event: str | 
     return found
 
 
-def _reorgs(desk: Desk) -> HTTPRouteHandler:
-    most = desk.settings.max_page
-    chains = list(desk.plan.config.chains)
-    example = ReorgRow(41, 1_700_000_000.5, 118, 120, 3, 4, {"ReferralRegistered": 4})
-
-    @get(
-        "/v1/chains/{chain:str}/reorgs",
-        sync_to_thread=True,
-        operation_id="reorgs",
-        summary="The reorgs of a chain",
-        tags=["history"],
-        responses={
-            200: typed(Reorgs, "The reorgs, newest first.", Reorgs([example], None)),
-            **refusals(400, 401, 404, 409, 422, 429, 503),
-        },
-    )
-    def reorgs(
-        *,
-        chain: Annotated[
-            str,
-            PathParameter(
-                description="Its name in the configuration.",
-                schema_extra={"enum": chains},
-            ),
-        ],
-        limit: Annotated[int, QueryParameter(ge=1, le=most)] = min(50, most),
-        cursor: Annotated[
-            str | None,
-            QueryParameter(
-                max_length=parameters.LONGEST_CURSOR,
-                schema_extra=parameters.CURSOR,
-                description="`next` of the page before.",
-            ),
-        ] = None,
-    ) -> Response[Any]:
-        """Reorgs, newest first: which blocks left the chain, and how many logs with them. The logs themselves
-        are at `/v1/events?orphaned_by=`."""
-        _chain(desk, chain, None, missing=404)
-        before = None if cursor is None else _before(cursor, chain)
-        declared = Declared(desk.plan.config, chain)
-        with desk.store.read() as tx:
-            found = reorgs_before(tx, desk.plan.config.chains[chain].chain_id, before, limit=limit + 1)
-        kept = [reorg_row(row, declared) for row in found[:limit]]
-        following = parameters.sealed(Before("reorgs", chain, kept[-1].entry)) if len(found) > limit else None
-        return Response(msgspec.json.encode(Reorgs(kept, following)), media_type=JSON)
-
-    return reorgs
-
-
-def _before(cursor: str, chain: str) -> int:
-    """Where a page of this chain's reorgs ended."""
-    before = parameters.opened(cursor, Before)
-    parameters.placed(cursor, before.entry)
-    if before.chain != chain:
-        raise parameters.elsewhere(f"the reorgs of {chain}")
-    return before.entry
-
-
-def _chain(desk: Desk, named: str | None, contract: str | None, *, missing: int = 400) -> str:
+def chain_of(desk: Desk, named: str | None, contract: str | None, *, missing: int = 400) -> str:
     """The chain that is asked about."""
     known = desk.plan.config.chains
     if contract is not None:
