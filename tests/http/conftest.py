@@ -18,7 +18,7 @@ from tests.servers.postgres import database
 
 @pytest.fixture
 def town(tmp_path: Path, mongo: Mongo, redis_url: str) -> Iterator[Town]:
-    """Twenty final blocks and ten above them; user 1 is referred by nobody and refers most of the others."""
+    """Twenty final blocks and ten above them; user 1 has no referrer and refers most of the others."""
     made = Town(tmp_path, store=f"sqlite:///{tmp_path / 'store.db'}", mongo=mongo, redis=redis_url)
     grow(made)
     made.sync()

@@ -8,7 +8,7 @@
     {"state": "done", "detail": "..."}             its body; none: it may be anything
 
 `...` stands for anything: in place of a value, for what is left of a list or of an object when it comes last,
-and for any text within a string or a header. A body that is no JSON is compared line by line. Of a stream as
+and for any text within a string or a header. A body that is not JSON is compared line by line. Of a stream as
 much is read as it takes to see the events that the block shows, in their order; others may come between.
 """
 
@@ -53,7 +53,7 @@ class Example(Struct, frozen=True):
 
 
 def examples(page: str) -> list[Example]:
-    """The blocks of a page; one that is none fails and names its line."""
+    """The blocks of a page; a malformed one fails and names its line."""
     return [
         _example(found.group(1), page.count("\n", 0, found.start()) + 1) for found in BLOCK.finditer(page)
     ]
@@ -62,7 +62,7 @@ def examples(page: str) -> list[Example]:
 def _example(text: str, line: int) -> Example:
     first, *rest = text.strip("\n").splitlines()
     asked = REQUEST.fullmatch(first)
-    assert asked, f"line {line}: {first!r} is no request"
+    assert asked, f"line {line}: {first!r} is not a request"
     sent, rest = _headers(rest)
     at = next((place for place, part in enumerate(rest) if re.fullmatch(r"\d{3}", part)), None)
     assert at is not None, f"line {line}: no line is a status"
@@ -71,7 +71,7 @@ def _example(text: str, line: int) -> Example:
 
 
 def _headers(lines: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """The headers at the beginning, and what follows; the fields of an event are none."""
+    """The headers at the beginning, and what follows; the fields of an event are not headers."""
     found: dict[str, str] = {}
     for place, part in enumerate(lines):
         header = HEADER.fullmatch(part)
@@ -154,7 +154,7 @@ def _events(lines: Iterator[str]) -> Iterator[dict[str, str]]:
 
 
 def parsed(text: str) -> Any:
-    """JSON in which `...` may stand; `ValueError` where it is none."""
+    """JSON in which `...` may stand; raises `ValueError` otherwise."""
     parts = re.findall(r'"(?:[^"\\]|\\.)*"|\.\.\.|[^".]+|.', text, re.DOTALL)
     made: list[str] = []
     inside: list[str] = []

@@ -1,4 +1,4 @@
-"""A cursor is what an answer gave: whatever else stands in its place is a 400, everywhere."""
+"""A cursor is what an answer gave: anything else in its place is a 400, everywhere."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_what_nobody_gave_is_refused_or_a_place_that_there_is(
         assert "of a list" in got.json()["error"] or "of another list" in got.json()["error"]
     elif got.status_code != 200:
         assert got.status_code == 400, (cursor, got.text)
-        assert "none of ours" in got.json()["error"]
+        assert "not a cursor of this API" in got.json()["error"]
     elif kind != "stream":
         json.loads(got.text)
 

@@ -1,4 +1,4 @@
-"""Fill against publish, raced on purpose, with hashes that are evicted amid both.
+"""Fill against publish, raced on purpose, with hashes that are evicted during both.
 
 What is filled from an older look may never outlive what was published since. RACES says how often: 10,000
 were clean; with the second look of a fill left out, 15 of them left an old document behind for good.

@@ -29,12 +29,12 @@ def test_of_many_who_miss_the_same_at_once_one_asks() -> None:
     assert under_way.wait(20)
     for thread in threads[1:]:
         thread.start()
-    assert flight.share("another", lambda: 8) == 8  # another key waits for nobody
+    assert flight.share("another", lambda: 8) == 8  # another key does not wait
     go_on.set()
     for thread in threads:
         thread.join(20)
     assert brought == [7] * MANY
-    assert 1 <= len(asked) < MANY  # a thread that came after the answer asks anew
+    assert 1 <= len(asked) < MANY  # a thread that came after the answer asks again
 
 
 def test_an_error_is_everybodys_and_not_kept() -> None:

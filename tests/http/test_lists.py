@@ -122,7 +122,7 @@ def test_mongodb_that_is_away_leaves_what_the_store_can_list(town: Town) -> None
         ({"directReferrer": CHECKSUMMED.replace("E7", "e7")}, "checksum"),
         ({"level1Count": "three"}, "level1Count"),
         ({"level1Count": 2**63}, "level1Count"),
-        ({"directReferer": address(1)}, "directReferer is no parameter"),
+        ({"directReferer": address(1)}, "directReferer is not a parameter"),
         ({"min_block": -1}, "min_block"),
     ],
 )
@@ -142,4 +142,4 @@ def test_a_cursor_of_another_order_or_of_nobody_is_refused(api: httpx.Client) ->
     assert "sorted by 'address'" in answer.json()["error"]
     answer = api.get("/v1/referrals", params={"cursor": "bm9uc2Vuc2U"})
     assert answer.status_code == 400
-    assert answer.json()["error"] == "cursor: 'bm9uc2Vuc2U' is none of ours."
+    assert answer.json()["error"] == "cursor: 'bm9uc2Vuc2U' is not a cursor of this API."

@@ -1,4 +1,4 @@
-"""What did not work out is tried again, by whoever does that work; only for those with a token."""
+"""What failed is tried again by the process that does that work; only with a token."""
 
 from __future__ import annotations
 

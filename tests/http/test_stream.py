@@ -1,4 +1,4 @@
-"""The stream: what changes is told once, in order, also to whoever was away."""
+"""The stream: every change once, in order, also for a client that was away."""
 
 from __future__ import annotations
 
@@ -93,20 +93,20 @@ def test_a_reorg_is_told_before_the_documents_that_it_changed(town: Town) -> Non
 
 
 def test_a_stream_resumes_without_loss_or_repeat_across_restarts(town: Town) -> None:
-    """The server is another one each time; each document is told as often as it changed between two looks."""
+    """The server is another one each time; each document is sent as often as it changed between two looks."""
     town.mine()
     town.sync()
     told: dict[str, list[int]] = {}
     last: str | None = None
     for step in range(5):
-        if last is not None:  # what changes while nobody listens
+        if last is not None:  # what changes while no client listens
             town.mine(*[(700 + 10 * step + extra, 1) for extra in range(3)])
             town.sync()
         with town.serving() as api, followed(api, last=last) as stream:
             kind, _, last = next(stream)
             assert kind == "ready"
             if step:
-                for _, data, position in taken(stream, "document", 2):  # and hangs up amid them
+                for _, data, position in taken(stream, "document", 2):  # and hangs up between them
                     last = position
                     told.setdefault(data["key"], []).append(data["revision"])
     with town.serving() as api, followed(api, last=last) as stream:
@@ -141,7 +141,7 @@ def test_an_id_of_another_state_of_the_store_begins_anew_and_says_so(town: Town)
 def test_an_id_of_what_another_process_saw_first_is_none_of_another_state(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behind a load balancer whoever comes back may meet a process whose last look is older than the id."""
+    """Behind a load balancer a client that reconnects may meet a process whose last look is older than the id."""
     with ExitStack() as open_, monkeypatch.context() as patch:
         patch.setattr(Pulse, "run", Pulse.look)  # once, when it starts
         behind = open_.enter_context(town.serving())
@@ -159,7 +159,7 @@ def test_an_id_of_what_another_process_saw_first_is_none_of_another_state(
     [
         ({"projection": "moon"}, "no projection moon"),
         ({"revision": -1}, "revision"),
-        ({"since": 3}, "since is no parameter"),
+        ({"since": 3}, "since is not a parameter"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_a_sentence(
@@ -173,7 +173,7 @@ def test_what_cannot_be_meant_is_refused_with_a_sentence(
 def test_an_id_of_nobody_is_refused(api: httpx.Client) -> None:
     answer = api.get("/v1/stream", headers={"Last-Event-ID": "bm9uc2Vuc2U"})
     assert answer.status_code == 400
-    assert answer.json()["error"] == "after: 'bm9uc2Vuc2U' is none of ours."
+    assert answer.json()["error"] == "after: 'bm9uc2Vuc2U' is not a cursor of this API."
 
 
 def test_too_many_streams_are_refused_and_one_that_ended_makes_room(plain_town: Town) -> None:

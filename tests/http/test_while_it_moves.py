@@ -1,4 +1,4 @@
-"""Nobody who reads gets an error, whatever happens behind: a reorg, a rebuild put in place, Redis killed."""
+"""No reader gets an error while things change underneath: a reorg, a rebuild put in place, Redis killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""requests, as alert services use it, with a cap on what is read of an answer: its status decides."""
+"""The requests library as alert services use it, with a cap on how much of an answer is read."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ KINDS: dict[str, IncidentKind] = {
     ),
     "head-behind": IncidentKind(
         "the head of {subject} is below ours",
-        "the endpoints show a newest block below the one that was followed: below finality at once, else for "
-        "`failing_for`",
+        "the newest block of the endpoints is below the block that was followed: below finality at once, "
+        "otherwise for `failing_for`",
         "they show that block or a newer one, or the journal followed the chain back",
         "Run `chainfold heads`: it compares every endpoint. Where one shows our block, name it first in "
         "chains.{subject}.rpc; where the chain itself moved back, `chainfold heads {subject} --follow` goes "
@@ -75,7 +75,7 @@ KINDS: dict[str, IncidentKind] = {
     ),
     "sink-down": IncidentKind(
         "the sink {subject} is down",
-        "it could not be reached or written to for `failing_for`, or nobody may write into it",
+        "it could not be reached or written to for `failing_for`, or writing into it is not permitted",
         "it took what was sent",
         "Run `chainfold check` and bring the server back; the sink catches up by itself, nothing is lost.",
     ),
@@ -100,14 +100,14 @@ KINDS: dict[str, IncidentKind] = {
     ),
     "history-disproved": IncidentKind(
         "the history of {subject} is not what the chain committed to",
-        "a proof found blocks of which the journal is wrong",
+        "a proof found blocks that are wrong in the journal",
         "no such block is left",
         "Run `chainfold verify events --repair`; the endpoint that served these blocks lied or was broken: "
         "name another one first in chains.{subject}.rpc.",
     ),
     "history-unproven": IncidentKind(
         "the history of {subject} cannot be proved",
-        "a header does not come out, or `prove` is set for a chain of which nothing can be proved; never "
+        "a header does not come out, or `prove` is set for a chain that cannot be proved; never "
         "where `accept_unproven` is",
         "that header comes out",
         "Run `chainfold verify events`, which says why and tries again; name another endpoint first in "
@@ -137,7 +137,7 @@ KINDS: dict[str, IncidentKind] = {
 
 
 def kind_of(name: str) -> IncidentKind:
-    """The kind of that name; one that a newer version wrote down is told by its name."""
+    """The kind of that name. A name that only a newer version knows gets a kind that shows the name."""
     return KINDS.get(name) or IncidentKind(
         f"{name} {{subject}}", "", "it is over", "Run `chainfold alerts list`."
     )

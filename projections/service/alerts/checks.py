@@ -1,4 +1,4 @@
-"""What the store itself tells of incidents: gaps, halts, dead letters, runs. All who read it see the same."""
+"""Incidents that show in the store: gaps, halts, dead letters, runs. Every process sees the same."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def evidence(
     sinks: Mapping[str, Collection[str]] | None = None,
     unprovable: Mapping[str, str | None] = MappingProxyType({}),
 ) -> dict[Key, Condition]:
-    """The standing of all that the store tells of, in one snapshot; `chains` are ids by name, `now` is in
-    microseconds since 1970, `sinks` are those of each projection (None: whichever there are). `unprovable`
-    are the chains of which nothing is proved, by name, and why; None where the configuration accepts that."""
+    """The condition of everything that shows in the store, in one snapshot. `chains` are ids by name, `now`
+    is in microseconds since 1970, `sinks` are those of each projection (None: all). `unprovable` are
+    the chains that cannot be proved, by name, with the reason; None where the configuration accepts that."""
     known = list(projections)
     found: dict[Key, Condition] = {}
     for name, chain_id in chains.items():
@@ -107,7 +107,7 @@ def _wrong(disproofs: Sequence[Disproof]) -> Condition:
 
 def _unproven(disproofs: Sequence[Disproof], chain: str, unprovable: Mapping[str, str | None]) -> Condition:
     """One incident where a header does not come out, for all the blocks at and below it. A block alone that
-    cannot be proved is none: `verify events` tells of it."""
+    cannot be proved is not one: `verify events` reports it."""
     if chain in unprovable:
         reason = unprovable[chain]
         return Good() if reason is None else Bad(f"Nothing can be proved on this chain: {reason}.")

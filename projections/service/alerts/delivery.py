@@ -1,4 +1,4 @@
-"""Where alerts go: the one file that knows Apprise. An address never shows its secrets."""
+"""Delivery of alerts: the only file that knows Apprise. An address never shows its secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from projections.service.alerts.capped import cap
 Mood = Literal["open", "over", "summary"]
 
 PATIENCE = 30.0
-"""Seconds that one message may take, whatever the service behind the address does."""
+"""Seconds that one message may take in all."""
 
 _REDIRECT = re.compile(r"\berror=30[12378]\b")
 
@@ -42,7 +42,7 @@ class AlertAddress:
             )
         if made is None:
             raise ConfigurationError(
-                f"{self.name} is no address that Apprise knows.",
+                f"{self.name} is not an address that Apprise knows.",
                 hint="Its documentation lists them: json://host/path, slack://..., mailto://...",
             )
         cap(made)
@@ -72,7 +72,7 @@ class AlertAddress:
         try:
             with heard:
                 taken = self._service.notify(body=body, title=title, notify_type=kinds[mood])
-        except Exception as error:  # noqa: BLE001 - a hundred services: whatever one raises, it was not taken
+        except Exception as error:  # noqa: BLE001 - a hundred services: any error means that it was not taken
             return scrubbed(f"{type(error).__name__}: {error}", self._secrets)
         if taken:
             return None

@@ -1,8 +1,8 @@
-"""What an incident is, when it opens, when it is over. Pure: records and looks in, openings and endings out.
+"""Detection of incidents. Pure: records of stages and looks at the store in, incidents to open and close out.
 
 Law: only evidence changes anything. An incident opens when something was seen to be wrong (for as long
-as its kind asks for), and is over when the same thing was seen to be right; silence is neither. Whoever
-loses a stage to another process forgets what it saw of it.
+as its kind asks for), and closes when the same thing was seen to be right; silence does neither. A process
+that loses a stage to another forgets what it saw of that stage.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Board:
     """The standing of all that can go wrong in the stages of one process, by the records of their steps.
 
     `now` is in seconds of one monotonic clock. Time alone makes nothing wrong: what lasts, lasts from the
-    first to the last record that says so, since nobody may have looked in between.
+    first to the last record that says so, since there may have been no look in between.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -152,7 +152,7 @@ class Board:
         self._store.pop(who, None)
 
     def store(self) -> Condition | None:
-        """Of the store itself, of which nothing can be written down in it; None while that is open."""
+        """The incident of the store itself, which cannot be recorded in it; None while it is reachable."""
         if not self._store:
             return Good()
         since, last, error = max(self._store.values(), key=lambda item: item[1] - item[0])

@@ -1,8 +1,8 @@
 """Which alerts are due, and what they say. Pure.
 
-Law: an incident is told once when it opens and once when it is over, and its end only where its
-beginning was. Of one kind and subject no more than one such pair begins within the cooldown, and no more
-than `per_hour` messages go out within an hour; what has to wait is not lost, it is told together.
+Law: an incident is reported once when it opens and once when it is over, and its end only if its
+beginning was reported. For one kind and subject at most one such pair begins within the cooldown, and at
+most `per_hour` messages go out within an hour; incidents that had to wait are reported together.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ class Message(Struct, frozen=True):
 
     @property
     def first(self) -> int:
-        """The incident that stands for all of them, whoever makes this message."""
+        """The incident that identifies this message, the same in every process."""
         return min(*self.begun, *self.ended, NO_END)
 
 
 def due(untold: Sequence[Incident], told: Sequence[Incident], pace: Pace, *, now: int) -> Message | None:
-    """The next message that may go out; None where nothing is to be told, or all of it has to wait.
+    """The next message that may go out; None if there is nothing to report, or all of it has to wait.
 
-    `untold` are the incidents of which something remains to be told, `told` those of which something was
-    within the last hour and the last cooldown. Times are microseconds since 1970.
+    `untold` are the incidents that still have something to report, `told` those reported within the last
+    hour and the last cooldown. Times are microseconds since 1970.
     """
     lately = sum(1 for at, _, _ in _messages(told) if at > now - int(HOUR * 1e6))
     if lately >= pace.per_hour:
         return None
     last = lately + 1 == pace.per_hour
-    for item in untold:  # what was told to be wrong is told to be right before anything else
+    for item in untold:  # the end of a reported incident goes before anything else
         if item.told_at is not None and item.closed_at is not None:
             return _over(item, last=last)
     ordered = sorted((item for item in untold if item.told_at is None), key=lambda item: (item.key, item.id))
@@ -72,8 +72,8 @@ def _messages(told: Sequence[Incident]) -> set[tuple[int, Key, bool]]:
 
 
 def _begun(items: list[Incident], *, last: bool) -> Message:
-    """The one that is open, with a count of those before it that were not told; or those that came and
-    went, in one."""
+    """The open incident, with a count of those before it that were not reported; or one message for those
+    that came and went."""
     newest = items[-1]
     past = [item for item in items if item.closed_at is not None]
     lines = [newest.detail] if newest.detail else []

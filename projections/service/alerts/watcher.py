@@ -1,7 +1,7 @@
-"""The watchman of a service: sees incidents in the records of the stages and in the store, and tells them.
+"""The watcher of a service: finds incidents in the records of the stages and in the store, and sends alerts.
 
-Law: the pipeline never waits for an alert, and no fault of one reaches it. What goes wrong is written
-down before it is told, so that it is told once by whichever process comes first, also after a restart.
+Law: the pipeline never waits for an alert, and no fault of one reaches it. An incident is written
+down before it is sent, so that the first process to see it sends it once, also after a restart.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class AlertWatcher(threading.Thread):
             self._tell()
 
     def _guarded(self) -> None:
-        """A look whose errors are told once each, and end nothing."""
+        """A look whose errors are logged once each, and end nothing."""
         try:
             self.look()
         except ChainfoldError as error:
@@ -145,7 +145,7 @@ class AlertWatcher(threading.Thread):
             if isinstance(error, StoreUnavailable):
                 with self._turn:
                     self._board.store_failed(self.name, error, time.monotonic())
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with alerts, the pipeline goes on
+        except Exception as error:  # noqa: BLE001 - no fault of alerts stops the pipeline
             self._complain(f"An unexpected {type(error).__name__} in the alerts; they are tried again.")
         else:
             self._complained.clear()
@@ -154,7 +154,7 @@ class AlertWatcher(threading.Thread):
         self._look_at_store()
 
     def _look_at_store(self) -> None:
-        """That the store fails cannot be written down in it: it is told from memory, by every service."""
+        """A failing store cannot hold its own incident: every service alerts of it from memory."""
         now = time.monotonic()
         with self._turn:
             standing = self._board.store()
@@ -181,7 +181,7 @@ class AlertWatcher(threading.Thread):
     # --- telling ---
 
     def _tell(self) -> None:
-        """Sends what is due, until nothing is or nobody takes it."""
+        """Sends what is due, until nothing is left or no address takes it."""
         for post in self._posts:
             self._note(post, post.catch_up())
         while any(post.ready() for post in self._posts):
@@ -204,7 +204,7 @@ class AlertWatcher(threading.Thread):
             return Incidents(tx).claim(message.first, over=over, now=now, until=until)
 
     def _sent(self, message: Message) -> bool:
-        """Did somebody take it? Then it is told; whoever did not gets it later."""
+        """True if at least one address took it: then it counts as sent, and the others get it later."""
         answers = [(post, post.send(message)) for post in self._posts]
         taken = any(reason is None for _, reason in answers)
         if taken:
@@ -233,7 +233,7 @@ class AlertWatcher(threading.Thread):
 
 
 def alert_watcher(plan: Plan, stop: threading.Event, log: Any) -> AlertWatcher:
-    """The watchman of a configuration. Raises `ConfigurationError` where an address is no good."""
+    """The watchman of a configuration. Raises `ConfigurationError` for an invalid address."""
     chosen = plan.config.alerts
     watched = AlertScope(
         {name: chain.chain_id for name, chain in plan.config.chains.items()},

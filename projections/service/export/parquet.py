@@ -1,4 +1,4 @@
-"""Canonical logs as Parquet files, for people who count: raw ones, or a file for each declared event."""
+"""Canonical logs as Parquet files for analysts: raw, or one file for each declared event."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def application(desk: Desk) -> Any:
         openapi_config=OpenAPIConfig(
             title="chainfold",
             version=version("chainfold"),
-            description="Documents that are folded from the logs of smart contracts. Every answer that is no "
+            description="Documents folded from the logs of smart contracts. Every answer that is not "
             "answer is {error, hint, retry}.",
             path="/schema",
             render_plugins=[JsonRenderPlugin()],

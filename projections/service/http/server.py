@@ -86,13 +86,13 @@ class Server:
 
 
 def bound(settings: Http) -> socket.socket:
-    """Taken before anything is opened: a port in use is told at once."""
+    """Binds before anything else is opened, so that a port in use is reported at once."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((settings.host, settings.port))
-        made.listen(BACKLOG)  # who is told the address may connect, and waits until the loop runs
+        made.listen(BACKLOG)  # clients may connect now; they wait until the loop runs
     except OSError as error:
         made.close()
         raise ConfigurationError(

@@ -36,7 +36,7 @@ class Serving:
 
 
 def serving(plan: Plan, log: Any, *, documents: bool) -> Serving | None:
-    """A server that is ready to start, None where none is configured.
+    """A server that is ready to start, or None without `[http]` in the configuration.
 
     Raises `ConfigurationError` where its libraries are missing or its port is taken.
     """

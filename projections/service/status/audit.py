@@ -1,4 +1,4 @@
-"""The raw history as it is shown, by the command and over HTTP: which logs, decoded where declared."""
+"""Raw history as the command and the API show it: logs, decoded where their event is declared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class EventRow(Struct, frozen=True):
     """A log. Hashes, topics and data are 0x and hexadecimal, `timestamp` the block's in seconds.
 
     `event` and `args` are None and empty where no declared event fits. `marks` say by name which of the args
-    are not shown as they are, and why: text that is no UTF-8, with its bytes, or null where nothing can be
+    are not shown as they are, and why: text that is not UTF-8, with its bytes, or null where nothing can be
     read. `entry` appended it to the journal
     at `recorded_at`, and `orphaned_by` took it off the chain at `orphaned_at`, if any did.
     """
@@ -69,7 +69,7 @@ def event_row(chain: str, row: Learned, declared: Declared) -> EventRow:
 def narrowed(
     config: Config, chains: Iterable[str], *, contract: str | None, address: bytes | None, event: str | None
 ) -> dict[str, tuple[Filter, ...] | None]:
-    """By chain which contracts and events; None: whatever was ever learned.
+    """By chain which contracts and events; None: everything that was ever learned.
 
     Raises `ConfigurationError` where no contract declares such an event.
     """

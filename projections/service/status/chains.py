@@ -31,7 +31,7 @@ def chain_status(
     tally: Tally | None = None,
 ) -> ChainStatus:
     """The state of one chain's journal, in one snapshot; `emitters` are by address the name of a contract,
-    `meaning` is what they declare. Who looks again and again keeps a `tally`."""
+    `meaning` is what they declare. A caller that looks repeatedly passes a `tally`."""
     with store.read() as tx:
         head, last_sync, error = tx.execute(
             text("SELECT head, last_sync_at, error FROM progress WHERE chain_id = :chain"),

@@ -1,4 +1,4 @@
-"""What stands in the store, as metrics: the same that `status` shows, asked when Prometheus asks.
+"""The state of the store as metrics: what `status` shows, read when Prometheus scrapes.
 
 Every process of every role tells it, of all stages wherever they run. An absent value has no sample.
 """
@@ -17,7 +17,7 @@ from projections.service.status.records import Status
 Families = dict[str, Any]
 
 BADLY = ("failed", "misused", "differs")
-"""How a run ends that somebody should look at; one that was interrupted was told to stop, or is run again."""
+"""Outcomes of a run that need attention; an interrupted run was stopped on purpose, or is run again."""
 
 GAUGES: dict[str, tuple[str, list[str]]] = {
     "store_up": ("1 while the event store answers, else 0.", []),

@@ -1,4 +1,4 @@
-"""What the contracts of a chain declare: which event a raw log is, and what its parameters say."""
+"""The declared events of a chain's contracts: which event a raw log is, and its decoded parameters."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Declared:
         return bool(known) and known[0].event.name == event
 
     def _own(self, found: Declaration, block: int) -> Declaration | None:
-        """The same event, as one of the contracts at hand declares it."""
+        """The same event, as one of these contracts declares it."""
         if found.contract in self._contracts:
             return found
         same = (

@@ -1,4 +1,4 @@
-"""Which process works at which stage, as the leases tell it."""
+"""Which process works on which stage, read from the leases."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Holder(Struct, frozen=True):
 
 
 def holders(store: Store) -> dict[str, Holder]:
-    """By lease, ascending, whoever lives and holds it; stand-bys hold nothing and are not seen."""
+    """By lease, ascending, the live process that holds it; stand-bys hold none and do not appear."""
     with store.read() as tx:
         rows = tx.execute(text("SELECT name, owner, epoch FROM leases WHERE owner <> '' ORDER BY name")).all()
     found: dict[str, Holder] = {}

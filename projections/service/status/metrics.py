@@ -1,4 +1,4 @@
-"""What this process did, counted: the records that steps return, errors, and requests that were answered.
+"""Counters of this process: the records that steps return, errors, and answered requests.
 
 A registry of this process's own; every name begins with `chainfold_`. What stands in the store is beside
 it, in `collector.py`.
@@ -33,7 +33,7 @@ STREAM = "/v1/stream"
 
 
 class Meters:
-    """Counts what it is told; `text()` is what Prometheus reads."""
+    """Counts records; `text()` is what Prometheus reads."""
 
     def __init__(self, version: str) -> None:
         self.registry = CollectorRegistry()

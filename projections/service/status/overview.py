@@ -1,4 +1,4 @@
-"""Everything at once: what `status` shows and `/status` answers, each part in its own snapshot."""
+"""The whole status: what `status` shows and `/status` answers, each part in its own snapshot."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def whole_status(
     sinks: Mapping[str, Sequence[Sink]] | None = None,
     tally: Tally | None = None,
 ) -> Status:
-    """Where everything stands, read from `store` (the plan's own if none is given).
+    """Where everything stands, read from `store` (the plan's own by default).
 
     The `sinks` by projection are asked as they are; without them each is opened, asked and closed.
-    Who asks again and again keeps a `tally`: without one the whole journal is counted.
+    A caller that asks repeatedly passes a `tally`: without one the whole journal is counted.
     """
     source = store or plan.store
     chains = {

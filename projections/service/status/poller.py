@@ -1,4 +1,4 @@
-"""Where the served documents stand, looked at again and again: one look for all who wait for news."""
+"""Polls where the served documents stand: one look for all readers that wait for changes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def look(store: Store) -> Beat:
 
 
 class Pulse(threading.Thread):
-    """Looks until it is stopped; whoever waits for news is woken when a look differs from the last."""
+    """Looks until it is stopped; wakes all waiting readers when a look differs from the last."""
 
     def __init__(self, store: Store, *, every: float = EVERY) -> None:
         super().__init__(name="pulse", daemon=True)
@@ -87,7 +87,7 @@ class Pulse(threading.Thread):
         self._calls.append(act)
 
     def look(self) -> Beat:
-        """Looks now, and tells everybody."""
+        """Looks now, and wakes every reader."""
         try:
             seen = look(self._store)
         except ChainfoldError as error:

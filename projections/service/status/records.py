@@ -16,8 +16,8 @@ class ChainStatus(Struct, frozen=True):
     """Where the journal of one chain stands. Times are seconds since 1970.
 
     Covered is from `covered_from`, where the first contract begins, to `covered_to`, where the first gap
-    does. The blocks `proven_from` to `proven_to` are the highest of which it is proved that nothing is
-    missing.
+    does. The blocks `proven_from` to `proven_to` are the highest range that is proved to be
+    complete.
     """
 
     head: int | None
@@ -83,8 +83,8 @@ class ProjectionStatus(Struct, frozen=True):
 
     `stands_still`: what is served is of other code than what is asked for, being built or at work, and no
     process of its own code is at work, so that it does not follow the chain. It is served all the same.
-    `idle`: the processes that are at work with such other code. Who does the work is the measure: beside
-    one of its code what is served is live, whatever code asks.
+    `idle`: the processes that run such other code. The process that does the work decides: next to one that
+    runs the code of the served build, what is served is live.
     """
 
     state: str
@@ -113,11 +113,11 @@ class ProjectionStatus(Struct, frozen=True):
             parts.append(f"generation {self.generation} is served{still}")
         if self.build is None and self.idle:
             parts.append(
-                f"for {' and '.join(self.idle)} is of other code than what is served: start it anew with "
+                f"for {' and '.join(self.idle)} is of other code than what is served: restart it with "
                 "that code, or rebuild with its own"
             )
         elif self.build is None:
-            parts.append("for it was built by other code, of which no process is at work")
+            parts.append("for it was built by other code, and no process runs that code")
         elif self.build.state == "ready":
             parts.append(f"generation {self.build.generation} is built and waits to be promoted")
         else:
@@ -153,7 +153,7 @@ class SinkStatus(Struct, frozen=True):
 
 
 class IncidentStatus(Struct, frozen=True):
-    """What is wrong since `since`, and what to do; `told` is whether somebody was told."""
+    """What is wrong since `since`, and what to do; `told` is whether an alert was sent."""
 
     id: int
     kind: str

@@ -117,7 +117,7 @@ def _events(plan: Plan, stage: ProveStage, wanted: Wanted, callbacks: Callbacks)
 
 
 def _repair(plan: Plan, chain: str, blocks: list[tuple[int, str]]) -> None:
-    """Has these blocks put right by whoever ingests the chain, else does so itself."""
+    """Asks the ingesting process to repair these blocks, or repairs them itself if no such process runs."""
     for stage in plan.ingest():
         try:
             if stage.chain == chain:
@@ -223,7 +223,7 @@ def one_sink(
 
 
 def settle(plan: Plan, stage: PublishStage) -> None:
-    """Waits until the sink is current: by publishing to the end, or by whoever does that already."""
+    """Waits until the sink is current: publishes to the end, unless another process already does."""
     deadline = time.monotonic() + SETTLED
     while True:
         try:
@@ -271,12 +271,12 @@ CHECKS: dict[str, Callable[[Plan, Wanted, Callbacks], list[Check]]] = {
 def verify(plan: Plan, names: Iterable[str], wanted: Wanted, callbacks: Callbacks) -> list[Check]:
     """Runs the checks of these names, all where none is named; one that fails holds up no other.
 
-    Raises `ConfigurationError` for a name that is none.
+    Raises `ConfigurationError` for an unknown name.
     """
     chosen = list(names)
     for name in chosen:
         if name not in CHECKS:
-            raise ConfigurationError(f"{name} is no check.", hint=f"Known are {', '.join(CHECKS)}.")
+            raise ConfigurationError(f"{name} is not a check.", hint=f"Known are {', '.join(CHECKS)}.")
     if wanted.projection is not None:
         plan.named(wanted.projection)
     found: list[Check] = []

@@ -1,7 +1,7 @@
-"""What `verify events` makes of a proof: what is proven, what is wrong, and whatever could not be proved.
+"""The report of `verify events`: what is proven, what is wrong, and what could not be proved.
 
-Law: unproven is never ok. A check is ok where all that is final, fetched and asked for is proven; else it
-says why not, each time the same. Of a chain of which the configuration accepts that it is a remark.
+Law: unproven is never ok. A check is ok if all that is final, fetched and asked for is proven; otherwise it
+says why not, the same each time. For a chain whose configuration accepts that, it is a remark.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def check(
     reason: str,
     accepted: bool,
 ) -> Check:
-    """The verdict over the blocks `within`. `failed` is what the proof wrote down before a repair, of which
-    `repaired` are right now; `reason` is why the prover stopped, empty where it came to its end."""
+    """The verdict over the blocks `within`. `failed` is what the proof wrote down before a repair;
+    `repaired` of them are right now; `reason` is why the prover stopped, empty where it came to its end."""
     findings = Findings(name)
     wrong = [item for item in failed if item.kind == "wrong"]
     for item in wrong:

@@ -77,7 +77,7 @@ def test_what_was_open_before_a_restart_is_not_told_again_and_its_end_is(
 
 
 def test_what_was_not_told_before_a_kill_is_told_after_it(store: Store, receiver: Receiver) -> None:
-    looks(alert_watcher(store), AWAY)  # nobody to tell: as if it had died between writing down and telling
+    looks(alert_watcher(store), AWAY)  # no address: as if it had died between writing down and telling
     looks(alert_watcher(store, receiver.url))
     assert receiver.titles == [TITLE]
 

@@ -123,7 +123,7 @@ def test_it_is_over_when_our_block_is_shown_again_or_the_journal_went_back(end: 
 
 
 def test_a_step_that_does_not_end_is_one_until_a_step_of_that_stage_does() -> None:
-    """Nobody who stands by knows that it ended, and nothing else that happens says so."""
+    """No stand-by knows that it ended, and nothing else that happens says so."""
     key = Key("step-stuck", "publish users.mongo")
     made = Board(Limits(step_longer_than=60))
     made.at_work("publish users.mongo", 10.0, 69.0)
@@ -215,7 +215,7 @@ PACE = Pace(cooldown=600, per_hour=6)
 
 
 class World(Struct):
-    """Incidents as the table holds them, and what was told, as (time, key, mood)."""
+    """Incidents as the table holds them, and what was reported, as (time, key, mood)."""
 
     rows: list[Incident] = []
     sent: list[tuple[int, Key, str]] = []
@@ -361,7 +361,7 @@ def test_whatever_opens_and_ends_no_message_is_sent_twice_too_soon_or_never(
     for key in KEYS:
         begun = [at for at, of, mood in world.sent if of == key and mood != "over"]
         assert all(later - at >= PACE.cooldown * SECOND for at, later in pairwise(begun))
-    for _ in range(40):  # in the end all is told
+    for _ in range(40):  # in the end all is reported
         now += 3_600 * SECOND
         world.tell(now)
     assert all(row.told_at is not None for row in world.rows)

@@ -50,7 +50,7 @@ events = ["ReferralRegistered(address indexed user, address indexed referrer)"]
 
 
 def silent(done: int, of: int) -> None:
-    """Progress that nobody looks at."""
+    """Progress that is not shown."""
 
 
 @pytest.fixture

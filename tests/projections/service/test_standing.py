@@ -25,7 +25,7 @@ def bench(store: Store) -> Bench:
     made.append([registration(block, 0, block, block + 1) for block in range(1, 21)], to=20)
     made.runner = Runner(
         store, made.lease, made.projection, batch=7, commit_every=0
-    )  # what is told is committed
+    )  # what is reported is committed
     return made
 
 
@@ -88,7 +88,7 @@ def test_what_other_code_built_stands_still_where_no_process_of_it_is_at_work(be
     old.release()
     assert standing(bench, new).standing == (
         "generation 1 is served as it is and stands still at block 20, "
-        "for it was built by other code, of which no process is at work"
+        "for it was built by other code, and no process runs that code"
     )
 
 

@@ -1,4 +1,4 @@
-"""Who may ask, how much and how often: rates, strangers, tokens and bodies, before anything else is done.
+"""Access control, before anything else: rate limits, origins, tokens, and the size of bodies.
 
 Law: what can be refused by the head of a request is refused before its body is read, and a body is bounded in
 bytes and in depth before anything decodes it.
@@ -44,10 +44,10 @@ BODY_WITHIN = 10.0
 """Seconds in which a body must have arrived."""
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods that change nothing, whoever has a browser send them."""
+"""Methods that change nothing, so a page of another origin may have a browser send them."""
 
 NO_TOKENS = Problem(
-    "This changes what is done, and this service asks nobody for a token.",
+    "This endpoint changes what is done, and this service has no tokens configured.",
     "Give [http] tokens, or run `chainfold failures retry` on the server.",
 )
 
@@ -56,7 +56,7 @@ Refusal = tuple[int, Problem, dict[str, str]]
 
 
 class Tokens:
-    """The bearer tokens, as digests: compared in constant time, whatever is sent."""
+    """The bearer tokens, as digests: compared in constant time."""
 
     def __init__(self, tokens: tuple[str, ...]) -> None:
         self._known = [_digest(token.encode()) for token in tokens]
@@ -102,7 +102,7 @@ class Gate:
         self._rates = None if rate is None else ClientRates(rate)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # a websocket, of which there are none
+        if scope["type"] != "http":  # a websocket; this server has none
             await self._app(scope, receive, send)
             return
         began = time.monotonic()
@@ -130,7 +130,7 @@ class Gate:
             self._meters.answered(method, paths[0], status, time.monotonic() - began)
 
     async def _read(self, receive: Receive) -> tuple[Refusal | None, Receive]:
-        """Reads a body, which is given to whoever receives next; or what it is refused for."""
+        """Reads a body and hands it to the next receiver; or returns why it is refused."""
         try:
             async with asyncio.timeout(BODY_WITHIN):
                 body = await _body(receive, self._settings.max_body)
@@ -158,7 +158,7 @@ class Gate:
         if len(scope["query_string"]) > LONGEST_QUERY:
             return 414, Problem(f"A query string may have {LONGEST_QUERY:,} bytes."), {}
         if not _is_text(scope["query_string"]):
-            return 400, Problem("The query is no text in UTF-8, percent-encoded."), {}
+            return 400, Problem("The query is not percent-encoded UTF-8."), {}
         if scope["method"] not in READING:
             settings = self._settings
             said_by = foreign(scope["headers"], listen=settings.host, hosts=settings.hosts)
@@ -201,7 +201,7 @@ async def _body(receive: Receive, most: int) -> bytes:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Gives `body` once, then whatever comes."""
+    """Gives `body` once, then passes on what the server receives."""
     given = False
 
     async def again() -> Any:

@@ -119,7 +119,7 @@ class Cache:
 class Types:
     """The fields of a document as Redis holds them, and back: text, by the declared types.
 
-    A field that may be text or something else cannot be told from its text: then the cache is not usable.
+    A field that may hold text or another type cannot be restored from its text: then the cache is not usable.
     """
 
     def __init__(self, projection: Projection) -> None:
@@ -145,7 +145,7 @@ class Types:
 
 
 def _revived(text: str, field: Field) -> Any:
-    """The value behind a field's text; `ValueError` where the text is none of its type's."""
+    """The value that a field's text stands for. Raises `ValueError` if the text does not fit the type."""
     if text == "" and field.nullable:
         return None
     [kind] = field.kinds

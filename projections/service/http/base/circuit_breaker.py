@@ -1,4 +1,4 @@
-"""A part that is away: not asked at every turn, so that waiting for it slows nobody."""
+"""Circuit breaker: stop calling a failing dependency for a while, then probe it with one call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every endpoint has at hand: the plan, a store that only reads, the pulse, caches and sinks."""
+"""What every endpoint uses: the plan, a read-only store, the poller, caches and sinks."""
 
 from __future__ import annotations
 

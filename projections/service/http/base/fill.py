@@ -1,4 +1,4 @@
-"""Fills Redis with what readers missed, behind their backs and many at a time.
+"""Fills Redis with the documents that readers missed, in the background and many at a time.
 
 The law: what is filled never outlives what is published. It is written through the script of the publisher,
 under the revision that the document has in `changes`, so it never overwrites a newer one. What remains is a

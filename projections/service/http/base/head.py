@@ -1,4 +1,4 @@
-"""The head of a request, bounded in bytes while it arrives: the parser by itself takes any length."""
+"""Bounds the bytes of a request's head while it arrives: the parser itself accepts any length."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _answer(line: bytes, said: str) -> bytes:
 _TOO_LONG = _answer(
     b"431 Request Header Fields Too Large", f"The head of a request may have {LONGEST_HEAD:,} bytes."
 )
-_NO_HTTP = _answer(b"400 Bad Request", "This is no HTTP request, or its address is too long for one.")
+_NO_HTTP = _answer(b"400 Bad Request", "This is not an HTTP request, or its address is too long.")
 
 
 class BoundedHead(HttpToolsProtocol):

@@ -31,7 +31,7 @@ def foreign(headers: Headers, *, listen: str, hosts: Sequence[str]) -> str | Non
         return f"The request has {len(said)} Host headers; it takes one."
     asked = said[0].strip().lower()
     if not _at_home(asked, listen, hosts):
-        return f"Host: {asked[:80]!r} is no name of this service."
+        return f"Host: {asked[:80]!r} is not a name of this service."
     for name, value in headers:
         origin = value.decode("latin-1").strip().lower()
         if name == b"origin" and not _same(origin, asked, hosts):
@@ -57,7 +57,7 @@ def _at_home(host: str, listen: str, hosts: Sequence[str]) -> bool:
 
 def _same(origin: str, asked: str, hosts: Sequence[str]) -> bool:
     """Whether an origin is the host that was asked. A proxy may have ended TLS: schemes are not compared, and
-    a port that is the scheme's own is none."""
+    the scheme's own port counts as no port."""
     scheme, _, there = origin.partition("://")
     if scheme not in _PORTS or HOST.fullmatch(there) is None:
         return False

@@ -29,7 +29,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
-"""Nothing from other hosts, nothing inline, in nobody's frame; asked for again by its tag."""
+"""Nothing from other hosts, nothing inline, no frames; browsers revalidate by the tag."""
 
 
 class File(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What a request may name: keys, addresses, blocks and cursors, checked before anything is read."""
+"""Parameters of requests: keys, addresses, blocks and cursors, checked before anything is read."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def known_parameters(request: Request[Any, Any, Any]) -> None:
         if name not in known or name in request.path_params:
             allowed = ", ".join(item for item in known if item not in request.path_params)
             raise RequestRefused(
-                400, f"{name[:80]} is no parameter of this.", hint=f"Known are: {allowed or 'none'}."
+                400,
+                f"{name[:80]} is not a parameter of this endpoint.",
+                hint=f"Known are: {allowed or 'none'}.",
             )
 
 
@@ -55,7 +57,7 @@ def path(raw: bytes) -> str:
 
 
 def segment(text: str) -> str:
-    """What a segment of such a path says; what is no text becomes half characters, which are refused."""
+    """The text of a path segment. Bytes that are not UTF-8 become lone surrogates, refused later."""
     return unquote(text, errors="surrogateescape")
 
 
@@ -70,7 +72,7 @@ def value(projection: Projection, field: str, text: str) -> str:
     if len(text) > LONGEST or not is_text(text):
         raise RequestRefused(
             400,
-            f"{field} is longer than {LONGEST:,} characters, or holds what is no text: NUL, half characters.",
+            f"{field} is longer than {LONGEST:,} characters, or holds NUL or lone surrogates.",
         )
     if field in projection.projector.addresses:
         return "0x" + account(field, text).hex()
@@ -81,7 +83,7 @@ def wide(name: str, text: str) -> str:
     """An integer of up to 256 bits, as documents carry it."""
     if (number := from_decimal(text)) is None:
         raise RequestRefused(
-            400, f"{name}: {text[:80]!r} is no integer of up to 256 bits.", hint="Write its digits."
+            400, f"{name}: {text[:80]!r} is not an integer of up to 256 bits.", hint="Write its digits."
         )
     return str(number)
 
@@ -117,7 +119,7 @@ def sealed(cursor: Any) -> str:
 
 
 def opened(text: str, kind: type[Cursor], name: str = "cursor") -> Cursor:
-    """What was sealed; what nobody sealed is refused."""
+    """The cursor that `sealed` wrote; anything else is refused."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         if not too_deep(raw):
@@ -130,7 +132,9 @@ def opened(text: str, kind: type[Cursor], name: str = "cursor") -> Cursor:
 def made_up(text: str, name: str = "cursor") -> RequestRefused:
     """The refusal of a cursor that no answer gave."""
     return RequestRefused(
-        400, f"{name}: {text[:80]!r} is none of ours.", hint="Send it as an answer gave it, or leave it out."
+        400,
+        f"{name}: {text[:80]!r} is not a cursor of this API.",
+        hint="Send it as an answer gave it, or leave it out.",
     )
 
 

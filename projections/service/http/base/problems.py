@@ -1,4 +1,4 @@
-"""What an answer says when it is no answer: one shape for every error, and the road into it."""
+"""Error responses: one JSON shape, and the handlers that produce it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RequestRefused(ChainfoldError):
 _SAID = {
     400: Problem("limit: 0 is not between 1 and 500.", "Ask for fewer."),
     401: Problem("This needs a token.", "Send Authorization: Bearer <token>."),
-    403: Problem("This changes what is done, and this service asks nobody for a token."),
+    403: Problem("This endpoint changes what is done, and this service has no tokens configured."),
     404: Problem("referrals has no document 0x00000000000000000000000000000000000000ff."),
     408: Problem("The body did not arrive within 10 s.", retry=True),
     409: Problem("referrals is at block 120, not yet at 500.", retry=True),

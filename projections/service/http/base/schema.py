@@ -1,4 +1,4 @@
-"""How answers are described: documents by their own types, with examples that look like them."""
+"""The OpenAPI description of responses: documents by their own types, with realistic examples."""
 
 from __future__ import annotations
 

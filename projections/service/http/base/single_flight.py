@@ -1,4 +1,4 @@
-"""Many who ask for the same at the same moment: one goes, all get what it brings."""
+"""Single flight: concurrent calls with one key share one execution and its result."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ import { by } from "./dom.js";
 const KEY = "chainfold-token";
 const TRIES = 5; // of what was too much at once
 
-/** An answer that is none: its status (0: nobody answered), a sentence, a hint, whether to try again. */
+/** A failed request: its status (0: no answer at all), a sentence, a hint, whether to try again. */
 export class Trouble extends Error {
   constructor(status, said) {
     super(said.error);
@@ -96,7 +96,7 @@ export const put = (path, body) =>
 
 let asking = null;
 
-/** Asks once for a token, whoever needs it. */
+/** Asks once for a token, for all callers that need it. */
 function asked(refused) {
   asking ??= new Promise((resolve) => {
     const dialog = by("ask");

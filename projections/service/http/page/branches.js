@@ -9,7 +9,7 @@ const NODE = 118;
 const GAP = 44; // between two columns, at least
 const STEP = 24; // further in with each level
 
-/** The picture in so much room: `children` are {document, below, more}, `label` a field whose value is told. */
+/** The picture in so much room: `children` are {document, below, more}, `label` a field whose value is shown. */
 export function picture(found, room) {
   const { parts, width, height } = room < 3 * NODE + 2 * GAP ? indented(found) : sideways(found, room);
   return svg(

@@ -5,7 +5,7 @@ import { badge, empty, hash, number, plural, prose, when } from "./format.js";
 
 const ROW = 24;
 
-/** A card for each chain; `projections` are those of /v1/projections, null where none are served. */
+/** A card for each chain; `projections` are those of /v1/projections, null if this process serves no documents. */
 export function chains(status, projections, width) {
   const names = Object.keys(status.chains);
   if (!names.length)

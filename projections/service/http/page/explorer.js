@@ -20,7 +20,7 @@ export function start(projections) {
   route();
 }
 
-/** Where nobody chose a document, this one is shown. */
+/** The document that is shown until the user chooses one. */
 export function suggest(projection, key) {
   if (!shown && !location.hash.startsWith("#/")) show({ projection, key, block: null }, true);
 }
@@ -30,7 +30,7 @@ export function refresh() {
   if (shown && shown.block === null) show(shown, true);
 }
 
-/** A document changed: shown anew, soon, if it is the one; however often it changes. */
+/** A document changed: if it is the one on the page it is shown again soon, once for many changes. */
 export function changed(projection, key) {
   if (!shown || shown.projection.name !== projection || shown.key !== key) return;
   later ??= setTimeout(() => {

@@ -7,13 +7,13 @@ import { put, token } from "./api.js";
 const BECAME = { done: "Done", pending: "Asked for", failed: "It failed" };
 const asked = new Map(); // by failure, what became of the last try
 
-/** Gaps, halted projections, documents and notifications that nobody took; `again` shows the page anew. */
+/** Gaps, halted projections, undelivered documents and notifications; `again` renders the page again. */
 export function failures(status, again) {
   const found = [...gaps(status), ...halted(status), ...aside(status), ...dead(status)];
   if (!found.length)
     return empty(
       "Nothing failed.",
-      "Blocks that no node gives, events that cannot be folded, and documents and notifications that nobody takes are listed here.",
+      "Blocks that no node gives, events that cannot be folded, and documents and notifications that cannot be delivered are listed here.",
     );
   return h(
     "ul",
@@ -80,7 +80,7 @@ const dead = (status) =>
       kind: ["undelivered", "warn"],
       title: `${name} has dead notifications`,
       detail: sink.error,
-      facts: ["Mend the receiver first: their attempts are counted anew."],
+      facts: ["Mend the receiver first: their attempts are counted from zero again."],
       body: null,
       command: `chainfold notifications retry --all --projection ${name.split(".")[0]}`,
     }));

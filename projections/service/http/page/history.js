@@ -9,7 +9,7 @@ import { values } from "./reorgs.js";
 const PAGE = 10;
 let held = null; // {projection, key, events, next, complete}
 
-/** Shows it; `current` says whether it is still wanted. Who only refreshes keeps what was paged through. */
+/** Shows it; `current` says whether it is still wanted. A mere refresh keeps the pages that were loaded. */
 export async function show(projection, key, current, refreshing) {
   const path = `v1/${projection.name}/document/history`;
   try {

@@ -18,7 +18,7 @@ let pages = [null]; // cursors, the last is the one shown
 let latest = [];
 let later = null;
 let drawn = null;
-let suggested = null; // tells whoever shows a document of the first one
+let suggested = null; // called with the first document, to be shown
 
 export function start(projections, suggest) {
   served = projections;

@@ -1,4 +1,4 @@
-// Who works at what, and when: holders of leases, the schedule, incidents.
+// Processes and their work: holders of leases, the schedule, incidents.
 
 import { h } from "./dom.js";
 import { badge, empty, number, plural, prose, span, table, when } from "./format.js";
@@ -16,7 +16,7 @@ const taken = new Map();
 
 const HOLDERS = [{ name: "Work" }, { name: "Process" }, { name: "Taken", figure: true }];
 
-/** Who holds which lease. The epoch counts how often it was taken in all: it rises with a takeover. */
+/** The holder of each lease. The epoch counts how often it was taken: it rises with each takeover. */
 export function holders(status) {
   const found = Object.entries(status.holders);
   for (const [lease, holder] of found) {
@@ -96,7 +96,7 @@ export function incidents(status) {
             { class: "dim small push" },
             "since ",
             when(item.since),
-            item.told ? ", told" : ", nobody was told",
+            item.told ? ", alerted" : ", no alert sent",
           ),
         ),
         h("p", null, prose(item.detail)),

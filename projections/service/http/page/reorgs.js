@@ -30,7 +30,7 @@ const kinds = (item) =>
 const orphaned = (item) =>
   item.logs ? `${plural(item.logs, "log")} orphaned${kinds(item) && `: ${kinds(item)}`}` : "no log orphaned";
 
-/** The timeline and the list; `again` shows them anew. */
+/** The timeline and the list; `again` renders them again. */
 export function reorgs(status, width, again) {
   const known = [...held].filter(([, found]) => found);
   if (!known.length)
@@ -219,7 +219,7 @@ const listing = (events, item) =>
     })),
   );
 
-/** Decoded values on one line; `marks` say of which of them more is to be known. */
+/** Decoded values on one line; `marks` say which of them are not shown as they are. */
 export const values = (args, marks = {}) =>
   Object.entries(args).map(([name, value], place) => [
     place > 0 && ", ",

@@ -26,7 +26,7 @@ function add(kind, name, now, value) {
 /** By name the points [seconds, value] of a kind as they were seen; null breaks the line. */
 export const levels = (kind) => lines(kind, (points, at) => points[at][1]);
 
-/** By name how fast it rose, a second; what falls (a reorg, a rebuild) is no rate. */
+/** By name how fast it rose, a second; a value that falls (a reorg, a rebuild) has no rate. */
 export const rates = (kind) =>
   lines(kind, (points, at) => {
     let from = at;

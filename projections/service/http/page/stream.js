@@ -31,7 +31,7 @@ export function parser(on) {
   };
 }
 
-/** Follows the stream for ever. `on(event, data)` gets what is told; `standing(word, seconds)` how it goes:
+/** Follows the stream for ever. `on(event, data)` gets each event; `standing(word, seconds)` how it goes:
  *  open, lost (tried again in so many seconds), or none where the service has no stream. */
 export async function follow(on, standing) {
   let last = null;
@@ -48,7 +48,7 @@ export async function follow(on, standing) {
         },
         () => standing("open"),
       );
-      wait = patience(failed++); // it ended politely: the service stops, or was told to
+      wait = patience(failed++); // it ended politely: the service is stopping
     } catch (error) {
       if (error instanceof Trouble && error.status === 404) {
         standing("none");

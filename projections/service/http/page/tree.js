@@ -1,4 +1,4 @@
-// Who names this document in a field, and who names those: two levels as a picture, for any field that can be asked by.
+// The documents that refer to this one in a field, and those that refer to them: two levels, for any indexed field.
 
 import { by, h, patch } from "./dom.js";
 import { picture } from "./branches.js";
@@ -62,7 +62,7 @@ const rename = async (found) => {
   return { below: documents, more: next !== null };
 };
 
-const plainly = new Set(); // projections of which no sorted lists are to be had
+const plainly = new Set(); // projections without sorted lists
 
 async function below(projection, field, key, limit) {
   const [measure] = measures(projection);

@@ -1,6 +1,6 @@
-"""One document: now, from Redis first; or after a past block, from what can be undone."""
+"""One document: now, from Redis first; or after a past block, from before-images."""
 
-# No postponed annotations here: those of the handlers are made anew for each projection.
+# No postponed annotations here: those of the handlers are made for each projection.
 
 from typing import Annotated, Any
 
@@ -172,7 +172,7 @@ def _tags(header: str) -> set[str]:
 
 
 def _cached(desk: Desk, shelf: Shelf, key: str, *, fresh: bool) -> FoundDocument:
-    """The short form: from Redis, else the store. Who asked for freshness is answered by the store."""
+    """The short form: from Redis, else the store. A request for a minimum block is answered by the store."""
     if shelf.cache is not None and not fresh:
         held = shelf.cache.get(key)
         if held is not None:

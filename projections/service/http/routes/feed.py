@@ -1,8 +1,8 @@
-"""What is new since a position: changed documents and reorgs, read in one snapshot, so many at a time.
+"""The events of the stream after a position: changed documents and reorgs, a page from one snapshot.
 
-The law: a position is a place in the order of (revision, key) of each projection and of the entries of each
-chain, and what is told after it is all that lies behind it, once. A document is told as it is when it is
-told: of several changes of one document whoever was away is told the last.
+Law: a position is a place in the order of (revision, key) of each projection and of the entries of each
+chain, and the stream after it sends all that comes after that place, once. A document is sent as it is at
+that moment: a client that was away gets the last of several changes of one document.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ MANY = 200
 
 
 class StreamPosition(Struct, frozen=True):
-    """How far was told: by projection (revision, key), by chain the entry, of the store with this id. Without
-    a key nothing of that revision was told; a document may have the empty one."""
+    """How far the stream went: by projection (revision, key), by chain the entry, of the store with this id.
+    Without a key nothing of that revision was sent; a document may have the empty one."""
 
     store: str
     projections: dict[str, tuple[int, str | None]]
@@ -65,7 +65,7 @@ class News:
         self._chains = {name: desk.plan.config.chains[name].chain_id for name in chains}
 
     def now(self, beat: Beat) -> StreamPosition:
-        """Where everything stands: whoever begins here is told what comes."""
+        """The current position: a client that starts here gets what comes after it."""
         return StreamPosition(
             beat.store,
             {
@@ -161,7 +161,7 @@ class News:
 
 
 def _place(at: tuple[int, str | None]) -> tuple[int, bool, str]:
-    """A place in the order in which changes are told."""
+    """A place in the order in which changes are sent."""
     revision, key = at
     return revision, key is not None, key or ""
 

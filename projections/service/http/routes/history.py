@@ -1,11 +1,11 @@
-"""What made a document: the events that changed it, newest first, by folding them again.
+"""The history of a document: the events that changed it, newest first, found by folding them again.
 
 That is exact and takes as long as there are events. Above `max_replay` of them the events are searched that
 name the document's key, where that is an address: `complete` false says that those are not all that may have
 changed it.
 """
 
-# No postponed annotations here: those of the handlers are made anew for each projection.
+# No postponed annotations here: those of the handlers are made for each projection.
 
 from collections import OrderedDict
 from itertools import islice

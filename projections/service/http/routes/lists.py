@@ -4,7 +4,7 @@ A page begins after the last document of the page before, not after so many: wha
 shows a document twice for its own sake nor hides one that stood still.
 """
 
-# No postponed annotations here: those of the handlers are made anew for each projection.
+# No postponed annotations here: those of the handlers are made for each projection.
 
 import time
 from inspect import Parameter, Signature

@@ -1,4 +1,4 @@
-"""The one thing that can be asked to be done: to try again what did not work out. Only with a token."""
+"""The only endpoint that changes anything: retry what failed. It needs a token."""
 
 # No postponed annotations here: Litestar reads those of the handler.
 
@@ -20,7 +20,7 @@ from projections.service.http.base.schema import typed
 from projections.service.records.requests import Requests
 
 PATIENCE = 3.0
-"""Seconds for which whoever does that work is waited for."""
+"""Seconds to wait for the process that does the work."""
 
 LOOKS = 0.05
 
@@ -74,7 +74,7 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
 
 
 def _send_again(desk: Desk, requests: Requests, projection: str) -> None:
-    """Has what the sinks of a projection do not take sent again, by whoever publishes there."""
+    """Asks the publishing process to send again the documents that the sinks of a projection refused."""
     with desk.plan.store.read() as tx:
         sinks = sinks_with(tx, projection)
     for sink in set(sinks) & set(desk.plan.sink_kinds(projection)):

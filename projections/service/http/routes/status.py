@@ -1,4 +1,4 @@
-"""What stands where: the projections that are served, status, health, readiness and metrics."""
+"""Status endpoints: the served projections, status, health, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -113,9 +113,9 @@ def endpoints(desk: Desk) -> list[HTTPRouteHandler]:
         responses={200: typed(Readiness, "It can answer.", Readiness()), **refusals(503)},
     )
     def readyz() -> Readiness:
-        """Whether this process can answer: the store is there, every projection has been built, none is of
-        blocks that left the chain, and no node shows a chain that ends below ours. With `max_lag` also that
-        none is further behind. 503 says why not."""
+        """Whether this process can answer: the store is there, every projection has been built, without
+        blocks that left the chain, and no node shows a chain that ends below ours. With `max_lag`, no
+        projection may be further behind than that. 503 says why not."""
         reason = _unready(desk, overview)
         if reason is not None:
             raise RequestRefused(503, reason.error, hint=reason.hint, again=True, after=5)

@@ -1,4 +1,4 @@
-"""The stream: server-sent events of what changes, resumed where it was left."""
+"""The stream: server-sent events of every change, resumed from the last id."""
 
 # No postponed annotations here: those of the handlers are made where their limits are known.
 
@@ -56,7 +56,7 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
                 media_type="text/event-stream",
                 generate_examples=False,
                 description="Events `ready`, `document`, `reorg`, `position`, and `reset` where an id is of "
-                "another state of the store: then read anew what you show.",
+                "another state of the store: then read again what you show.",
             ),
             **refusals(400, 401, 422, 429, 503),
         },
@@ -101,7 +101,7 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
             said = parameters.opened(resumed, StreamPosition, "after")
             if not said.possible:
                 raise parameters.made_up(resumed, "after")
-            # what was told may be newer than the last look, which may be another process's too
+            # the last event may be newer than the last look: it may come from another process
             beat = await asyncio.get_running_loop().run_in_executor(None, desk.pulse.look)
             if beat.error is not None:
                 raise beat.error
@@ -131,7 +131,7 @@ async def _following(desk: Desk, news: News, position: StreamPosition) -> AsyncI
     while not desk.pulse.stopped:
         seen = desk.pulse.beat
         if seen.error is not None:
-            return  # whoever comes back is told why, and goes on from its last id
+            return  # a client that reconnects gets the reason, and resumes at its last id
         try:
             told, behind = await loop.run_in_executor(None, _read, desk, news, position)
         except ChainfoldError:

@@ -1,7 +1,7 @@
-"""How many documents there are, and the sums of their fields: one look for all who ask, and again only when
+"""The number of documents and the sums of their fields: one look for all callers, and again only when
 the documents have moved."""
 
-# No postponed annotations here: those of the handlers are made anew for each projection.
+# No postponed annotations here: those of the handlers are made for each projection.
 
 import time
 from threading import Lock
@@ -23,7 +23,7 @@ KEPT = 5.0
 
 
 class DocumentTotals(Struct, frozen=True):
-    """The documents of `block`, of which `digest` is the digest, and by field the sum over all of them: a
+    """The documents of `block` and their `digest`, and by field the sum over all of them: a
     number, or text where the field is an integer of 256 bits."""
 
     documents: int
