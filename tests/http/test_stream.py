@@ -141,7 +141,7 @@ def test_an_id_of_another_state_of_the_store_begins_anew_and_says_so(town: Town)
 def test_an_id_of_what_another_process_saw_first_is_none_of_another_state(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behind a load balancer a client that reconnects may meet a process whose last look is older than the id."""
+    """Behind a load balancer a client may reconnect to a process whose last look is older than the id."""
     with ExitStack() as open_, monkeypatch.context() as patch:
         patch.setattr(Pulse, "run", Pulse.look)  # once, when it starts
         behind = open_.enter_context(town.serving())
