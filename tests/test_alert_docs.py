@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from projections.service.alerts.catalogue import KINDS
-from projections.service.alerts.catalogue import IncidentKind as Kind
+from projections.service.alerts.catalogue import KINDS, IncidentKind
 
 TABLE = re.compile(r"^\| `([\w-]+)` \| (.*) \| (.*) \| (.*) \|$", re.MULTILINE)
 
@@ -16,5 +15,5 @@ def test_the_table_of_incidents_is_that_of_the_code() -> None:
     assert {name: rest for name, *rest in found} == {name: _told(kind) for name, kind in KINDS.items()}
 
 
-def _told(kind: Kind) -> list[str]:
+def _told(kind: IncidentKind) -> list[str]:
     return [kind.opens, kind.over, kind.todo.format(subject="NAME")]

@@ -25,7 +25,7 @@ from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 
 from projections.service.alerts.catalogue import KINDS
-from projections.service.status.collector import Standing
+from projections.service.status.collector import StoreCollector
 from projections.service.status.metrics import WAITS, Meters
 from tests.servers import missing
 
@@ -57,9 +57,9 @@ VALUES = {
 def told() -> Iterator[tuple[str, Metric, tuple[str, ...]]]:
     """Every metric that a service tells, with its name as queries have it and its labels."""
     meters = Meters("0")
-    meters.add(Standing(lambda: None))
+    meters.add(StoreCollector(lambda: None))
     for collector in list(meters.registry._collector_to_names):  # there is no public way to the labels
-        described = isinstance(collector, MetricWrapperBase | Standing)
+        described = isinstance(collector, MetricWrapperBase | StoreCollector)
         for family in collector.describe() if described else collector.collect():
             labelled = collector if isinstance(collector, MetricWrapperBase) else family
             suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
