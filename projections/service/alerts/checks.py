@@ -14,7 +14,7 @@ from eventstore.storage.sql import text
 from projections.fold.generation import Generations
 from projections.fold.state import GenerationState
 from projections.publish.set_aside import Aside, sinks_with
-from projections.service.alerts.detection import Bad, Condition, Good
+from projections.service.alerts.detection import Bad, Good, HealthCondition
 from projections.service.config.alerts import Limits
 from projections.service.records.incidents import Key
 from projections.service.records.runs import Outcome, Runs
@@ -34,12 +34,12 @@ def evidence(
     now: int,
     sinks: Mapping[str, Collection[str]] | None = None,
     unprovable: Mapping[str, str | None] = MappingProxyType({}),
-) -> dict[Key, Condition]:
+) -> dict[Key, HealthCondition]:
     """The condition of everything that shows in the store, in one snapshot. `chains` are ids by name, `now`
     is in microseconds since 1970, `sinks` are those of each projection (None: all). `unprovable` are
     the chains that cannot be proved, by name, with the reason; None where the configuration accepts that."""
     known = list(projections)
-    found: dict[Key, Condition] = {}
+    found: dict[Key, HealthCondition] = {}
     for name, chain_id in chains.items():
         found[Key("gap-old", name)] = _gaps(tx, chain_id, limits, now=now)
         disproofs = Ledger(tx, chain_id).disproofs()
@@ -61,7 +61,7 @@ def evidence(
     return found | _runs(tx, jobs)
 
 
-def _gaps(tx: Connection, chain_id: int, limits: Limits, *, now: int) -> Condition:
+def _gaps(tx: Connection, chain_id: int, limits: Limits, *, now: int) -> HealthCondition:
     if limits.gap_older_than is None:
         return Good()
     old = [item for item in Failures(tx, chain_id).all() if now - item.since >= limits.gap_older_than * 1e6]
@@ -72,7 +72,7 @@ def _gaps(tx: Connection, chain_id: int, limits: Limits, *, now: int) -> Conditi
     return Bad(f"Blocks {named}{more} are missing: {old[0].reason}")
 
 
-def _letters(tx: Connection, generation: int) -> Condition:
+def _letters(tx: Connection, generation: int) -> HealthCondition:
     waiting = GenerationState(tx, generation)
     first = waiting.first_dead_letter()
     if first is None:
@@ -82,10 +82,10 @@ def _letters(tx: Connection, generation: int) -> Condition:
 
 def _set_aside(
     tx: Connection, projection: str, open_now: Iterable[Key], sinks: Collection[str] | None
-) -> dict[Key, Condition]:
+) -> dict[Key, HealthCondition]:
     """Of each sink that does not take some documents, and of those that took them all since."""
     kind = "documents-set-aside"
-    found: dict[Key, Condition] = {
+    found: dict[Key, HealthCondition] = {
         key: Good() for key in open_now if key.kind == kind and key.subject.rpartition(".")[0] == projection
     }
     for sink in sinks_with(tx, projection):
@@ -97,7 +97,7 @@ def _set_aside(
     return found
 
 
-def _wrong(disproofs: Sequence[Disproof]) -> Condition:
+def _wrong(disproofs: Sequence[Disproof]) -> HealthCondition:
     wrong = [item for item in disproofs if item.kind == "wrong"]
     if not wrong:
         return Good()
@@ -105,7 +105,9 @@ def _wrong(disproofs: Sequence[Disproof]) -> Condition:
     return Bad(f"Block {wrong[0].number:,}{others} is wrong: {wrong[0].reason}")
 
 
-def _unproven(disproofs: Sequence[Disproof], chain: str, unprovable: Mapping[str, str | None]) -> Condition:
+def _unproven(
+    disproofs: Sequence[Disproof], chain: str, unprovable: Mapping[str, str | None]
+) -> HealthCondition:
     """One incident where a header does not come out, for all the blocks at and below it. A block alone that
     cannot be proved is not one: `verify events` reports it."""
     if chain in unprovable:
@@ -130,9 +132,9 @@ def _followed(tx: Connection, chain_id: int, projections: list[Projection]) -> b
     return True
 
 
-def _runs(tx: Connection, jobs: Iterable[str]) -> dict[Key, Condition]:
+def _runs(tx: Connection, jobs: Iterable[str]) -> dict[Key, HealthCondition]:
     """How the newest scheduled run of each job ended, and what the newest whole verification found."""
-    found: dict[Key, Condition] = {}
+    found: dict[Key, HealthCondition] = {}
     runs = Runs(tx)
     for job in jobs:
         run = runs.newest(job, origin="schedule")

@@ -35,12 +35,12 @@ class Good(Struct, frozen=True):
     """It is right."""
 
 
-Condition = Bad | Good
+HealthCondition = Bad | Good
 
 
-def worst(*seen: Mapping[Key, Condition]) -> dict[Key, Condition]:
+def worst(*seen: Mapping[Key, HealthCondition]) -> dict[Key, HealthCondition]:
     """All that was seen together: where one saw it wrong and another right, it is wrong."""
-    found: dict[Key, Condition] = {}
+    found: dict[Key, HealthCondition] = {}
     for each in seen:
         for key, standing in each.items():
             if not isinstance(found.get(key), Bad):
@@ -55,7 +55,7 @@ class IncidentChanges(Struct, frozen=True):
     closed: list[Key]
 
 
-def incident_changes(open_now: Iterable[Key], standing: Mapping[Key, Condition]) -> IncidentChanges:
+def incident_changes(open_now: Iterable[Key], standing: Mapping[Key, HealthCondition]) -> IncidentChanges:
     """What the standing of things makes of the incidents that are open."""
     known = set(open_now)
     return IncidentChanges(
@@ -151,16 +151,16 @@ class Board:
         """It did."""
         self._store.pop(who, None)
 
-    def store(self) -> Condition | None:
+    def store(self) -> HealthCondition | None:
         """The incident of the store itself, which cannot be recorded in it; None while it is reachable."""
         if not self._store:
             return Good()
         since, last, error = max(self._store.values(), key=lambda item: item[1] - item[0])
         return Bad(str(error)) if _lasts(last - since, self._limits.failing_for) else None
 
-    def standing(self) -> dict[Key, Condition]:
+    def standing(self) -> dict[Key, HealthCondition]:
         """What is known to be wrong or right; of what is missing here, nothing is known."""
-        found: dict[Key, Condition] = {}
+        found: dict[Key, HealthCondition] = {}
         for stage, seen in self._stages.items():
             verb, _, subject = stage.partition(" ")
             if seen.error is not None and seen.failing_since is not None:
@@ -204,7 +204,7 @@ class Board:
         seen.failing_since = now if seen.failing_since is None else seen.failing_since
         seen.error, seen.answered, seen.failed_at = event.error, False, now
 
-    def _behind(self, subject: str, seen: _Stage) -> dict[Key, Condition]:
+    def _behind(self, subject: str, seen: _Stage) -> dict[Key, HealthCondition]:
         key, record = Key("head-behind", subject), seen.behind
         if record is None or record.behind is None:
             return {key: Good()} if seen.level else {}
@@ -213,10 +213,10 @@ class Board:
             return {key: Bad(behind.said(record.head, record.behind))}
         return {}
 
-    def _well(self, verb: str, subject: str, seen: _Stage) -> dict[Key, Condition]:
+    def _well(self, verb: str, subject: str, seen: _Stage) -> dict[Key, HealthCondition]:
         match verb:
             case "ingest":
-                found: dict[Key, Condition] = {Key("source-failing", subject): Good()}
+                found: dict[Key, HealthCondition] = {Key("source-failing", subject): Good()}
                 found |= self._behind(subject, seen)
                 stood = seen.head_seen_at - seen.head_since
                 if _lasts(stood, self._limits.head_stalled) and seen.head is not None:

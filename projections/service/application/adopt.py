@@ -92,8 +92,8 @@ def _left(plan: Plan, stage: PublishStage, progress: Progress) -> dict[str, str]
     """The documents that do not hold our values now, and how they differ: for one, those that the collection
     refuses. A document that a foreign mark protected is given a higher revision first, and sent again."""
     own, ways = plan.named(stage.projection), callbacks(progress)
-    check = checks.one_sink(plan, own, stage, checks.Wanted(repair=True), ways)
+    check = checks.one_sink(plan, own, stage, checks.VerificationScope(repair=True), ways)
     if check.found <= check.repaired:
         return {}
-    check = checks.one_sink(plan, own, stage, checks.Wanted(), ways)
+    check = checks.one_sink(plan, own, stage, checks.VerificationScope(), ways)
     return {item.what: item.detail for item in check.differences}

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Collection
 
-from projections.service.alerts.watcher import watchman
+from projections.service.alerts.watcher import alert_watcher
 from projections.service.application.jobs import jobs
 from projections.service.http.serving import serving
 from projections.service.logging import logger
@@ -39,7 +39,7 @@ def follow(
     so its commit will be refused.
     """
     log, requests = logger(), Requests(plan.store)
-    watch = watchman(plan, stop, log)
+    watch = alert_watcher(plan, stop, log)
     served = serving(plan, log, documents="serve" in wanted)
     everyone = loops.all_of(observe, watch.observe, *(served.observers if served else ()))
     scheduled = (

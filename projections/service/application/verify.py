@@ -15,7 +15,7 @@ from projections.service.verification import checks
 def verify(
     plan: Plan,
     names: Iterable[str] = (),
-    wanted: checks.Wanted = checks.Wanted(),  # noqa: B008 - it is frozen
+    wanted: checks.VerificationScope = checks.VerificationScope(),  # noqa: B008 - it is frozen
     *,
     progress: Progress = SILENT,
 ) -> list[Check]:

@@ -13,8 +13,6 @@ import typer
 
 from projections.errors import ConfigurationError
 from projections.service.application.run import STAGES, follow
-from projections.service.alerts.watcher import alert_watcher
-from projections.service.application.jobs import jobs
 from projections.service.cli.app import app, configuration
 from projections.service.config.http import elsewhere
 from projections.service.runtime.run_recorder import recorded

@@ -48,7 +48,7 @@ def verify(
     blocks = None
     if from_block is not None or to_block is not None:
         blocks = BlockRange(from_block or 0, NO_END if to_block is None else to_block)
-    wanted = checks.Wanted(
+    wanted = checks.VerificationScope(
         projection=projection,
         contract=contract,
         blocks=blocks,

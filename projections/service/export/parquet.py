@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from eventstore.storage.store import Store
 from projections.decoding.event import Event, Layout
 from projections.errors import ConfigurationError
 from projections.service.export.columns import EventColumns, raw, raw_schema
+from projections.service.runtime.progress import Advance
 from projections.service.status.declared import Declared
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ GROUP = 50_000
 
 HELD = 64 << 20
 """Bytes of topics and data that are held in memory at most, over all files."""
-
-Progress = Callable[[int, int], None]
 
 
 class Written(Struct, frozen=True):
@@ -58,7 +57,7 @@ class ExportedChain(Struct, frozen=True):
 
 
 def export_logs(
-    store: Store, path: Path, sources: list[ExportedChain], asked: Question, *, progress: Progress
+    store: Store, path: Path, sources: list[ExportedChain], asked: Question, *, progress: Advance
 ) -> Exported:
     """All canonical logs of these chains into one file, in chain order."""
     arrow = _arrow()
@@ -70,7 +69,7 @@ def export_logs(
 
 
 def export_events(
-    store: Store, directory: Path, sources: list[ExportedChain], asked: Question, *, progress: Progress
+    store: Store, directory: Path, sources: list[ExportedChain], asked: Question, *, progress: Advance
 ) -> Exported:
     """A file `contract.Event.parquet` for each declared event, empty where there is none yet."""
     arrow = _arrow()
@@ -110,7 +109,7 @@ def _named(declared: list[tuple[str, Event]]) -> list[tuple[str, Event, str]]:
 
 
 def _rows(
-    store: Store, sources: list[ExportedChain], asked: Question, progress: Progress
+    store: Store, sources: list[ExportedChain], asked: Question, progress: Advance
 ) -> Generator[tuple[ExportedChain, Learned]]:
     """What was asked for of each chain, each in one snapshot."""
     done = 0

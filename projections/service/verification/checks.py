@@ -61,7 +61,7 @@ class VerificationScope(Struct, frozen=True):
     sample: Sample | None = None
 
 
-def events(plan: Plan, wanted: Wanted, callbacks: Callbacks) -> list[Check]:
+def events(plan: Plan, wanted: VerificationScope, callbacks: Callbacks) -> list[Check]:
     """The chain's own commitments against the journal, for all blocks that are final and not proven yet."""
     return [
         _made(f"events {stage.chain}", partial(_events, plan, stage, wanted, callbacks))
@@ -69,7 +69,7 @@ def events(plan: Plan, wanted: Wanted, callbacks: Callbacks) -> list[Check]:
     ]
 
 
-def _events(plan: Plan, stage: ProveStage, wanted: Wanted, callbacks: Callbacks) -> Check:
+def _events(plan: Plan, stage: ProveStage, wanted: VerificationScope, callbacks: Callbacks) -> Check:
     within = wanted.blocks or BlockRange(0, NO_END)
     addresses = None if wanted.contract is None else plan.contract(wanted.contract).addresses
     chain_id = plan.config.chains[stage.chain].chain_id
@@ -132,7 +132,7 @@ def _disproofs(plan: Plan, chain_id: int, within: BlockRange) -> list[Disproof]:
     return [item for item in every if within.first <= item.number <= within.last]
 
 
-def journal(plan: Plan, wanted: Wanted, callbacks: Callbacks) -> list[Check]:
+def journal(plan: Plan, wanted: VerificationScope, callbacks: Callbacks) -> list[Check]:
     """The digest chain and the shape of each chain's journal."""
     found = []
     for name, chain in plan.config.chains.items():
@@ -147,8 +147,8 @@ def journal(plan: Plan, wanted: Wanted, callbacks: Callbacks) -> list[Check]:
     return found
 
 
-def documents(plan: Plan, wanted: Wanted, callbacks: Callbacks) -> list[Check]:
-    """The committed documents against the fold of the journal; a repair folds them anew."""
+def documents(plan: Plan, wanted: VerificationScope, callbacks: Callbacks) -> list[Check]:
+    """The committed documents against the fold of the journal; a repair rebuilds them."""
     found = []
     for name, projection in _projections(plan, wanted).items():
 
@@ -169,7 +169,7 @@ def documents(plan: Plan, wanted: Wanted, callbacks: Callbacks) -> list[Check]:
     return found
 
 
-def sinks(plan: Plan, wanted: Wanted, callbacks: Callbacks) -> list[Check]:
+def sinks(plan: Plan, wanted: VerificationScope, callbacks: Callbacks) -> list[Check]:
     """Each sink against the documents; a repair has what differs sent again, under a new revision."""
     found = []
     for name, projection in _projections(plan, wanted).items():
@@ -194,7 +194,7 @@ def _made(name: str, check: Callable[[], Check]) -> Check:
 
 
 def one_sink(
-    plan: Plan, projection: Projection, stage: PublishStage, wanted: Wanted, callbacks: Callbacks
+    plan: Plan, projection: Projection, stage: PublishStage, wanted: VerificationScope, callbacks: Callbacks
 ) -> Check:
     """One sink against the documents of its projection, as `sinks` does."""
 
@@ -259,7 +259,7 @@ def _projections(plan: Plan, wanted: VerificationScope) -> dict[str, Projection]
     return {wanted.projection: plan.named(wanted.projection)}
 
 
-CHECKS: dict[str, Callable[[Plan, Wanted, Callbacks], list[Check]]] = {
+CHECKS: dict[str, Callable[[Plan, VerificationScope, Callbacks], list[Check]]] = {
     "events": events,
     "journal": journal,
     "documents": documents,
@@ -268,8 +268,8 @@ CHECKS: dict[str, Callable[[Plan, Wanted, Callbacks], list[Check]]] = {
 """By name, in the order of the river."""
 
 
-def verify(plan: Plan, names: Iterable[str], wanted: Wanted, callbacks: Callbacks) -> list[Check]:
-    """Runs the checks of these names, all where none is named; one that fails holds up no other.
+def verify(plan: Plan, names: Iterable[str], wanted: VerificationScope, callbacks: Callbacks) -> list[Check]:
+    """Runs the checks of these names, or all by default; one that fails does not stop the others.
 
     Raises `ConfigurationError` for an unknown name.
     """

@@ -32,7 +32,7 @@ HEADERS = {
 """Nothing from other hosts, nothing inline, no frames; browsers revalidate by the tag."""
 
 
-class File(Struct, frozen=True):
+class PageFile(Struct, frozen=True):
     """A file of the page: its bytes, their type, and the tag that changes with them."""
 
     body: bytes
@@ -40,9 +40,9 @@ class File(Struct, frozen=True):
     tag: str
 
 
-def _read(path: Path) -> File:
+def _read(path: Path) -> PageFile:
     body = path.read_bytes()
-    return File(body, KINDS[path.suffix], f'"{hashlib.sha256(body).hexdigest()[:16]}"')
+    return PageFile(body, KINDS[path.suffix], f'"{hashlib.sha256(body).hexdigest()[:16]}"')
 
 
 FILES = {
