@@ -23,7 +23,7 @@ from eventstore.sources.rpc.heads import Heads, announcing
 from eventstore.sources.rpc.source import RpcSource
 from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode
-from projections.service.alerts.delivery import Address
+from projections.service.alerts.delivery import AlertAddress
 from projections.webhooks.post import Post, Target
 from tests.servers.dripping import MANNERS, Manner, dripping
 
@@ -58,7 +58,7 @@ def receiver(url: str) -> str:
 
 def alert(url: str) -> str:
     """What an address of alerts at `url` fails with."""
-    address = Address(url.replace("http", "json", 1), place=0, patience=SHORT)
+    address = AlertAddress(url.replace("http", "json", 1), place=0, patience=SHORT)
     said = address.send("title", "body", "open")
     assert said is not None
     assert address.send("title", "body", "open") == "an earlier message is still being sent to it"
@@ -239,7 +239,7 @@ def test_nobody_follows_a_redirect_and_everybody_names_its_host(status: int) -> 
                 assert "which is not followed" in said
                 assert KEY not in said
             assert refused.kind == "refused"
-            said_ = Address(url.replace("http", "json", 1), place=0).send("title", "body", "open")
+            said_ = AlertAddress(url.replace("http", "json", 1), place=0).send("title", "body", "open")
             assert said_ is not None
             assert "Redirects are not followed" in said_
     assert asked == []

@@ -23,7 +23,7 @@ from projections.errors import DecodingError, SignatureError
 from projections.projectors import Projector, handles
 from projections.service.config.loader import load
 from projections.service.config.settings import Config
-from projections.service.export.columns import Shape
+from projections.service.export.columns import EventColumns
 from projections.service.runtime.wiring import Plan
 from projections.service.status.declared import Declared
 
@@ -226,7 +226,9 @@ def test_fold_audit_and_filters_take_one_log_for_one_event(data: Any) -> None:
             assert found == (event.name, mine)
             tables = [item for item in declared.told_apart() if item == (shown.contract, shown.event)]
             assert len(tables) == 1, "the export has no file of its own for it"
-            row = Shape(pyarrow, shown.event).row(1, Learned(log, 60, 1, 0, None, None), shown.values, {})
+            row = EventColumns(pyarrow, shown.event).row(
+                1, Learned(log, 60, 1, 0, None, None), shown.values, {}
+            )
             cells = row[-1 - len(event.parameters) : -1]
             named = zip(event.parameters, cells, strict=True)
             assert {item.name: str(cell) for item, cell in named if item.name in HANDLED} == mine

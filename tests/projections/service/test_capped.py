@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from projections.service.alerts.capped import LONGEST_ANSWER, CappedRequests
-from projections.service.alerts.delivery import Address
+from projections.service.alerts.delivery import AlertAddress
 
 
 class Talker:
@@ -52,7 +52,7 @@ def talking(status: int) -> Iterator[Talker]:
 @pytest.mark.parametrize(("status", "taken"), [(200, True), (500, False)])
 def test_an_alert_is_told_whatever_its_receiver_talks(status: int, taken: bool) -> None:
     with talking(status) as talker:
-        address = Address(f"json://127.0.0.1:{talker.server.server_port}/alerts", place=0)
+        address = AlertAddress(f"json://127.0.0.1:{talker.server.server_port}/alerts", place=0)
         said = address.send("title", "body", "open")
     assert (said is None) is taken, said
     assert talker.sent < 32
