@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import event, make_url, text
 
 from eventstore.storage.store import Store
 from projections.migrate import migrate
@@ -19,13 +20,25 @@ ENGINES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.server))
 """For parameters: the engines of a store; the second is a server."""
 
 
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated(path: Path) -> Store:
+    """A store on SQLite in a new file, as `migrate` leaves it: a copy, with an identity of its own.
+
+    Its commits do not wait for the disk, for no test cuts the power.
+    """
+    path.write_bytes(_template())
+    made = Store(f"sqlite:///{path}")
+    event.listen(made.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+    return _own(made)
+
+
+@cache
+def _template() -> bytes:
     """A file that `migrate` made."""
-    path = tmp_path_factory.mktemp("template") / "store.db"
-    with closing(Store(f"sqlite:///{path}")) as made:
-        migrate(made)
-    return path
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "store.db"
+        with closing(Store(f"sqlite:///{path}")) as made:
+            migrate(made)
+        return path.read_bytes()
 
 
 @pytest.fixture(scope="session")
@@ -43,16 +56,16 @@ def postgres_template(postgres_server: str) -> Iterator[str]:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """A migrated store; the test runs once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
-        with _copied(request.getfixturevalue("sqlite_template"), tmp_path) as made:
+        with closing(migrated(tmp_path / "store.db")) as made:
             yield made
         return
     yield request.getfixturevalue("postgres_store")
 
 
 @pytest.fixture
-def sqlite_store(sqlite_template: Path, tmp_path: Path) -> Iterator[Store]:
+def sqlite_store(tmp_path: Path) -> Iterator[Store]:
     """A migrated store on SQLite, for what does not depend on the engine."""
-    with _copied(sqlite_template, tmp_path) as made:
+    with closing(migrated(tmp_path / "store.db")) as made:
         yield made
 
 
@@ -60,14 +73,6 @@ def sqlite_store(sqlite_template: Path, tmp_path: Path) -> Iterator[Store]:
 def postgres_store(postgres_server: str, postgres_template: str) -> Iterator[Store]:
     """A migrated store on PostgreSQL, for what SQLite, with its one lock and its planner, does not know."""
     with database(postgres_server, template=postgres_template) as url, closing(_own(Store(url))) as made:
-        yield made
-
-
-@contextmanager
-def _copied(template: Path, folder: Path) -> Iterator[Store]:
-    path = folder / "store.db"
-    shutil.copyfile(template, path)
-    with closing(_own(Store(f"sqlite:///{path}"))) as made:
         yield made
 
 

@@ -16,9 +16,9 @@ from projections.fold.document_type import weight
 from projections.fold.generation import Generations
 from projections.fold.runner import Runner
 from projections.fold.state import GenerationState
-from projections.migrate import migrate
 from tests.folding import Bench, address, registration
 from tests.oracle import plain
+from tests.stores import migrated
 
 PAIR = st.tuples(st.integers(0, 6), st.integers(0, 6))
 BLOCK = st.lists(PAIR, max_size=4)
@@ -103,7 +103,6 @@ def test_any_reorg_ends_in_the_plain_fold_of_the_canonical_logs(
 
 
 def fresh(folder: Path) -> Iterator[Store]:
-    store = Store(f"sqlite:///{folder / 'store.db'}")
-    migrate(store)
+    store = migrated(folder / "store.db")
     yield store
     store.close()

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 from sqlalchemy import make_url
 
 from tests.servers import missing
@@ -42,10 +43,20 @@ def running() -> Iterator[str]:
         utils.POSTGRES_VERSIONS[version] = Path(folder)
     server = get_server(directory / "data", cleanup_mode="stop", postgres_version=version)
     try:
+        _forget_the_disk(server.get_uri())
         yield server.get_uri()
     finally:
         server.cleanup()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _forget_the_disk(uri: str) -> None:
+    """Commits and copies of databases do not wait for the disk: no test cuts the power, and what is killed is
+    always a client."""
+    with psycopg.connect(uri, autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(SQL("ALTER SYSTEM SET {} = off").format(Identifier(setting)))
+        connection.execute("SELECT pg_reload_conf()")
 
 
 def _version(folder: Path) -> int:

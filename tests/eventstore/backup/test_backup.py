@@ -8,7 +8,7 @@ import os
 import resource
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -32,6 +32,7 @@ from projections.migrate import migrate
 from projections.service.runtime.backup import TABLES, backup, restore
 from tests.eventstore.backup.journals import CHAINS, Author, told
 from tests.servers.postgres import database
+from tests.stores import migrated
 
 ENGINES = ("sqlite", "postgresql")
 
@@ -48,10 +49,9 @@ class Stores:
 
     def empty(self, engine: str) -> Store:
         self._count += 1
-        url = f"sqlite:///{self._folder / f'{self._count}.db'}"
-        if engine == "postgresql":
-            url = self._open.enter_context(database(self._server))
-        store = Store(url)
+        if engine == "sqlite":
+            return self._open.enter_context(closing(migrated(self._folder / f"{self._count}.db")))
+        store = Store(self._open.enter_context(database(self._server)))
         self._open.callback(store.close)
         migrate(store)
         return store

@@ -23,8 +23,8 @@ from eventstore.sources.simulated.chain import Emission, SimulatedChain, Simulat
 from eventstore.sources.simulated.node import Faults, SimulatedNode
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
-from projections.migrate import migrate
 from tests.blocks import ALICE, BOB, TOPIC
+from tests.stores import migrated
 
 CHAIN = 31_337
 
@@ -305,7 +305,6 @@ def test_whatever_the_chain_does_between_any_two_steps_the_journal_ends_as_the_c
 
 
 def fresh(folder: Path) -> Iterator[Store]:
-    store = Store(f"sqlite:///{folder / 'store.db'}")
-    migrate(store)
+    store = migrated(folder / "store.db")
     yield store
     store.close()

@@ -29,6 +29,7 @@ from eventstore.sources.simulated.chain import Emission, SimulatedChain, Simulat
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from tests.blocks import ALICE, BOB, TOPIC
+from tests.stores import migrated
 
 CHAIN = 31_337
 HEAD = 400
@@ -341,13 +342,9 @@ def test_failed_ranges_stay_disjoint_and_are_what_was_added_and_not_forgotten(
 
 @pytest.fixture(scope="module")
 def store_factory(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Store]:
-    from projections.migrate import migrate
-
     numbers = iter(range(10**6))
 
     def make() -> Store:
-        made = Store(f"sqlite:///{tmp_path_factory.mktemp('failures') / f'{next(numbers)}.db'}")
-        migrate(made)
-        return made
+        return migrated(tmp_path_factory.mktemp("failures") / f"{next(numbers)}.db")
 
     return make

@@ -32,8 +32,8 @@ from eventstore.sources.simulated.faults import Faults
 from eventstore.sources.simulated.node import SimulatedNode
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
-from projections.migrate import migrate
 from tests.blocks import ALICE, BOB, TOPIC
+from tests.stores import migrated
 
 CHAIN = 31_337
 HEAD, FINAL = 90, 70
@@ -177,8 +177,7 @@ def run(names: Sequence[str], folder: Path, *, seed: int = 1) -> Verdict:
     """
     made = chain()
     faults = Faults(**{key: value for name in names for key, value in FAULTS[name].items()})  # type: ignore[arg-type]
-    store = Store(f"sqlite:///{folder / f'{time.monotonic_ns()}.db'}")
-    migrate(store)
+    store = migrated(folder / f"{time.monotonic_ns()}.db")
     with SimulatedNode(made, seed=seed) as node:
         timeout = SLOW if faults.slow_above is not None else 30.0
         source = RpcSource(node.url, timeout=timeout, witness=Witness(_newest(store)))

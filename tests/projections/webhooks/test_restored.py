@@ -12,10 +12,10 @@ import pytest
 from eventstore.backup import state
 from eventstore.backup.dump import dump
 from eventstore.storage.store import Store
-from projections.migrate import migrate
 from projections.service.runtime.backup import TABLES, restore
 from tests.projections.webhooks.test_notifications import Line
 from tests.servers.hooks import Receiver
+from tests.stores import migrated
 
 RULES = {
     "reached": "level1Count reached 2",
@@ -60,8 +60,7 @@ def test_after_a_restore_every_fact_is_paid_once(line: Line, tmp_path: Path, cut
     """What the lost store told after the backup is told again under the same keys; what is new is new."""
     with ExitStack() as stack:
         plain = stack.enter_context(Receiver())
-        with closing(Store(f"sqlite:///{tmp_path / 'plain.db'}")) as undisturbed:
-            migrate(undisturbed)
+        with closing(migrated(tmp_path / "plain.db")) as undisturbed:
             whole = Line(undisturbed, plain, stack)
             for block in FACTS:
                 whole.register(*block)
@@ -74,8 +73,7 @@ def test_after_a_restore_every_fact_is_paid_once(line: Line, tmp_path: Path, cut
             if number == cut:
                 dump(line.store, tmp_path / "backup", tables=TABLES)
 
-        with closing(Store(f"sqlite:///{tmp_path / 'again.db'}")) as again:
-            migrate(again)
+        with closing(migrated(tmp_path / "again.db")) as again:
             restore(again, tmp_path / "backup")
             restored = Line(again, line.hooks, stack)
             restored._block = cut
@@ -96,8 +94,7 @@ def test_a_document_that_is_gone_since_the_backup_is_news(line: Line, tmp_path: 
     line.register((2, 1))
     tell(line)
     dump(line.store, tmp_path / "backup", tables=TABLES)
-    with closing(Store(f"sqlite:///{tmp_path / 'again.db'}")) as again, ExitStack() as stack:
-        migrate(again)
+    with closing(migrated(tmp_path / "again.db")) as again, ExitStack() as stack:
         restore(again, tmp_path / "backup", keep_id=True)
         restored = Line(again, line.hooks, stack)
         restored.bench.fold()
@@ -122,8 +119,7 @@ def test_a_rule_that_begins_anew_gives_no_new_fact_an_old_key(line: Line, tmp_pa
             line.deliver(line.courier(name=name))
     dump(line.store, tmp_path / "backup", tables=(*state.TABLES, "skips"))
     told = {call.idempotency_key for call in line.hooks.calls}
-    with closing(Store(f"sqlite:///{tmp_path / 'again.db'}")) as again, ExitStack() as stack:
-        migrate(again)
+    with closing(migrated(tmp_path / "again.db")) as again, ExitStack() as stack:
         restore(again, tmp_path / "backup", keep_id=True)
         restored = Line(again, line.hooks, stack)
         restored._block = 4
