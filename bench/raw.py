@@ -13,11 +13,11 @@ from bench import sinks
 from bench.filled import BLOCK
 from eventstore.storage.batches import batches
 from projections.sinks import Change, Sink
-from projections.sinks.mongo import MongoSink
 from projections.sinks.mongo.driver import ensure_index
-from projections.sinks.redis import RedisSink
+from projections.sinks.mongo.sink import MongoSink
 from projections.sinks.redis.connection import pipeline
 from projections.sinks.redis.script import WRITE
+from projections.sinks.redis.sink import RedisSink
 
 _MONGO = 2_000
 _REDIS = 1_000

@@ -14,9 +14,9 @@ from projections.projectors import Projector
 from projections.service.embedded.servers import EmbeddedMongo, EmbeddedRedis
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
-from projections.sinks.mongo import MongoSink
 from projections.sinks.mongo.driver import connect
-from projections.sinks.redis import RedisSink
+from projections.sinks.mongo.sink import MongoSink
+from projections.sinks.redis.sink import RedisSink
 
 Kind = Literal["memory", "mongo", "redis"]
 

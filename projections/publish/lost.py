@@ -11,32 +11,24 @@ is older than it must be there. Where the sink lacks every document it was wiped
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
 from eventstore.storage.batches import batches
 from eventstore.storage.store import Store
 from projections.fold.changes import Changes
 from projections.fold.generation import Generations
 from projections.publish.current import as_change, current
 from projections.publish.publications import Known
-from projections.sinks import Sink
+from projections.sinks import Readable, Sink
+from projections.sinks.capabilities import Evicting
 
 BATCH = 1_000
 """Documents that are looked at in one go."""
 
 
-@runtime_checkable
-class Evicting(Protocol):
-    """A sink that may have dropped any of its keys, its marker among them."""
-
-    def evicts(self) -> bool:
-        """Has it dropped any?"""
-        ...
-
-
 def place_of(store: Store, sink: Sink, projection: str, known: Known) -> tuple[int, str] | None:
     """Where the marker stood that is gone now; None where the sink was wiped, or drops no keys."""
-    if known.sends == 0 or not isinstance(sink, Evicting) or not sink.evicts():
+    if known.sends == 0 or not isinstance(sink, Readable):
+        return None
+    if not isinstance(sink, Evicting) or not sink.evicts():
         return None
     last, held = (known.revision, known.key), 0
     after = (0, "")
@@ -61,7 +53,7 @@ def place_of(store: Store, sink: Sink, projection: str, known: Known) -> tuple[i
         after = (sent[-1].revision, sent[-1].key)
 
 
-def marked_otherwise(store: Store, sink: Sink, projection: str) -> tuple[int, list[str]]:
+def marked_otherwise(store: Store, sink: Readable, projection: str) -> tuple[int, list[str]]:
     """The keys of what a sink without a marker holds otherwise than it must be, and would keep whatever is
     sent, ascending; with the highest of their revisions."""
     top, keys = 0, set[str]()

@@ -31,7 +31,7 @@ from projections.publish.current import as_change, current
 from projections.publish.lost import marked_otherwise, place_of
 from projections.publish.publications import Publications, refusal
 from projections.publish.set_aside import Aside
-from projections.sinks import Change, Marker, Sink
+from projections.sinks import Change, Marker, Readable, Sink
 
 BATCH = 5_000
 """Documents in one write to a sink: each costs two commits and two markers more."""
@@ -191,7 +191,8 @@ class Publisher:
             return
         held: set[str] = set()
         top = foreign.revision
-        for change in self._sink.scan():  # what was written after the marker is above it
+        there = self._sink.scan() if isinstance(self._sink, Readable) else ()
+        for change in there:  # what was written after the marker is above it
             top = max(top, change.revision)
             if change.fields is not None:
                 held.add(change.key)
@@ -211,6 +212,8 @@ class Publisher:
 
     def _overrule(self, served: Generation) -> None:
         """Gives a revision above the sink's to each document that somebody's mark would keep as it is."""
+        if not isinstance(self._sink, Readable):
+            return
         top, keys = marked_otherwise(self._store, self._sink, self._projection)
         if keys:
             top = max(top, served.revision)

@@ -1,9 +1,14 @@
-"""Where documents are published: the port that every sink keeps. One file beside this is one sink."""
+"""Sinks, the places where documents are published: the port that every sink implements.
+
+A sink is `open`, `marker`, `mark`, `write` and `close`. What else a sink can do is a capability: `Readable`
+here, the others in `capabilities`. Its users ask for the capability, never for a product's name. How a
+configuration names and makes a sink is in `kinds`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -12,7 +17,7 @@ Value = str | int | float | bool | bytes | None | list["Value"] | dict[str, "Val
 
 
 class Change(Struct, frozen=True, gc=False):
-    """A document as it now is, or (`fields` None) the fact that it is no more.
+    """A document as it is now, or (`fields` None) the fact that it was removed.
 
     `fields` maps field name to value, key field included; times are in seconds. `block` is the
     block that the projection had reached.
@@ -25,15 +30,15 @@ class Change(Struct, frozen=True, gc=False):
 
 
 _EMPTY_KEY = "(the empty key)".ljust(1_025, ".")
-"""Stands for the empty key in a marker, where "" says that none was sent: longer than any key may be."""
+"""The empty key in a marker, where "" says that no key was sent. It is longer than any key may be."""
 
 
 class Marker(Struct, frozen=True, gc=False):
     """The publisher's cursor, kept inside the sink: whose documents these are, and how far they go.
 
-    Everything up to `revision` was sent, and of the next one the keys up to the one that `after` says.
-    `store` is the event store's id; `sends` counts what it sent here, `nonce` is drawn anew for each send,
-    and the store knows both: it sees by them when it was itself put back to an older state.
+    Everything up to `revision` was sent, and of the next revision the keys up to `after`.
+    `store` is the event store's id. `sends` counts the batches that it sent here, `nonce` is random for each
+    batch. The store keeps both: they show it when it was itself put back to an older state.
     """
 
     store: str
@@ -46,17 +51,17 @@ class Marker(Struct, frozen=True, gc=False):
 
     @property
     def after(self) -> str | None:
-        """The last key of the next revision that was sent; None where none was."""
+        """The last key of the next revision that was sent; None when no key of it was."""
         return None if self.key == "" else "" if self.key == _EMPTY_KEY else self.key
 
     @staticmethod
     def of(key: str) -> str:
-        """What `key` says after this one was sent."""
+        """The value of `key` in a marker after this key was sent."""
         return key or _EMPTY_KEY
 
 
 class Sink(Protocol):
-    """One published copy of one projection. It converges whatever is sent how often in which order.
+    """One published copy of one projection. It converges: changes may come in any order and again.
 
     Every method raises a `SinkError` of the fitting kind, never a vendor's exception.
     """
@@ -64,12 +69,15 @@ class Sink(Protocol):
     name: str
 
     def open(self) -> None:
-        """Connects, and makes the indexes that reading needs, which in a sink that was never full may come
-        with the marker that says that it is. Idempotent."""
+        """Connects, and prepares what writing and reading need, such as indexes. Idempotent.
+
+        In a sink that was never filled, what only readers need may be made later: before the marker says that
+        the first fill is done.
+        """
         ...
 
     def marker(self) -> Marker | None:
-        """The marker inside the sink, None in a sink that nobody has claimed."""
+        """The marker inside the sink; None when no publisher has claimed it."""
         ...
 
     def mark(self, new: Marker, *, old: Marker | None) -> None:
@@ -80,50 +88,42 @@ class Sink(Protocol):
         ...
 
     def write(self, changes: Sequence[Change]) -> int:
-        """Applies each change whose revision is above what the sink holds for its key; returns how many.
+        """Applies each change whose revision is above the sink's own for its key; returns how many.
 
-        Whatever the sink holds that is not ours stays. Durable when it returns. A removal leaves its
-        revision behind, so that an older write cannot bring the document back.
+        Anything in the sink that is not ours stays. Durable when it returns. A removal leaves its revision
+        behind, so that an older write cannot bring the document back.
 
-        What it cannot or may not hold of single documents keeps no other one out: raises `DocumentsRefused`
-        once all others are written, with the reason of each. What ails the sink as a whole is another error.
+        A document that the sink cannot or may not hold keeps no other document out: raises
+        `DocumentsRefused`, with the reason of each, once all others are written. A fault of the sink as a
+        whole is another `SinkError`.
         """
         ...
 
-    def read(self, keys: Sequence[str]) -> dict[str, Change]:
-        """What the sink holds under these keys, removed ones (fields None) included; absent: absent.
+    def close(self) -> None:
+        """Releases the connection; what was written stays."""
+        ...
 
-        What is there under a key and is nothing that a document could be is absent too."""
+
+@runtime_checkable
+class Readable(Protocol):
+    """A sink whose documents can be read back: it can be verified, repaired and taken over."""
+
+    def read(self, keys: Sequence[str]) -> dict[str, Change]:
+        """The changes that the sink holds under these keys, removals (fields None) included.
+
+        A key without one is absent, also when something else lies there that is not a document of ours.
+        """
         ...
 
     def as_held(self, change: Change) -> Change:
-        """`change` as `read` gives it back once it was written: our fields only, in the sink's own types."""
+        """`change` as `read` returns it once it was written: our fields only, in the sink's own types."""
         ...
 
     def scan(self) -> Iterator[Change]:
         """Everything in the sink that carries our mark, in any order."""
         ...
 
-    def close(self) -> None:
-        """Lets go of the connection; what was written stays."""
-        ...
 
-
-class ForeignDocument(Struct, frozen=True):
-    """A document of a collection that another program filled: `key` as written there, and those of
-    our fields that it has."""
-
-    key: str
-    fields: dict[str, Any]
-
-
-class ForeignSurvey(Protocol):
-    """A collection that another program filled, as `adopt` reads it."""
-
-    def survey(self) -> Iterator[ForeignDocument]:
-        """Every document that has a key, in any order."""
-        ...
-
-    def holding(self, keys: Sequence[str]) -> set[str]:
-        """Those of these keys that a document has, written exactly so."""
-        ...
+@runtime_checkable
+class ReadableSink(Sink, Readable, Protocol):
+    """A sink that can be read back."""

@@ -96,3 +96,8 @@ def members(hint: Any) -> tuple[Any, ...]:
 def _field(name: str, hint: Any) -> Field:
     kinds = members(hint)
     return Field(name, tuple(kind for kind in kinds if kind is not NoneType), NoneType in kinds)
+
+
+def wide_fields(document: type[Any]) -> frozenset[str]:
+    """The fields of a document type that are integers of 256 bits."""
+    return frozenset(field.name for field in fields(document).values() if field.wide)

@@ -21,7 +21,7 @@ from eventstore.storage.store import Store
 from projections.fold.fold import Projection
 from projections.fold.generation import Generations
 from projections.fold.state import GenerationState
-from projections.sinks import ForeignDocument, ForeignSurvey
+from projections.sinks.capabilities import ForeignDocument, ForeignSurvey
 
 Cause = Literal["counted twice", "missed", "from reorged blocks", "not on the chain", "different otherwise"]
 

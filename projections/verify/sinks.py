@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -26,7 +26,8 @@ from projections.fold.state import CHUNK, GenerationState
 from projections.projectors import Invariant
 from projections.publish.publications import refusal
 from projections.publish.set_aside import Aside
-from projections.sinks import Change, Marker, Sink
+from projections.sinks import Change, Marker, ReadableSink
+from projections.sinks.capabilities import Aggregating
 from projections.values.fields import beside
 from projections.values.moment import moment
 from projections.verify.documents import UNBUILT
@@ -42,14 +43,6 @@ MOST = 100_000
 UNSEEN = "None of the documents was seen: the sample drew none, or the sink has let go of all."
 
 ADVICE = "`chainfold verify sinks --repair` gives what differs a new revision, and has it sent again."
-
-
-class Aggregating(Protocol):
-    """A sink that counts by itself."""
-
-    def totals(self, fields: Sequence[str]) -> dict[str, int]: ...
-
-    def violations(self, invariants: Sequence[Invariant], *, limit: int) -> list[tuple[str, str]] | str: ...
 
 
 class Wanted(Struct, frozen=True):
@@ -88,7 +81,7 @@ class SinkCheck:
     def __init__(
         self,
         store: Store,
-        sink: Sink,
+        sink: ReadableSink,
         *,
         projection: str,
         chain_id: int,
@@ -299,9 +292,9 @@ class SinkCheck:
     ) -> list[str]:
         """What the sink itself counts, if it can and nothing is on its way, beside the
         keys that are `known` to differ; what could not be looked at."""
-        if not (hasattr(self._sink, "totals") and hasattr(self._sink, "violations")):
+        sink = self._sink
+        if not isinstance(sink, Aggregating):
             return []
-        sink: Aggregating = self._sink  # type: ignore[assignment]  # it was asked just now
         served, marker = self._standing()
         if served is None or marker is None or marker.revision < served.revision:
             return ["Its own totals were not compared: it is being written to."]

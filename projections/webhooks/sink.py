@@ -5,7 +5,7 @@ Every transaction begins with the publisher's lease, so a process that lost it c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from sqlalchemy import Connection
@@ -92,18 +92,6 @@ class WebhookSink:
             outbox.remember(learnt)
             outbox.put(fired)
         return len(fired)
-
-    def read(self, keys: Sequence[str]) -> dict[str, Change]:
-        """Nothing: what a receiver was told cannot be read back."""
-        return {}
-
-    def scan(self) -> Iterator[Change]:
-        """Nothing, for the same reason."""
-        return iter(())
-
-    def as_held(self, change: Change) -> Change:
-        """Nothing is held; `change` as it is."""
-        return change
 
     def _begin(self) -> None:
         """Remembers what is there, piece by piece; what was remembered before, by who died at it, stays."""

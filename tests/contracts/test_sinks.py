@@ -20,8 +20,8 @@ from pymongo import MongoClient
 from projections.errors import DocumentsRefused, MarkerLost
 from projections.sinks import Change, Marker, Sink, Value
 from projections.sinks.memory import MemorySink
-from projections.sinks.mongo import MongoSink
-from projections.sinks.redis import RedisSink
+from projections.sinks.mongo.sink import MongoSink
+from projections.sinks.redis.sink import RedisSink
 from tests.servers.mongo import Mongo
 
 FIELDS = ("address", "directReferrer", "level1Count", "active", "updatedAt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -18,9 +19,12 @@ from examples.erc20.balances import NOBODY, Balances, Holder
 from projections.decoding.event import parse
 from projections.service.application.sync import synchronise
 from projections.service.config.loader import load
-from projections.service.config.tables import MongoSettings, RedisSettings, StoreSettings
+from projections.service.config.tables import StoreSettings
 from projections.service.runtime.wiring import planned
 from projections.service.status.projections import served_documents
+from projections.sinks.mongo import MongoSettings
+from projections.sinks.mongo.sink import MongoSink
+from projections.sinks.redis import RedisSettings
 from projections.testing.kit import Kit, address
 from projections.values.integers import from_sortable
 from tests.servers.mongo import Mongo
@@ -180,8 +184,10 @@ def test_configured_by_its_import_path_a_sync_publishes_the_holders(
             config,
             folder=tmp_path,
             store=StoreSettings(url=f"sqlite:///{tmp_path / 'store.db'}"),
-            mongo=MongoSettings(url=mongo.url, database=mongo.database),
-            redis=RedisSettings(url=redis_url),
+            servers={
+                "mongo": MongoSettings(url=mongo.url, database=mongo.database),
+                "redis": RedisSettings(url=redis_url),
+            },
             contracts={"token": contract},
         )
         for _ in range(2):
@@ -191,10 +197,13 @@ def test_configured_by_its_import_path_a_sync_publishes_the_holders(
                 stored = {
                     item["address"]: item["balance"] for item in served_documents(plan.store, "holders")
                 }
-                published = {
-                    item["address"]: str(from_sortable(item["balance"]))
-                    for item in plan.collection("holders").find({"chainfold.removed": {"$ne": True}})
-                }
+                [sink] = plan.sinks("holders", only="mongo")
+                assert isinstance(sink, MongoSink)
+                with closing(sink):
+                    published = {
+                        item["address"]: str(from_sortable(item["balance"]))
+                        for item in sink.collection().find({"chainfold.removed": {"$ne": True}})
+                    }
             plain: dict[str, int] = {}
             for log in chain.logs_in(0, chain.head().number):
                 holder = "0x" + log.topics[2][12:].hex()

@@ -25,7 +25,7 @@ from projections.fold.state import GenerationState
 from projections.publish.publisher import Publisher
 from projections.service.http.base.fill import PROVISIONAL, Filler
 from projections.sinks import Change
-from projections.sinks.redis import RedisSink
+from projections.sinks.redis.sink import RedisSink
 from tests.folding import CHAIN, Bench, address, registration
 
 USERS = 200

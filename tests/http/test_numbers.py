@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,8 @@ from typer.testing import CliRunner
 from eventstore.report import Check
 from projections.service.cli import app
 from projections.service.runtime.wiring import Plan
+from projections.sinks import ReadableSink
+from projections.sinks.mongo.sink import MongoSink
 from projections.values.integers import sortable
 from projections.verify.sinks import SinkCheck
 from tests.http.market import Fair
@@ -122,9 +125,11 @@ def test_totals_are_exact_beyond_64_bits(fair: Fair, api: httpx.Client) -> None:
 
 
 def test_copies_are_verified_and_a_changed_digit_is_found(fair: Fair) -> None:
-    with fair.plan() as plan:
+    with fair.plan() as plan, ExitStack() as opened:
         assert all(check.ok for check in checks(plan))
-        pools = plan.collection("pools")
+        [sink] = plan.sinks("pools", only="mongo")
+        assert isinstance(sink, MongoSink)
+        pools = opened.enter_context(closing(sink)).collection()
         held = pools.find_one({"name": "pool 04"})
         assert held is not None
         assert held["volume"] == sortable(14)
@@ -139,6 +144,7 @@ def test_copies_are_verified_and_a_changed_digit_is_found(fair: Fair) -> None:
 def checks(plan: Plan) -> list[Check]:
     found = []
     for sink in plan.sinks("pools"):
+        assert isinstance(sink, ReadableSink)
         check = SinkCheck(plan.store, sink, projection="pools", chain_id=31337, expires=sink.name == "redis")
         found.append(check.run(fields=plan.counted("pools")).check)
         sink.close()

@@ -43,8 +43,8 @@ from projections.service.config.loader import load
 from projections.service.runtime.wiring import Plan
 from projections.sinks import Sink
 from projections.sinks.memory import MemorySink
-from projections.sinks.mongo import MongoSink
-from projections.sinks.redis import RedisSink
+from projections.sinks.mongo.sink import MongoSink
+from projections.sinks.redis.sink import RedisSink
 from projections.verify.invariants import violations
 from projections.verify.sinks import SinkCheck
 from tests.servers.mongo import Mongo

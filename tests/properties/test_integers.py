@@ -14,8 +14,8 @@ from projections.errors import ProjectorError, ValueRefused
 from projections.fold.document_type import Shape
 from projections.projectors import Counts, Documents, Integer256, Projector, handles
 from projections.sinks import Change
-from projections.sinks.mongo import MongoSink
 from projections.sinks.mongo.pages import Wanted
+from projections.sinks.mongo.sink import MongoSink
 from projections.values.integers import HIGHEST, LOWEST, from_decimal, from_sortable, sortable
 from tests.servers.mongo import Mongo
 

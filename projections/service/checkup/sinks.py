@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 from projections.publish.publications import refusal
 from projections.service.checkup import Trial
 from projections.service.runtime.wiring import Plan
 from projections.sinks import Sink
+from projections.sinks.capabilities import HasTrial
 from projections.sinks.memory import MemorySink
-
-
-@runtime_checkable
-class Tried(Protocol):
-    """A sink behind a server, which may keep its promises or not."""
-
-    def trial(self) -> list[str]:
-        """Remarks on what works and needs a look; raises a `SinkError` where publishing would fail."""
-        ...
 
 
 def trials(plan: Plan) -> Iterator[Trial]:
@@ -40,7 +31,7 @@ def _tried(plan: Plan, projection: str, sink: Sink) -> list[str]:
     """Opens the sink as the publisher does, compares its marker with the store, and tries to write there."""
     notes = []
     if isinstance(sink, MemorySink):
-        notes.append("in memory: no redis-server is at hand, and what it holds ends with the process")
+        notes.append("in memory: no redis-server is available, and what it holds ends with the process")
     try:
         sink.open()
         marker = sink.marker()
@@ -50,7 +41,7 @@ def _tried(plan: Plan, projection: str, sink: Sink) -> list[str]:
                 foreign = refusal(tx, marker, sink.name, chain_id=chain_id, projection=projection)
             if foreign is not None:
                 raise foreign
-        if isinstance(sink, Tried):
+        if isinstance(sink, HasTrial):
             notes += sink.trial()
         return notes
     finally:

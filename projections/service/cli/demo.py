@@ -33,6 +33,7 @@ from projections.service.status.chains import chain_status
 from projections.service.status.projections import projection_status, served_documents
 from projections.service.terminal.display import showing
 from projections.service.terminal.output import table
+from projections.sinks.capabilities import Paged, PageRequest
 
 USERS = 400
 PER_BLOCK = 20
@@ -105,11 +106,13 @@ class _Story:
 
     def leaders(self) -> None:
         self.say("\n2. the top referrers, as MongoDB has them")
+        first = PageRequest(where={}, sort="level1Count", descending=True, limit=5)
         with self._plan() as plan:
-            top = plan.collection("referrals").find(
-                {"chainfold.removed": {"$ne": True}}, sort=[("level1Count", -1), ("address", 1)], limit=5
-            )
-            rows = [[doc["address"], doc["level1Count"], doc["level2Count"]] for doc in top]
+            [sink] = plan.sinks("referrals", only="mongo")
+            with contextlib.closing(sink):
+                assert isinstance(sink, Paged)
+                top = [change.fields or {} for change in sink.page(first)]
+        rows = [[doc["address"], doc["level1Count"], doc["level2Count"]] for doc in top]
         self._console.print(table("", ["user", "level 1", "level 2"], rows))
 
     def reorg(self, net: Any) -> None:

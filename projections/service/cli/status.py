@@ -20,6 +20,7 @@ from projections.service.status.overview import whole_status
 from projections.service.status.projections import field_sums, served_generation
 from projections.service.terminal.board import board
 from projections.service.terminal.output import note, out, print_json, table
+from projections.sinks.capabilities import Aggregating
 from projections.values.fields import beside
 
 
@@ -117,17 +118,15 @@ def _touch(item: Touch, encode: Callable[[Any], bytes]) -> dict[str, Any]:
 def stats(
     projection: Annotated[str, typer.Argument(help="Which projection.")], *, as_json: Json = False
 ) -> None:
-    """The totals, and what MongoDB itself counts beside them."""
-    from projections.sinks.mongo import MongoSink
-
+    """The totals, and what MongoDB itself counts."""
     with planned(configuration()) as plan:
         fields = plan.counted(plan.named(projection).name)
         totals = {"fold": field_sums(plan.store, projection, fields)}
         for sink in plan.sinks(projection):
-            if isinstance(sink, MongoSink):
+            if isinstance(sink, Aggregating):
                 counted = sink.totals(fields)
                 sums = {beside("documents", name): counted[beside("count", name)] for name in fields}
-                totals["mongo"] = {"documents": counted["count"], **sums}
+                totals[sink.name] = {"documents": counted["count"], **sums}
             sink.close()
         wide = {beside("documents", name) for name in plan.wide(projection)}
     if as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,19 +17,21 @@ from projections.service.config import fold as folding
 from projections.service.config import http as listening
 from projections.service.config import schedule as scheduling
 from projections.service.config.placeholders import Placeholders
-from projections.service.config.settings import Chain, Config, Contract, ProjectionSettings, RedisTarget
+from projections.service.config.settings import Chain, Config, Contract, ProjectionSettings
 from projections.service.config.tables import (
     ChainTable,
     ContractTable,
     File,
     From,
     ProjectionTable,
+    SinkChoice,
     StoreSettings,
     decoded,
 )
 from projections.service.config.urls import keys_of_urls, keys_of_webhooks, store_url
-from projections.service.config.values import duration, known_name, parse_address, whole_number
+from projections.service.config.values import known_name, parse_address, whole_number
 from projections.service.config.webhooks import webhooks
+from projections.values.duration import duration
 
 DEFAULT = Path("chainfold.toml")
 
@@ -67,7 +68,8 @@ def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
         name: _contract(table, f"contracts.{name}", chains, folder) for name, table in raw.contracts.items()
     }
     projections = {
-        name: _projection(table, f"projections.{name}", contracts) for name, table in raw.projections.items()
+        name: _projection(table, raw.sinks[name], f"projections.{name}", contracts)
+        for name, table in raw.projections.items()
     }
     _distinct(projections)
     if raw.http is not None:
@@ -77,8 +79,7 @@ def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
     return Config(
         folder,
         store,
-        raw.mongo,
-        raw.redis,
+        raw.servers,
         chains,
         contracts,
         projections,
@@ -87,11 +88,16 @@ def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
         fold,
         None if raw.http is None else listening.http(raw.http, duration),
         hidden
-        | keys_of_urls(raw.store.url, raw.mongo.url, raw.redis.url, chains, alerts.urls)
+        | keys_of_urls(raw.store.url, _sink_tables(raw), chains, alerts.urls)
         | keys_of_webhooks(projections.values())
         | frozenset(raw.http.tokens if raw.http is not None else ()),
         {name: Meaning(_declarations(contracts, name)) for name in chains},
     )
+
+
+def _sink_tables(raw: File) -> list[Any]:
+    """Every table of a sink or of its server, decoded."""
+    return [*raw.servers.values(), *(sink.settings for of in raw.sinks.values() for sink in of.values())]
 
 
 def _declarations(contracts: Mapping[str, Contract], chain: str) -> Iterator[Declaration]:
@@ -190,7 +196,9 @@ def _abi(named: str, folder: Path, where: str) -> Abi:
     return read(text, file, contract=contract if mark else None)
 
 
-def _projection(table: ProjectionTable, where: str, contracts: Mapping[str, Contract]) -> ProjectionSettings:
+def _projection(
+    table: ProjectionTable, sinks: dict[str, SinkChoice], where: str, contracts: Mapping[str, Contract]
+) -> ProjectionSettings:
     sources = [From(contract=table.contract)] if table.contract is not None else list(table.sources)
     if table.contract is not None and table.sources:
         raise ConfigurationError(f"{where} has both contract and from; one of them is enough.")
@@ -213,20 +221,6 @@ def _projection(table: ProjectionTable, where: str, contracts: Mapping[str, Cont
         )
     if isinstance(table.undo, int):
         whole_number(table.undo, f"{where}.undo")
-    if table.mongo is not None and not table.mongo.collection:
-        raise ConfigurationError(f"{where}.mongo.collection is empty.")
-    redis = None
-    if table.redis is not None:
-        if len(re.findall(r"\{[A-Za-z_]\w*\}", table.redis.key)) != 1:
-            raise ConfigurationError(
-                f"{where}.redis.key: {table.redis.key} must name the document's key once, as "
-                "in user:{address}."
-            )
-        ttl = table.redis.ttl
-        life = None if ttl is None else duration(ttl, f"{where}.redis.ttl")
-        if life is not None and life != int(life):
-            raise ConfigurationError(f"{where}.redis.ttl: {ttl} is no whole number of seconds.")
-        redis = RedisTarget(table.redis.key, None if life is None else int(life))
     return ProjectionSettings(
         table.projector,
         tuple(sources),
@@ -234,8 +228,7 @@ def _projection(table: ProjectionTable, where: str, contracts: Mapping[str, Cont
         table.poison,
         table.rebuild,
         table.undo,
-        table.mongo,
-        redis,
+        sinks,
         webhooks(table.webhook, where, follow=table.follow, seconds=duration),
     )
 
@@ -254,12 +247,10 @@ def _distinct(projections: Mapping[str, ProjectionSettings]) -> None:
     """Two projections that publish to one place would take each other's documents for foreign ones."""
     taken: dict[tuple[str, str], str] = {}
     for name, chosen in projections.items():
-        places = []
-        if chosen.mongo is not None:
-            places.append(("mongo.collection", chosen.mongo.collection))
-        if chosen.redis is not None:
-            places.append(("redis.key", re.sub(r"\{\w+\}", "{}", chosen.redis.key)))
-        for key, place in places:
+        for kind, sink in chosen.sinks.items():
+            if (found := sink.kind.place(sink.settings)) is None:
+                continue
+            key, place = f"{kind}.{found[0]}", found[1]
             other = taken.setdefault((key, place), name)
             if other != name:
                 raise ConfigurationError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -14,7 +14,7 @@ from projections.service.config import alerts as alerting
 from projections.service.config import fold as folding
 from projections.service.config import http as listening
 from projections.service.config import schedule as scheduling
-from projections.service.config.tables import From, MongoSettings, MongoTarget, RedisSettings, StoreSettings
+from projections.service.config.tables import From, SinkChoice, StoreSettings
 from projections.service.config.webhooks import Webhook
 
 
@@ -52,13 +52,6 @@ class Contract(Struct, frozen=True):
     """Events of its ABI that cannot be used."""
 
 
-class RedisTarget(Struct, frozen=True):
-    """A projection's hashes: the pattern of their key, and their life in seconds."""
-
-    key: str
-    ttl: int | None
-
-
 class ProjectionSettings(Struct, frozen=True):
     """A projection: which projector over which contracts, published where."""
 
@@ -68,8 +61,8 @@ class ProjectionSettings(Struct, frozen=True):
     poison: Literal["halt", "quarantine"]
     rebuild: Literal["ask", "auto"]
     undo: int | Literal["finality", "forever"]
-    mongo: MongoTarget | None
-    redis: RedisTarget | None
+    sinks: dict[str, SinkChoice]
+    """By kind, in the order in which they are published."""
     webhooks: tuple[Webhook, ...] = ()
 
 
@@ -78,8 +71,8 @@ class Config(Struct, frozen=True):
 
     folder: Path
     store: StoreSettings
-    mongo: MongoSettings
-    redis: RedisSettings
+    servers: dict[str, Any]
+    """The table of each kind of sink that runs on a server, by the name of the kind."""
     chains: dict[str, Chain]
     contracts: dict[str, Contract]
     projections: dict[str, ProjectionSettings]

@@ -11,6 +11,8 @@ import msgspec
 from msgspec import Struct, field
 
 from projections.errors import ConfigurationError
+from projections.sinks import registry
+from projections.sinks.kinds import SinkKind, SinkTable
 
 Table = TypeVar("Table", bound=Struct)
 
@@ -23,19 +25,6 @@ class StoreSettings(_Strict, frozen=True):
     """`[store]`"""
 
     url: str = "sqlite:///chainfold.db"
-
-
-class MongoSettings(_Strict, frozen=True):
-    """`[mongo]`"""
-
-    url: str = "embedded"
-    database: str = "chainfold"
-
-
-class RedisSettings(_Strict, frozen=True):
-    """`[redis]`"""
-
-    url: str = "embedded"
 
 
 class ChainTable(_Strict, frozen=True):
@@ -73,20 +62,6 @@ class From(_Strict, frozen=True):
     roles: dict[str, str] = {}
 
 
-class MongoTarget(_Strict, frozen=True):
-    """A projection's `mongo`; `fields` renames ours to the application's."""
-
-    collection: str
-    fields: dict[str, str] = {}
-
-
-class RedisTable(_Strict, frozen=True):
-    """A projection's `redis`."""
-
-    key: str
-    ttl: str | None = None
-
-
 class WebhookTable(_Strict, frozen=True):
     """One entry of a projection's `webhook`."""
 
@@ -109,8 +84,6 @@ class ProjectionTable(_Strict, frozen=True):
     poison: Literal["halt", "quarantine"] = "halt"
     rebuild: Literal["ask", "auto"] = "ask"
     undo: int | Literal["finality", "forever"] = "finality"
-    mongo: MongoTarget | None = None
-    redis: RedisTable | None = None
     webhook: list[WebhookTable] = []
 
 
@@ -160,12 +133,22 @@ class FoldTable(_Strict, frozen=True):
     commit_every: str = "1m"
 
 
+class SinkChoice(Struct, frozen=True):
+    """A sink of a projection: its kind, and its checked settings."""
+
+    kind: SinkKind
+    settings: Any
+
+
 class File(Struct, frozen=True):
-    """The whole file. Its keys are the names of its tables."""
+    """The whole file: its tables, with those of sinks apart.
+
+    `servers` has the tables of the sinks' servers, by kind; `sinks` those of each projection's sinks.
+    """
 
     store: StoreSettings
-    mongo: MongoSettings
-    redis: RedisSettings
+    servers: dict[str, SinkTable]
+    sinks: dict[str, dict[str, SinkChoice]]
     chains: dict[str, ChainTable]
     contracts: dict[str, ContractTable]
     projections: dict[str, ProjectionTable]
@@ -175,10 +158,9 @@ class File(Struct, frozen=True):
     http: HttpTable | None = None
 
 
+_TABLES = ("store", "chains", "contracts", "projections", "alerts", "schedule", "fold", "http")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _NESTED: dict[str, type[Struct]] = {
-    "mongo": MongoTarget,
-    "redis": RedisTable,
     "from": From,
     "webhook": WebhookTable,
 }
@@ -187,16 +169,27 @@ _WORDS = {"str": "a string", "int": "an integer", "float": "a number", "object":
 
 def decoded(raw: Mapping[str, Any]) -> File:
     """The tables of a parsed file; raises `ConfigurationError` with the whole path of what is wrong."""
+    kinds = dict(registry.SHIPPED)
     for key in raw:
-        if key not in File.__struct_fields__:
-            raise _unknown_key(key, key, File)
+        if key not in _TABLES and (kind := registry.find(key, where=key)) is not None:
+            kinds[key] = kind
+        if key not in _TABLES and (key not in kinds or kinds[key].server is None):
+            raise _unknown(key, key, ["store", *(name for name in kinds if kinds[name].server), *_TABLES[1:]])
+    projections: dict[str, Any] = {}
+    sinks: dict[str, dict[str, SinkChoice]] = {}
+    for name, table in _named(raw, "projections").items():
+        projections[name], sinks[name] = _parted(table, f"projections.{name}", kinds)
     return File(
         _table(raw.get("store", {}), StoreSettings, "store"),
-        _table(raw.get("mongo", {}), MongoSettings, "mongo"),
-        _table(raw.get("redis", {}), RedisSettings, "redis"),
+        {
+            name: _table(raw.get(name, {}), kind.server, name)
+            for name, kind in kinds.items()
+            if kind.server is not None
+        },
+        sinks,
         _tables(raw, "chains", ChainTable),
         _tables(raw, "contracts", ContractTable),
-        _tables(raw, "projections", ProjectionTable),
+        _tables({"projections": projections}, "projections", ProjectionTable),
         _table(raw.get("alerts", {}), AlertsTable, "alerts"),
         _table(raw.get("schedule", {}), ScheduleTable, "schedule"),
         _table(raw.get("fold", {}), FoldTable, "fold"),
@@ -204,14 +197,39 @@ def decoded(raw: Mapping[str, Any]) -> File:
     )
 
 
-def _tables(raw: Mapping[str, Any], group: str, kind: type[Table]) -> dict[str, Table]:
+def _parted(table: Any, where: str, kinds: dict[str, SinkKind]) -> tuple[Any, dict[str, SinkChoice]]:
+    """A projection's table without its sinks, and the sinks in the order of `kinds`. Kinds of installed
+    packages that the table names are added to `kinds`."""
+    if not isinstance(table, dict):
+        return table, {}
+    own = {item.encode_name for item in msgspec.structs.fields(ProjectionTable)}
+    for key in table:
+        if key in own or key in kinds:
+            continue
+        if (kind := registry.find(key, where=f"{where}.{key}")) is not None:
+            kinds[key] = kind
+    chosen = {
+        name: SinkChoice(
+            kind, kind.checked(_table(table[name], kind.table, f"{where}.{name}"), f"{where}.{name}")
+        )
+        for name, kind in kinds.items()
+        if name in table
+    }
+    return {key: value for key, value in table.items() if key not in chosen}, chosen
+
+
+def _named(raw: Mapping[str, Any], group: str) -> dict[str, Any]:
     tables = raw.get(group, {})
     if not isinstance(tables, dict):
         raise ConfigurationError(f"{group} must be tables.", hint=f"Write [{group}.name].")
     for name in tables:
         if not _NAME.fullmatch(name):
             raise ConfigurationError(f"{group}.{name}: names are lower-case letters, digits, - and _.")
-    return {name: _table(table, kind, f"{group}.{name}") for name, table in tables.items()}
+    return tables
+
+
+def _tables(raw: Mapping[str, Any], group: str, kind: type[Table]) -> dict[str, Table]:
+    return {name: _table(table, kind, f"{group}.{name}") for name, table in _named(raw, group).items()}
 
 
 def _table(raw: Any, kind: type[Table], where: str) -> Table:
@@ -243,6 +261,10 @@ def _complaint(said: str, kind: type[Struct], where: str) -> ConfigurationError:
 
 def _unknown_key(path: str, key: str, table: type[Struct]) -> ConfigurationError:
     known = [item.encode_name for item in msgspec.structs.fields(table)]
+    return _unknown(path, key, [*known, *registry.known()] if table is ProjectionTable else known)
+
+
+def _unknown(path: str, key: str, known: list[str]) -> ConfigurationError:
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"Known here are {', '.join(known)}."
     return ConfigurationError(f"{path} is no key of the configuration.", hint=hint)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from msgspec.structs import asdict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -29,10 +31,12 @@ def store_url(url: str, folder: Path) -> str:
 
 
 def keys_of_urls(
-    store: str, mongo: str, redis: str, chains: Mapping[str, Chain], alerts: Sequence[str]
+    store: str, sinks: Iterable[Any], chains: Mapping[str, Chain], alerts: Sequence[str]
 ) -> frozenset[str]:
-    """Every key and password in the addresses of a configuration."""
-    given = [store, mongo, redis]
+    """Every key and password in the addresses of a configuration: those in any table of `sinks` as well."""
+    given = [store]
+    for table in sinks:
+        given += [value for value in asdict(table).values() if isinstance(value, str) and "://" in value]
     for chain in chains.values():
         given += [*chain.rpc, *([chain.websocket] if chain.websocket else [])]
     found = [keys_in(url) for url in given] + [keys_in(url, host=True) for url in alerts]

@@ -1,4 +1,4 @@
-"""Checks of single values in the configuration: numbers, durations, addresses, names of other tables."""
+"""Checks of single values in the configuration: numbers, addresses, names of other tables."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ from collections.abc import Mapping
 from eth_hash.auto import keccak
 
 from projections.errors import ConfigurationError
-
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-LONGEST = 36_525 * 86_400  # seconds: what timers and databases still take
-SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def known_name(name: str, known: Mapping[str, object], where: str, what: str) -> None:
@@ -26,18 +22,6 @@ def whole_number(number: int, where: str, *, least: int = 0) -> None:
     """Chain ids and block numbers must fit the store's 64-bit integers."""
     if not least <= number < 2**63:
         raise ConfigurationError(f"{where}: {number} is not between {least} and 2^63 - 1.")
-
-
-def duration(text: str, where: str) -> float:
-    found = DURATION.fullmatch(text)
-    seconds = float(found.group(1)) * SECONDS[found.group(2)] if found else 0.0
-    if seconds <= 0:
-        raise ConfigurationError(
-            f"{where}: {text!r} is no duration above zero.", hint="Write 500ms, 2s, 5m, 24h or 7d."
-        )
-    if seconds > LONGEST:
-        raise ConfigurationError(f"{where}: {text} is longer than a hundred years.")
-    return seconds
 
 
 def parse_address(text: str, where: str) -> bytes:

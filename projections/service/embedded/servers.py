@@ -282,6 +282,10 @@ class EmbeddedRedis(EmbeddedServer):
                 return False
 
 
+EMBEDDED: dict[str, type[EmbeddedServer]] = {"mongo": EmbeddedMongo, "redis": EmbeddedRedis}
+"""By kind of sink, the server that runs beside the store when the configured address is `embedded`."""
+
+
 def free_port() -> int:
     """A port that is free now. Should another take it first, the start is tried again."""
     with socket.socket() as probe:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eventstore.ingest.window import Window
 from eventstore.journal.journal import Journal
@@ -23,10 +23,10 @@ from projections.routing.ways import Bound
 from projections.service.config import settings
 from projections.service.runtime.projections import projection
 from projections.service.runtime.prove_stage import ProveStage
-from projections.service.runtime.sinks import SinkFactory, wide_fields
+from projections.service.runtime.sinks import SinkFactory
 from projections.service.runtime.stages import DeliverStage, FoldStage, IngestStage, PublishStage
 from projections.sinks import Sink
-from projections.values.fields import fields
+from projections.values.fields import fields, wide_fields
 from projections.webhooks import WebhookSink
 
 if TYPE_CHECKING:
@@ -259,10 +259,6 @@ class Plan:
     def described(self, sink: str) -> str:
         """Where a kind of sink is, without its secrets."""
         return self._sinks.described(sink)
-
-    def collection(self, projection: str) -> Any:
-        """The MongoDB collection of a projection, to read from."""
-        return self._sinks.collection(projection)
 
 
 @contextmanager

@@ -56,8 +56,7 @@ def works(plan: Plan) -> list[str]:
     found += [f"ingest:{chain.chain_id}" for chain in chains.values()]
     for name, chosen in config.projections.items():
         found.append(lease_of(name, plan.projections[name].fingerprint))
-        kinds = {"mongo": chosen.mongo, "redis": chosen.redis}
-        found += [f"publish:{name}.{kind}" for kind, there in kinds.items() if there is not None]
+        found += [f"publish:{name}.{kind}" for kind in chosen.sinks]
         for hook in chosen.webhooks:
             found += [f"publish:{name}.webhook-{hook.rule.name}", f"deliver:{name}.{hook.rule.name}"]
     return found

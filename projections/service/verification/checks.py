@@ -32,6 +32,8 @@ from projections.service.runtime.stages import PublishStage, silent
 from projections.service.runtime.wiring import Plan
 from projections.service.status.sinks import sink_status
 from projections.service.verification import proofs
+from projections.sinks import ReadableSink
+from projections.sinks.capabilities import Expiring
 from projections.verify.documents import check_documents
 from projections.verify.sinks import Compared, Sample, SinkCheck
 
@@ -40,6 +42,8 @@ MENDED_AT_ONCE = 10_000
 
 SETTLED = 600.0
 """Seconds that a service is given to send what was mended."""
+
+UNREADABLE = "Its documents cannot be read back: nothing was compared."
 
 
 class Callbacks(Struct, frozen=True):
@@ -197,15 +201,18 @@ def one_sink(
     plan: Plan, projection: Projection, stage: PublishStage, wanted: VerificationScope, callbacks: Callbacks
 ) -> Check:
     """One sink against the documents of its projection, as `sinks` does."""
+    sink = stage.sink
+    if not isinstance(sink, ReadableSink):
+        return Check(f"sinks {projection.name}.{sink.name}", 0, 0, [], note=UNREADABLE)
 
     def look() -> Compared:
         with callbacks.counted(f"sinks {projection.name}.{stage.sink.name}") as progress:
             check = SinkCheck(
                 plan.store,
-                stage.sink,
+                sink,
                 projection=projection.name,
                 chain_id=projection.chain_id,
-                expires=stage.sink.name == "redis",
+                expires=isinstance(sink, Expiring),
                 sample=wanted.sample,
                 progress=progress,
             )

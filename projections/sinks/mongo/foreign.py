@@ -9,22 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from msgspec import Struct
 from pymongo.collection import Collection
 
 from eventstore.storage.batches import batches
-from projections.sinks import ForeignDocument
+from projections.sinks.capabilities import ForeignDocument, Normalised
 from projections.sinks.mongo.driver import READ, translated
 from projections.sinks.mongo.names import Document, Names
-
-
-class Normalised(Struct, frozen=True):
-    """What became of keys in mixed case: written in lower case, merged with a twin, or left in `conflicts`,
-    which names each key and the fields that stand against each other."""
-
-    rewritten: int
-    merged: int
-    conflicts: dict[str, list[str]]
 
 
 class ForeignCollection:

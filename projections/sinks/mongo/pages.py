@@ -4,27 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
-
 from projections.sinks import Value
+from projections.sinks.capabilities import PageRequest
 from projections.sinks.mongo.names import Document, Names
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
-    """Documents whose fields have the values of `where`, ordered by `sort` and then by key, ascending.
-
-    `sort` None is the order of keys. `after` is the value of the sorted field and the key of the last
-    document of the page before; null comes before every value, as in MongoDB.
-    """
-
-    where: dict[str, Value]
-    sort: str | None = None
-    descending: bool = False
-    after: tuple[Value, str] | None = None
-    limit: int
-
-
-def query(names: Names, wanted: Wanted) -> Document:
+def query(names: Names, wanted: PageRequest) -> Document:
     """The filter: our documents that are not removed, of these values, after the last page."""
     match: list[Document] = [{"chainfold.revision": {"$exists": True}, "chainfold.removed": {"$ne": True}}]
     match += [names.match(name, value) for name, value in wanted.where.items()]
@@ -33,13 +18,13 @@ def query(names: Names, wanted: Wanted) -> Document:
     return {"$and": match}
 
 
-def order(names: Names, wanted: Wanted) -> list[tuple[str, int]]:
+def order(names: Names, wanted: PageRequest) -> list[tuple[str, int]]:
     """The sort, ending in the key, which is unique."""
     by = [] if wanted.sort is None else [(names.theirs[wanted.sort], -1 if wanted.descending else 1)]
     return [*by, (names.key, 1)]
 
 
-def _beyond(names: Names, wanted: Wanted, value: Value, key: str) -> Document:
+def _beyond(names: Names, wanted: PageRequest, value: Value, key: str) -> Document:
     later_key: Document = {names.key: {"$gt": key}}
     if wanted.sort is None:
         return later_key

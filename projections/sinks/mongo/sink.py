@@ -32,17 +32,21 @@ from eventstore.storage.batches import batches
 from projections.errors import DocumentsRefused, KeyConflict, MarkerLost, SinkError, SinkUnavailable
 from projections.projectors import Invariant
 from projections.sinks import Change, Marker
+from projections.sinks.capabilities import PageRequest
 from projections.sinks.mongo.aggregations import violations
 from projections.sinks.mongo.driver import READ, connect, ensure_index, has_index, translated
 from projections.sinks.mongo.foreign import ForeignCollection
 from projections.sinks.mongo.names import MARKED, Document, Names
-from projections.sinks.mongo.pages import Wanted, order, query
+from projections.sinks.mongo.pages import order, query
 from projections.sinks.mongo.sending import Sending, Sent
 from projections.sinks.mongo.sums import Summing
 from projections.sinks.mongo.trial import tried
 from projections.sinks.mongo.twins import part
 
 _THERE = {**MARKED, "chainfold.removed": {"$ne": True}}
+PATIENCE = 120.0
+"""Seconds in which an answer to the largest write has come."""
+
 _ROUNDS = 8
 _NEARLY_ALL = 0.9
 """Of a write, so many new documents promise that those of the next are new too."""
@@ -73,7 +77,7 @@ class MongoSink:
         indexes: tuple[str, ...] = (),
         rename: Mapping[str, str] | None = None,
         grace: float = 3600,
-        patience: float = 120,
+        patience: float = PATIENCE,
     ) -> None:
         self._url = url
         self._patience = patience
@@ -224,12 +228,16 @@ class MongoSink:
         """The collection as whoever filled it left it."""
         return ForeignCollection(self._url, self._documents(), self._names)
 
-    def page(self, wanted: Wanted) -> list[Change]:
+    def page(self, wanted: PageRequest) -> list[Change]:
         """The documents of one page, in its order: see `pages`."""
         with translated(self._url):
             cursor = self._documents().find(query(self._names, wanted), self._names.wanted)
             with cursor.sort(order(self._names, wanted)).limit(wanted.limit) as found:
                 return [self._names.change(held) for held in found]
+
+    def collection(self) -> Collection[Document]:
+        """The collection itself, for a look at it; it is closed with the sink."""
+        return self._documents()
 
     def sweep(self) -> int:
         """Deletes what was removed longer than the grace ago, and holds nothing but our mark.

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import redis
@@ -34,6 +34,9 @@ from projections.sinks.redis.script import COMPARE_AND_SET, KEEP, Call, Whole, m
 from projections.sinks.redis.trial import tried
 from projections.sinks.redis.witness import Witnesses
 
+PATIENCE = 60.0
+"""Seconds in which an answer to the largest write has come."""
+
 _BATCH = 1_000
 _LARGE = 2**20
 """Characters from which on a value may be why a server hung up: none of its limits is lower
@@ -53,6 +56,7 @@ class RedisSink:
     """
 
     name = "redis"
+    expires: Literal[True] = True
 
     def __init__(
         self,
@@ -64,7 +68,7 @@ class RedisSink:
         ttl: int | None,
         projection: str,
         grace: float = 3600,
-        patience: float = 60,
+        patience: float = PATIENCE,
     ) -> None:
         self._url = url
         self._patience = patience

@@ -11,8 +11,8 @@ import pytest
 from projections.errors import SinkUnavailable
 from projections.service.embedded.servers import EmbeddedMongo, EmbeddedRedis
 from projections.sinks import Change, Marker, Sink
-from projections.sinks.mongo import MongoSink
-from projections.sinks.redis import RedisSink
+from projections.sinks.mongo.sink import MongoSink
+from projections.sinks.redis.sink import RedisSink
 from tests.servers.frozen import Relay, frozen
 
 pytestmark = pytest.mark.server

@@ -80,7 +80,7 @@ def folder(tmp_path: Path) -> Folder:
 
 def test_an_empty_file_is_all_defaults(folder: Folder) -> None:
     config = folder.load_text("")
-    assert config.mongo.url == config.redis.url == "embedded"
+    assert config.servers["mongo"].url == config.servers["redis"].url == "embedded"
     assert config.store.url == f"sqlite:///{folder.path}/chainfold.db"
     assert not config.projections
 
@@ -88,8 +88,8 @@ def test_an_empty_file_is_all_defaults(folder: Folder) -> None:
 def test_the_template_loads_back(folder: Folder) -> None:
     config = folder.load_text(template(rpc="http://127.0.0.1:8545", chain_id=31337, contract=VITALIK))
     assert config.contracts["referral"].addresses == (bytes.fromhex(VITALIK[2:]),)
-    assert config.projections["referrals"].redis is not None
-    assert config.projections["referrals"].redis.ttl == 86_400
+    assert list(config.projections["referrals"].sinks) == ["mongo", "redis"]
+    assert config.projections["referrals"].sinks["redis"].settings.ttl == 86_400
 
 
 def test_a_byte_order_mark_is_no_part_of_the_file(folder: Folder) -> None:
@@ -459,7 +459,10 @@ def test_a_variable_is_filled_in_anywhere_in_a_string(
 
 def test_a_file_is_filled_in_without_its_last_line_end(folder: Folder) -> None:
     (folder.path / "key").write_text(SECRET + "\n")
-    assert folder.load(mongo={"url": "mongodb://u:${file:key}@h/"}).mongo.url == f"mongodb://u:{SECRET}@h/"
+    assert (
+        folder.load(mongo={"url": "mongodb://u:${file:key}@h/"}).servers["mongo"].url
+        == f"mongodb://u:{SECRET}@h/"
+    )
 
 
 def test_a_variable_that_is_not_set_is_named_with_the_key(

@@ -16,7 +16,7 @@ from eventstore.storage.store import Store
 from projections.projectors.referrals import Referrals
 from projections.publish.publisher import Publisher
 from projections.sinks import Change, Marker
-from projections.sinks.mongo import MongoSink
+from projections.sinks.mongo.sink import MongoSink
 from tests.folding import CHAIN, Bench, registration
 from tests.servers.mongo import Mongo
 

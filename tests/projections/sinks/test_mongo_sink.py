@@ -22,9 +22,9 @@ from projections.errors import (
     SinkUnavailable,
 )
 from projections.sinks import Change, Marker, Value
-from projections.sinks.mongo import MongoSink
 from projections.sinks.mongo.pages import Wanted
 from projections.sinks.mongo.sending import SPLIT, Sending
+from projections.sinks.mongo.sink import MongoSink
 from tests.servers.mongo import Mongo
 
 FIELDS = ("address", "directReferrer", "level1Count", "updatedAt")

@@ -15,7 +15,7 @@ from eventstore.storage.store import Store
 from projections.errors import SinkError, SinkUnavailable
 from projections.publish.publisher import Publisher
 from projections.sinks import Change, Marker
-from projections.sinks.redis import RedisSink
+from projections.sinks.redis.sink import RedisSink
 from tests.folding import CHAIN, Bench, address, registration
 from tests.projections.sinks.test_redis_sink import FIELDS
 from tests.servers.redis_cluster import Cluster, Node

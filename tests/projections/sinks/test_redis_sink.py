@@ -12,7 +12,7 @@ import redis
 
 from projections.errors import ConfigurationError, DocumentsRefused, SinkUnavailable
 from projections.sinks import Change, Marker, Value
-from projections.sinks.redis import RedisSink
+from projections.sinks.redis.sink import RedisSink
 
 FIELDS = ("address", "level1Count", "level2Count", "directReferrer", "indirectReferrer")
 ALICE, BOB = (f"0x{n:040x}" for n in (0xA, 0xB))

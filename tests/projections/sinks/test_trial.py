@@ -12,10 +12,10 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from projections.errors import SinkError
-from projections.sinks.mongo import MongoSink
 from projections.sinks.mongo.names import Names
+from projections.sinks.mongo.sink import MongoSink
 from projections.sinks.mongo.trial import tried
-from projections.sinks.redis import RedisSink
+from projections.sinks.redis.sink import RedisSink
 from tests.servers.mongo import Mongo
 
 FIELDS = ("address", "level1Count")

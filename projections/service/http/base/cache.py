@@ -21,7 +21,7 @@ from projections.service.http.base.circuit_breaker import Breaker
 from projections.service.http.base.fill import Filler
 from projections.service.status.poller import Beat
 from projections.sinks import Value
-from projections.sinks.redis import RedisSink
+from projections.sinks.capabilities import Fillable
 from projections.values.fields import Field, fields
 from projections.values.integers import from_decimal
 
@@ -43,7 +43,7 @@ class Cache:
     """The hashes of one projection, read through. Any thread may ask."""
 
     def __init__(
-        self, store: Store, sink: RedisSink, projection: Projection, *, read: Count, filled: Count
+        self, store: Store, sink: Fillable, projection: Projection, *, read: Count, filled: Count
     ) -> None:
         self._store = store
         self._sink = sink

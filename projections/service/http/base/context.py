@@ -21,8 +21,7 @@ from projections.service.runtime.wiring import Plan
 from projections.service.status.metrics import Meters
 from projections.service.status.poller import Beat, Pulse, Served
 from projections.sinks import Sink
-from projections.sinks.mongo import MongoSink
-from projections.sinks.redis import RedisSink
+from projections.sinks.capabilities import Fillable, Paged
 from projections.values.fields import Field, fields
 
 WAITERS = 16
@@ -59,7 +58,7 @@ class Shelf(Struct, frozen=True):
     fields: dict[str, Field]
     types: Types
     cache: Cache | None
-    mongo: MongoSink | None
+    mongo: Paged | None
     breaker: Breaker
 
     @property
@@ -197,7 +196,7 @@ class Desk:
         own = self.plan.projections[name]
         cache = None
         for sink in self.plan.sinks(name, patience=PATIENCE):
-            if isinstance(sink, RedisSink):
+            if isinstance(sink, Fillable):
                 cache = Cache(
                     self.store,
                     sink,
@@ -207,7 +206,7 @@ class Desk:
                 )
             else:
                 sink.close()
-        mongo = next((item for item in self.sinks[name] if isinstance(item, MongoSink)), None)
+        mongo = next((item for item in self.sinks[name] if isinstance(item, Paged)), None)
         return Shelf(
             own,
             self.plan.chain_of(name),

@@ -21,7 +21,7 @@ from projections.fold.generation import Generations
 from projections.publish.current import as_change, current
 from projections.publish.publications import refusal
 from projections.sinks import Change
-from projections.sinks.redis import RedisSink
+from projections.sinks.capabilities import Fillable
 
 PROVISIONAL = 10
 """Seconds that a fill lives until it is confirmed."""
@@ -47,7 +47,7 @@ class Filler(threading.Thread):
     """Fills one projection's hashes. `fill` does it now; `want` leaves it to the thread."""
 
     def __init__(
-        self, store: Store, sink: RedisSink, *, projection: str, chain_id: int, tell: OnFill = _silent
+        self, store: Store, sink: Fillable, *, projection: str, chain_id: int, tell: OnFill = _silent
     ) -> None:
         super().__init__(name=f"fill {projection}", daemon=True)
         self._store = store

@@ -26,7 +26,7 @@ from projections.service.http.base.problems import JSON, RequestRefused, refusal
 from projections.service.http.base.schema import example_of, example_value, pattern, typed
 from projections.service.http.routes.documents import MinBlock
 from projections.sinks import Value
-from projections.sinks.mongo.pages import Wanted
+from projections.sinks.capabilities import PageRequest
 from projections.values.twin import published
 
 LOOKS = 0.05
@@ -224,7 +224,7 @@ def _from_mongo(desk: Desk, shelf: Shelf, ask: ListRequest, *, fresh: bool) -> D
     revision = _published(desk, shelf, at_least=served.revision if fresh else 0)
     key = shelf.own.projector.key
     after = None if ask.after is None else (ask.after.value, ask.after.key)
-    wanted = Wanted(
+    wanted = PageRequest(
         where=ask.where,
         sort=None if ask.field == key else ask.field,
         descending=ask.descending,
