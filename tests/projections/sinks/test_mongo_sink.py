@@ -22,7 +22,7 @@ from projections.errors import (
     SinkUnavailable,
 )
 from projections.sinks import Change, Marker, Value
-from projections.sinks.mongo.pages import Wanted
+from projections.sinks.capabilities import PageRequest
 from projections.sinks.mongo.sending import SPLIT, Sending
 from projections.sinks.mongo.sink import MongoSink
 from tests.servers.mongo import Mongo
@@ -170,7 +170,7 @@ def test_documents_are_found_by_a_time_beyond_the_dates(make: Make) -> None:
     sink = make()
     sink.write([user(str(at), 1, updatedAt=at) for at in times])
     for at in times:
-        found = sink.page(Wanted(where={"updatedAt": at}, limit=9))
+        found = sink.page(PageRequest(where={"updatedAt": at}, limit=9))
         assert [change.key for change in found] == [str(at)]
 
 
