@@ -14,7 +14,7 @@ from projections.errors import ProjectorError, ValueRefused
 from projections.fold.document_type import Shape
 from projections.projectors import Counts, Documents, Integer256, Projector, handles
 from projections.sinks import Change
-from projections.sinks.mongo.pages import Wanted
+from projections.sinks.capabilities import PageRequest
 from projections.sinks.mongo.sink import MongoSink
 from projections.values.integers import HIGHEST, LOWEST, from_decimal, from_sortable, sortable
 from tests.servers.mongo import Mongo
@@ -156,7 +156,7 @@ def listed(sink: MongoSink, sort: str, *, descending: bool) -> list[str]:
     found: list[str] = []
     after = None
     while True:
-        page = sink.page(Wanted(where={}, sort=sort, descending=descending, after=after, limit=3))
+        page = sink.page(PageRequest(where={}, sort=sort, descending=descending, after=after, limit=3))
         found += [change.key for change in page]
         if len(page) < 3:
             return found
@@ -187,7 +187,7 @@ def test_mongodb_orders_filters_and_sums_them_as_python_does(mongo_server: str, 
             assert listed(sink, field, descending=False) == [pool.name for pool in rising]
             assert listed(sink, field, descending=True) == [pool.name for pool in falling]
         for pool in made[:3]:
-            same = sink.page(Wanted(where={"volume": str(pool.volume)}, limit=100))
+            same = sink.page(PageRequest(where={"volume": str(pool.volume)}, limit=100))
             assert [change.key for change in same] == [x.name for x in made if x.volume == pool.volume]
         assert sink.totals(["volume", "low", "swaps"]) == {
             "count": len(made),

@@ -11,6 +11,7 @@ from projections.service.runtime.progress import SILENT, Progress
 from projections.service.runtime.stages import PublishStage
 from projections.service.runtime.wiring import Plan
 from projections.service.verification import checks
+from projections.sinks.capabilities import Adoptable
 from projections.verify.adopt import Report, compare
 
 
@@ -46,7 +47,11 @@ def adopt(
     """
     plan.named(projection)
     stage = next(
-        (found for found in plan.publish() if found.projection == projection and found.sink.name == "mongo"),
+        (
+            found
+            for found in plan.publish()
+            if found.projection == projection and isinstance(found.sink, Adoptable)
+        ),
         None,
     )
     if stage is None:
@@ -63,10 +68,8 @@ def adopt(
 def _adopted(
     plan: Plan, stage: PublishStage, progress: Progress, *, dry_run: bool, normalise: bool
 ) -> Adopted:
-    from projections.sinks.mongo import MongoSink  # its driver takes long to import
-
     synchronise(plan, alone=False, publishing=False, shown=progress.steps)
-    assert isinstance(stage.sink, MongoSink)
+    assert isinstance(stage.sink, Adoptable)
     collection = stage.sink.foreign()
     with progress.counted(f"adopt {stage.projection}") as advance:
         report = compare(plan.store, plan.named(stage.projection), collection, progress=advance)

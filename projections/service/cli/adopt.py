@@ -15,9 +15,6 @@ from projections.service.runtime.run_recorder import recorded
 from projections.service.runtime.wiring import planned
 from projections.service.terminal.display import PROGRESS
 from projections.service.terminal.output import out, print_json
-from projections.service.verification import checks
-from projections.sinks.capabilities import Adoptable
-from projections.verify.adopt import compare
 
 SHOWN = 5
 """Documents that are named for each cause, for people; --json has more."""
@@ -42,25 +39,6 @@ def adopt(
         progress = structs.replace(PROGRESS, steps=steps_of(plan))
         done = application.adopt(plan, projection, dry_run=dry_run, normalise=normalise, progress=progress)
         note(str(done.report))
-        plan.named(projection)
-        stage = next(
-            (
-                found
-                for found in plan.publish()
-                if found.projection == projection and isinstance(found.sink, Adoptable)
-            ),
-            None,
-        )
-        if stage is None:
-            raise ConfigurationError(
-                f"projections.{projection} has no mongo sink, so there is no collection to adopt.",
-                hint="Name it: mongo = { collection = ... }.",
-            )
-        try:
-            done = _adopted(plan, stage, dry_run=dry_run, normalise=normalise)
-        finally:
-            stage.close()
-        note(done["summary"])
     if as_json:
         print_json(_record(done))
     else:
@@ -79,25 +57,6 @@ def _record(done: Adopted) -> dict[str, Any]:
         "normalised": normalised,
         "conflicts": done.conflicts,
         "left": done.left,
-def _adopted(plan: Plan, stage: PublishStage, *, dry_run: bool, normalise: bool) -> dict[str, Any]:
-    """Folds, compares and, unless it is a dry run, takes over; all that there is to say of it."""
-    synchronise(plan, alone=False, publishing=False)
-    assert isinstance(stage.sink, Adoptable)
-    collection = stage.sink.foreign()
-    with counted(f"adopt {stage.projection}") as progress:
-        report = compare(plan.store, plan.named(stage.projection), collection, progress=progress)
-    if report is None:
-        raise ConfigurationError(
-            f"{stage.projection} has not been built yet.", hint="Look at `chainfold status`, then try again."
-        )
-    done: dict[str, Any] = {
-        "summary": str(report),
-        "dry_run": dry_run,
-        **structs.asdict(report),
-        "examples": [structs.asdict(item) for item in report.examples],
-        "normalised": None,
-        "conflicts": {},
-        "left": {},
     }
 
 
