@@ -20,6 +20,7 @@ from eventstore.storage.refused_values import refuses_data
 from projections.errors import DecodingError, HistoryOutOfOrder, ProjectorError, ValueRefused
 from projections.faults import told, written_in
 from projections.fold.documents import TrackedDocuments
+from projections.fold.generation import Generation
 from projections.fold.state import DeadLetter
 from projections.projectors import Projector
 from projections.routing.routes import Route
@@ -32,7 +33,11 @@ Skips = Mapping[tuple[bytes, int], str]
 
 
 class Projection(Struct, frozen=True):
-    """A projector bound to contracts, as configured; `routes` come from `projections.routing.ways`."""
+    """A projector bound to contracts, as configured; `routes` come from `projections.routing.ways`.
+
+    `fingerprint` is a hash of all that decides what its documents mean. `former` are other forms
+    of the same hash, from earlier code: what was built under one of them is of this code too.
+    """
 
     name: str
     chain_id: int
@@ -44,6 +49,11 @@ class Projection(Struct, frozen=True):
     poison: Literal["halt", "quarantine"] = "halt"
     rebuild: Literal["ask", "auto"] = "ask"
     undo: int | Literal["finality", "forever"] = "finality"
+    former: tuple[str, ...] = ()
+
+    def built(self, generation: Generation) -> bool:
+        """Is the generation of this code?"""
+        return generation.fingerprint == self.fingerprint or generation.fingerprint in self.former
 
     @property
     def first_block(self) -> int:

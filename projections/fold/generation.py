@@ -6,6 +6,7 @@ still served, but can only be replaced: a reorg went below what it can undo.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -126,12 +127,24 @@ class Generations:
         assert made is not None
         return made
 
-    def revive(self, fingerprint: str) -> Generation | None:
-        """Takes the last retired build of this fingerprint up again, None where there is none.
+    def rename(self, fingerprint: str, *, former: Sequence[str]) -> None:
+        """Gives the generations of the `former` fingerprints this one: what it hashes is the same."""
+        for old in former:
+            self._tx.execute(
+                text(
+                    "UPDATE generations SET fingerprint = :new "
+                    "WHERE projection = :projection AND fingerprint = :old"
+                ),
+                {"projection": self._projection, "old": old, "new": fingerprint},
+            )
+
+    def revive(self, fingerprint: str, *, former: Sequence[str] = ()) -> Generation | None:
+        """Takes the last retired build of this fingerprint up again, None when there is none.
 
         It catches up from where it stood: going back to old code costs what has changed since. Its
         revision says from when on what is served may differ from it; a rewind makes it 0: in all.
         """
+        self.rename(fingerprint, former=former)
         retired = self._one("state = 'retired' AND fingerprint = :fingerprint", fingerprint=fingerprint)
         if retired is None:
             return None

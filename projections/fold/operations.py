@@ -68,7 +68,7 @@ class Operations:
                     hint="Leave out --no-promote.",
                 )
             waiting = generations.building()
-            mine = waiting is not None and waiting.fingerprint == self._projection.fingerprint
+            mine = waiting is not None and self._projection.built(waiting)
             if waiting is not None and mine and waiting.hold is None:
                 continued = replace(waiting, promote=promote, error=None)
                 generations.advance(waiting, continued)
@@ -80,7 +80,8 @@ class Operations:
 
         Raises `ProjectorError` when no retired generation is of this code."""
         with self._lease.commit() as tx:
-            revived = Generations(tx, self._projection.name).revive(self._projection.fingerprint)
+            own = self._projection
+            revived = Generations(tx, own.name).revive(own.fingerprint, former=own.former)
         if revived is None:
             raise ProjectorError(
                 f"No retired generation of {self._projection.name} was built by this code.",
@@ -95,7 +96,7 @@ class Operations:
         Raises `ProjectorError` when this code built none of what is served."""
         with self._store.read() as tx:
             served = Generations(tx, self._projection.name).served()
-        if served is None or served.fingerprint != self._projection.fingerprint:
+        if served is None or not self._projection.built(served):
             raise ProjectorError(
                 f"{self._projection.name} has no documents that this code built.",
                 hint=f"Run `chainfold rebuild {self._projection.name}` first.",

@@ -133,22 +133,25 @@ class Runner:
         with self.store.read() as tx:
             generations = Generations(tx, own.name)
             served, building = generations.served(), generations.building()
-        if served is not None and served.fingerprint == own.fingerprint:
+        if any(found is not None and found.fingerprint in own.former for found in (served, building)):
+            with self.lease.commit() as tx:
+                Generations(tx, own.name).rename(own.fingerprint, former=own.former)
+            return self._step()
+        if served is not None and own.built(served):
             self._was_served = True
         mine = [
-            found
-            for found in (served, building)
-            if found and found.state != "stale" and found.fingerprint == own.fingerprint
+            found for found in (served, building) if found and found.state != "stale" and own.built(found)
         ]
-        if building is None or building.fingerprint != own.fingerprint:
-            outdated = served is not None and served.fingerprint != own.fingerprint
+        if building is None or not own.built(building):
+            outdated = served is not None and not own.built(served)
             # What other code replaced while this process ran is not taken back: the two would do it for ever.
             due = own.rebuild == "auto" and not self._was_served
             stale = served is not None and served.state == "stale"
             if served is None or stale or (outdated and due):
                 with self.lease.commit() as tx:
                     again = Generations(tx, own.name)
-                    made = (again.revive(own.fingerprint) if outdated else None) or create_build(again, own)
+                    revived = again.revive(own.fingerprint, former=own.former) if outdated else None
+                    made = revived or create_build(again, own)
                 return Folded(own.name, "building", block=made.block, moved=True)
             if outdated:
                 return Folded(own.name, "outdated", block=served.block, error=served.error)

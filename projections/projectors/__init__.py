@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -189,18 +187,3 @@ class Projector:
         if not cls.handlers():
             raise ProjectorError(f"{name} handles no event.", hint="Decorate a method with @handles.")
         check_methods(cls, cls.handlers())
-
-    @classmethod
-    def syntax(cls) -> str:
-        """The syntax tree of the projector's module without docstrings: what a fingerprint is made of."""
-        module = inspect.getmodule(cls)
-        try:
-            tree = ast.parse(inspect.getsource(module if module is not None else cls))
-        except (OSError, TypeError) as error:
-            raise ProjectorError(f"The source of {cls.__name__} cannot be read: {error}.") from error
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body:
-                first = node.body[0]
-                if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                    node.body = node.body[1:]
-        return ast.dump(tree)

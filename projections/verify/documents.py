@@ -50,7 +50,7 @@ def check_documents(
             served = Generations(tx, projection.name).served()
             if served is None:
                 return Check(f"documents {projection.name}", 0, 0, [], error=UNBUILT)
-            if served.fingerprint != projection.fingerprint:
+            if not projection.built(served):
                 replay = False
             if not replay or _is_folded(tx, projection, served):
                 return _checked(tx, store, projection, served, replay=replay, progress=progress)
@@ -79,7 +79,7 @@ def _checked(
     progress: Callable[[int, int], None],
 ) -> Check:
     findings = Findings(f"documents {projection.name}")
-    unlike = served.fingerprint != projection.fingerprint
+    unlike = not projection.built(served)
     shape = Shape(type(projection.projector))
     state = GenerationState(tx, served.id)
     events = _events(tx, projection, served) if replay else 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from projections.fold.document_type import Shape
+from projections.fold.syntax import module_syntax, reached_syntax
 from projections.projectors import Projector
 from projections.routing.ways import Bound
 from projections.service.config import settings
@@ -23,6 +25,34 @@ def fingerprint(
 
     What others declare at the same addresses is part of it where that decides which event a log is.
     """
+    schema = _undescribed(msgspec.json.schema(projector.document))
+    syntax = reached_syntax(projector)
+    return _hashed(projector, config, chosen, bound, syntax=syntax, schema=schema)
+
+
+def former_fingerprint(
+    projector: type[Projector],
+    config: settings.Config,
+    chosen: settings.ProjectionSettings,
+    bound: Sequence[Bound],
+) -> str:
+    """The first form of the same: of the whole module with its imports, and of the document's docstrings.
+
+    Stores that hold it are not outdated by the change of form. It can go once they were opened."""
+    schema = msgspec.json.schema(projector.document)
+    syntax = module_syntax(projector)
+    return _hashed(projector, config, chosen, bound, syntax=syntax, schema=schema)
+
+
+def _hashed(
+    projector: type[Projector],
+    config: settings.Config,
+    chosen: settings.ProjectionSettings,
+    bound: Sequence[Bound],
+    *,
+    syntax: str,
+    schema: Any,
+) -> str:
     contracts = [
         (
             source.contract,
@@ -36,15 +66,26 @@ def fingerprint(
         for source in chosen.sources
     ]
     parts = (
-        projector.syntax(),
+        syntax,
         projector.version,
-        str(msgspec.json.schema(projector.document)),
+        str(schema),
         repr(contracts),
         chosen.poison,
         *(["sets are sorted"] if Shape(projector).sets else []),  # they once stood in any order
         *_shared(config, bound),
     )
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
+
+
+def _undescribed(schema: Any) -> Any:
+    """A JSON schema without the descriptions that docstrings make."""
+    if isinstance(schema, dict):
+        return {
+            name: _undescribed(value)
+            for name, value in schema.items()
+            if not (name == "description" and isinstance(value, str))
+        }
+    return [_undescribed(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def _shared(config: settings.Config, bound: Sequence[Bound]) -> list[str]:

@@ -12,7 +12,7 @@ from projections.routing.routes import bind
 from projections.routing.ways import Bound, watches, ways
 from projections.service.config import settings
 from projections.service.config.tables import From
-from projections.service.runtime.fingerprint import fingerprint
+from projections.service.runtime.fingerprint import fingerprint, former_fingerprint
 from projections.service.runtime.projectors import loaded
 from projections.webhooks import fitted
 
@@ -40,6 +40,7 @@ def projection(
         routes=ways(config.meanings[chain], bound, where=where),
         watches=watches(bound),
         fingerprint=fingerprint(projector_type, config, chosen, bound),
+        former=(former_fingerprint(projector_type, config, chosen, bound),),
         follow=chosen.follow,
         poison=chosen.poison,
         rebuild=chosen.rebuild,

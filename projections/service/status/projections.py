@@ -31,7 +31,7 @@ def projection_status(store: Store, own: Projection, *, head: int | None) -> Pro
         return _projection_status(building, "halted" if building.error else "building", head, build=build)
     followed = Lease(store, lease_of(own.name, served.fingerprint)).is_held()
     idle = [] if followed else of_other_code(store, own.name, served.fingerprint)
-    other = served.fingerprint != own.fingerprint and not followed
+    other = not own.built(served) and not followed
     state: str = served.state
     if served.error:
         state = "halted"
