@@ -73,7 +73,7 @@ def test_a_check_that_cannot_be_made_holds_up_no_other(synced: Site) -> None:
 
 def test_a_check_that_there_is_not_is_wrong_use(synced: Site) -> None:
     done = synced.run("verify", "everything")
-    assert (done.code, done.complaint.split(" Known are ")[0]) == (2, "everything is no check.")
+    assert (done.code, done.complaint.split(" Known are ")[0]) == (2, "everything is not a check.")
 
 
 @pytest.fixture
