@@ -13,7 +13,6 @@ import eventstore
 import eventstore.errors
 import projections
 import projections.errors
-import projections.service.cli  # the entry point first: its commands hold each other
 from eventstore.errors import ChainfoldError
 
 LINE = re.compile(r"^((?:[│ ]   )*)[├└]── (\w+) *(.*)$", re.MULTILINE)

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from eventstore import clock
 from eventstore.ingest.failed_ranges import Failures
 from eventstore.records import BlockRange
 from eventstore.sources.simulated.chain import Emission
@@ -61,7 +62,7 @@ def halted(folder: Path, **options: Any) -> Town:
     made.chain.mine(logs=[POISON])
     made.mine((person(70), person(1)))
     made.sync()
-    now = int(time.time() * 1e6)
+    now = clock.now()
     with made.plan() as plan, plan.store.write() as tx:
         Failures(tx, 31337).add(BlockRange(3, 5), "rpc[0] answered -32005: query returned too many results.")
         Incidents(tx).open(
