@@ -10,7 +10,7 @@ profile chaos storm clean
 
 help:
 	@echo "make demo     see it work: install what that needs, then run it on a local chain"
-	@echo "make check    the inner loop, two minutes: lint, and every test that starts no server, process or browser"
+	@echo "make check    the inner loop, two minutes: lint, and every test that starts no process and is not long"
 	@echo "make test     install the rest, run every test on real servers, and list the 40 slowest"
 	@echo "make test-postgres  what depends on PostgreSQL's planner, on another one: POSTGRES_BIN=/usr/lib/postgresql/15/bin"
 	@echo "make browser  Debian's chromium, in which the tests look at the page (as root)"
@@ -81,9 +81,9 @@ test: install browser promtool
 check: .venv/.dev
 	@$(MAKE) --no-print-directory --jobs=4 --keep-going --output-sync=target style types imports quick
 
-# The tests that start no server, process or browser: tests/tiers.py.
+# The tests that start no server, process or browser and are not long: tests/tiers.py.
 quick: .venv/.dev
-	$(BIN)/pytest -n $(CORES) --dist worksteal -m "not server and not process and not browser"
+	$(BIN)/pytest -n $(CORES) --dist worksteal -m "not server and not process and not browser and not long"
 
 # What depends on PostgreSQL's planner and its versions, on another one than the wheel's.
 POSTGRES_BIN ?= /usr/lib/postgresql/15/bin

@@ -33,6 +33,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+@pytest.mark.long
 def test_the_python_of_the_page_runs_in_order(names: ModuleType) -> None:
     found = snippets("python")
     assert len(found) >= 4

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiers import FIXTURES
+from tests.tiers import MARKS
 
 WAYS: dict[str, Callable[[], object]] = {
     "subprocess": lambda: subprocess.run([sys.executable, "-c", ""], check=True),
@@ -32,5 +32,5 @@ def test_one_that_says_so_may() -> None:
 
 
 def test_make_check_leaves_out_what_has_a_mark_and_nothing_else() -> None:
-    left_out = " and ".join(f"not {mark}" for mark in FIXTURES)
+    left_out = " and ".join(f"not {mark}" for mark in MARKS)
     assert f'-m "{left_out}"' in Path("Makefile").read_text()

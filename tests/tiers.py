@@ -1,8 +1,9 @@
 """Tiers of the tests by cost: a mark for what a test starts outside its process, and a guard that holds it.
 
-`make check` runs the quick tier, which is every test without one of these marks: it starts no process.
-A test gets its marks from the fixtures that it asks for. One that starts a process by hand says so with
-`pytestmark`, and one that asks for a server by a parameter says so at the parameter (`tests.stores.ENGINES`).
+`make check` runs the quick tier: every test that starts no process and is not long. A test gets its marks
+from the fixtures that it asks for. One that starts a process by hand says so, and one that asks for a server
+by a parameter says so at the parameter (`tests.stores.ENGINES`). `long` is set by hand: on searches, and on
+histories that are crashed at every boundary.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ FIXTURES = {
     "browser": {"browser"},
 }
 """By mark: the fixtures that start what it names. A test that uses one of them, by any way, has the mark."""
+
+MARKS = (*FIXTURES, "long")
+"""What `make check` leaves out."""
 
 STARTS = {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"}
 """Audit events of CPython that announce a new process."""

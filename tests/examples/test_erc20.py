@@ -95,6 +95,7 @@ def test_a_reorg_takes_a_transfer_back(kit: Kit) -> None:
     assert {key: holder.balance for key, holder in kit.documents().items()} == {A: 3, C: 2}
 
 
+@pytest.mark.long
 def test_delivered_twice_rebuilt_reorganised_and_crashed_at_every_boundary_it_is_the_same(kit: Kit) -> None:
     send(kit, NOBODY, A, 100)
     kit.mine()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +65,7 @@ def without_stamp(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]
     restarted=st.booleans(),
 )
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.long
 def test_any_reorg_ends_in_the_plain_fold_of_the_canonical_logs(
     tmp_path_factory: Any,
     first: list[list[tuple[int, int]]],

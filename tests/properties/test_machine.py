@@ -21,6 +21,7 @@ def files(tmp_path: Path) -> Grounds:
     return Files(tmp_path)
 
 
+@pytest.mark.long
 def test_whatever_happens_all_that_caught_up_is_the_plain_fold_of_the_chain(files: Grounds) -> None:
     """Reorgs, crashes at any boundary, zombies, late contracts, rollbacks, rebuilds, wipes, old stores."""
     _run(files, schedules=150)
@@ -39,6 +40,7 @@ def test_the_words_of_each_law_are_where_they_can_be_left_out(clause: str) -> No
 
 
 @pytest.mark.parametrize("clause", ["subtract", "void", "promote", "fence", "marker"])
+@pytest.mark.long
 def test_a_law_that_is_left_out_is_missed(files: Grounds, clause: str) -> None:
     """Those that show soon; `python -m tests.properties.chaos --mutate all` tries every one."""
     with without(CLAUSES[clause]):

@@ -11,6 +11,8 @@ import pytest
 from tests.eventstore.sources.faulty import FAULTS, MEANS, draw, run
 from tests.places import DOCS
 
+pytestmark = pytest.mark.long
+
 PAGE = DOCS / "guarantees.md"
 COMBINATIONS = 12
 SEED = 11

@@ -18,6 +18,8 @@ from eventstore.storage.store import Store
 from tests.blocks import ALICE, TOPIC
 from tests.places import DOCS
 
+pytestmark = pytest.mark.long
+
 CHAIN = 31_337
 BLOCKS_PER_POLL = 8
 """Blocks of 0.25 s within a poll of 2 s."""

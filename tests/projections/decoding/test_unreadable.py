@@ -60,6 +60,7 @@ def dirty(text: str) -> tuple[list[bytes], bytes]:
     return [parse(EVENT).topic0, bytes(31) + b"\x01"], bytes(data)
 
 
+@pytest.mark.long
 def test_text_that_is_none_is_folded_with_replacements_and_given_as_bytes_where_they_are_asked_for() -> None:
     with Kit(Texts, events=[EVENT]) as kit:
         kit.emit("Spoke", who=ANN, text=b"a\xffz\0", flag=True)

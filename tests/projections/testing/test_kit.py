@@ -75,6 +75,7 @@ def spoken(projector: type[Projector]) -> Kit:
     return kit
 
 
+@pytest.mark.long
 def test_a_pure_fold_passes_every_check() -> None:
     with spoken(Tallies) as kit:
         kit.check()
@@ -100,6 +101,7 @@ def test_a_projector_that_draws_a_random_number_is_found() -> None:
         kit.check_rebuilt()
 
 
+@pytest.mark.long
 def test_a_list_changed_in_place_is_the_handlers_own_until_it_is_put() -> None:
     """What `get` gives is a copy: no document of an earlier block changes with it, on any road."""
     with spoken(InPlace) as kit:
@@ -136,6 +138,7 @@ def test_a_projection_that_halts_halts_the_same_on_every_road() -> None:
         kit.check()
 
 
+@pytest.mark.long
 def test_a_quarantine_passes_over_the_same_events_on_every_road() -> None:
     with Kit(Refuses, poison="quarantine") as kit:
         for speaker in (1, 2, 3):

@@ -56,6 +56,7 @@ def facts(hooks: Receiver) -> Counter[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("cut", range(1, len(FACTS)))
+@pytest.mark.long
 def test_after_a_restore_every_fact_is_paid_once(line: Line, tmp_path: Path, cut: int) -> None:
     """What the lost store told after the backup is told again under the same keys; what is new is new."""
     with ExitStack() as stack:
