@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from projections.fold.generation import lease_of
-from projections.service.records.requests import Requests
+from projections.service.records.requests import Requests, Retry
 from projections.service.runtime.worker import Worker
 from tests.http.site import Town
 
@@ -49,7 +49,7 @@ def test_with_nobody_at_work_it_waits_for_the_next_one(plain_town: Town) -> None
     with plain_town.plan() as plan:
         requests = Requests(plan.store)
         [request] = requests.pending("ingest:31337")
-        assert request.kind == "retry"
+        assert request.operation == Retry()
         own = plan.projections["referrals"]
         assert requests.pending(lease_of(own.name, own.fingerprint)) == []
 

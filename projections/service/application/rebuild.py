@@ -16,7 +16,8 @@ from projections.fold.backlog import Backlog, reach
 from projections.fold.fold import Projection
 from projections.fold.generation import Comparison, Generation, Generations
 from projections.fold.runner import Folded
-from projections.service.records.requests import Requests
+from projections.service.records.requests import Rebuild, Requests
+from projections.service.records.results import Result
 from projections.service.runtime import loops
 from projections.service.runtime.asking import ask
 from projections.service.runtime.leases import held
@@ -47,7 +48,7 @@ def rebuild(
     promote: bool = True,
     back: bool = False,
     shown: Steps = SILENT.steps,
-    begun: Callable[[str], object] = lambda _: None,
+    begun: Callable[[Result], object] = lambda _: None,
 ) -> Rebuilt:
     """Builds a projection again and waits until the build is served; without `promote`, until it is built.
 
@@ -57,7 +58,7 @@ def rebuild(
     stage = plan.fold_of(projection)
     watched = BuildWatch(plan.store, stage.projection)
     old = generations(plan, projection)[0]  # a running service may be done as soon as it is asked
-    begun(ask(stage, Requests(plan.store), "rebuild", promote=promote, back=back))
+    begun(ask(stage, Requests(plan.store), Rebuild(promote, back)))
     summary, started = Summary(), time.monotonic()
     _until_built(plan, stage, summary, watched, shown)
     seconds = time.monotonic() - started
@@ -70,7 +71,7 @@ def rebuild(
 def rebuilt(plan: Plan, projection: str, *, shown: Steps = SILENT.steps) -> None:
     """Builds a projection again and waits until the build is served, like `rebuild`; compares nothing."""
     stage, watched = plan.fold_of(projection), BuildWatch(plan.store, plan.named(projection))
-    ask(stage, Requests(plan.store), "rebuild", promote=True, back=False)
+    ask(stage, Requests(plan.store), Rebuild(promote=True, back=False))
     _until_built(plan, stage, Summary(), watched, shown)
 
 

@@ -10,7 +10,8 @@ from msgspec import Struct
 from eventstore.errors import ChainfoldError, LeaseHeld, StoreError
 from eventstore.ingest.estimate import Estimate
 from eventstore.ingest.failed_ranges import Failures
-from projections.service.records.requests import Requests
+from projections.service.records.requests import Requests, Resync
+from projections.service.records.results import Result
 from projections.service.runtime import loops
 from projections.service.runtime.asking import ask
 from projections.service.runtime.fetch_process import Fetcher
@@ -79,18 +80,19 @@ def failed_ranges(plan: Plan) -> list[FailedRange]:
     return found
 
 
-def resynchronise(plan: Plan, span: Span, progress: Progress = SILENT) -> dict[str, str]:
+def resynchronise(plan: Plan, span: Span, progress: Progress = SILENT) -> dict[str, Result]:
     """Fetches a span again and compares it with the journal; what was found, by chain.
 
     The process that ingests the chain does it; if none runs, this one.
     """
     addresses = None if span.contract is None else [a.hex() for a in plan.contract(span.contract).addresses]
-    asked = {"first": span.first or 0, "last": span.last, "addresses": addresses}
-    found, requests = {}, Requests(plan.store)
+    asked = Resync(span.first or 0, span.last, addresses)
+    requests = Requests(plan.store)
+    found: dict[str, Result] = {}
     for stage in plan.ingest(contract=span.contract):
         try:
             with progress.following(requests, stage.lease.name, f"resync {stage.chain}"):
-                found[stage.chain] = ask(stage, requests, "resync", **asked)
+                found[stage.chain] = ask(stage, requests, asked)
         finally:
             stage.close()
     return found

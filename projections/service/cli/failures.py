@@ -13,7 +13,8 @@ from projections.fold.state import GenerationState
 from projections.publish.set_aside import Aside
 from projections.service.application.sync import failed_ranges
 from projections.service.cli.app import Json, app, configuration
-from projections.service.records.requests import Requests
+from projections.service.records.requests import Requests, Retry, RetryDocuments, Skip
+from projections.service.records.results import sentence
 from projections.service.runtime.asking import ask
 from projections.service.runtime.wiring import Plan, planned
 from projections.service.terminal.output import out, print_json, table
@@ -119,12 +120,12 @@ def retry(
         requests = Requests(plan.store)
         if projection is not None:
             stage = plan.fold_of(plan.named(projection).name)
-            out().print(f"{projection}: {ask(stage, requests, 'retry')}.")
+            out().print(f"{projection}: {sentence(ask(stage, requests, Retry()))}.")
             _send_again(plan, projection)
             return
         for chain in plan.ingest():
             try:
-                out().print(f"{chain.chain}: {ask(chain, requests, 'retry')}.")
+                out().print(f"{chain.chain}: {sentence(ask(chain, requests, Retry()))}.")
             finally:
                 chain.close()
         _send_again(plan, None)
@@ -137,8 +138,8 @@ def _send_again(plan: Plan, projection: str | None) -> None:
         for stage in plan.publish() if waiting else []:
             try:
                 if stage.projection == name and stage.sink.name in waiting:
-                    answer = ask(stage, Requests(plan.store), "again")
-                    out().print(f"{name}.{stage.sink.name}: {answer}.")
+                    answer = ask(stage, Requests(plan.store), RetryDocuments())
+                    out().print(f"{name}.{stage.sink.name}: {sentence(answer)}.")
             finally:
                 stage.close()
 
@@ -154,8 +155,7 @@ def skip(
     """Pass one event over, for ever: every rebuild honours it."""
     if not reason.strip():
         raise ConfigurationError("--reason must say why the event is passed over.")
-    arguments = {"block": block, "log_index": log_index, "reason": reason}
     with planned(configuration()) as plan:
         stage = plan.fold_of(plan.named(projection).name)
-        answer = ask(stage, Requests(plan.store), "skip", **arguments)
-    out().print(f"{projection}: {answer}.")
+        answer = ask(stage, Requests(plan.store), Skip(block, log_index, reason))
+    out().print(f"{projection}: {sentence(answer)}.")

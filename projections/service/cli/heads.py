@@ -9,7 +9,8 @@ import typer
 
 from projections.errors import ConfigurationError
 from projections.service.cli.app import Json, app, configuration
-from projections.service.records.requests import Requests
+from projections.service.records.requests import Requests, Retreat
+from projections.service.records.results import sentence
 from projections.service.runtime.asking import ask
 from projections.service.runtime.run_recorder import recorded
 from projections.service.runtime.wiring import Plan, planned
@@ -74,7 +75,7 @@ def _followed(plan: Plan, name: str) -> str:
     for stage in plan.ingest():
         try:
             if stage.chain == name:
-                return ask(stage, requests, "retreat")
+                return sentence(ask(stage, requests, Retreat()))
         finally:
             stage.close()
     raise ConfigurationError(f"No contract is configured on the chain {name}.")

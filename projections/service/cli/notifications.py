@@ -10,7 +10,8 @@ from eventstore.errors import StoreError
 from projections.errors import ConfigurationError
 from projections.service.cli.app import Json, app, configuration
 from projections.service.cli.runs import when
-from projections.service.records.requests import Requests
+from projections.service.records.requests import Requests, ResendNotifications
+from projections.service.records.results import NotificationsDue, Result, sentence
 from projections.service.runtime.asking import ask
 from projections.service.runtime.stages import DeliverStage
 from projections.service.runtime.wiring import Plan, planned
@@ -109,7 +110,7 @@ def _again(
     with planned(configuration()) as plan:
         for stage in _stages(plan, projection, webhook):
             requests = Requests(plan.store)
-            count += int(ask(stage, requests, "again", replay=replay, number=number))
+            count += _due(ask(stage, requests, ResendNotifications(replay, number)))
             stage.close()
     if number is not None and count == 0:
         raise StoreError(
@@ -120,6 +121,15 @@ def _again(
         print_json({"due": count})
     else:
         out().print(f"{count:,} notifications are due now; a service or the next sync sends them.")
+
+
+def _due(result: Result) -> int:
+    """How many notifications are due; a service of an earlier version answers with the number as text."""
+    match result:
+        case NotificationsDue(count):
+            return count
+        case _:
+            return int(sentence(result))
 
 
 def _stages(plan: Plan, projection: str | None, webhook: str | None) -> list[DeliverStage]:

@@ -12,7 +12,8 @@ import typer
 from projections.service.application.rebuild import Rebuilt, generations
 from projections.service.application.rebuild import rebuild as build_again
 from projections.service.cli.app import app, configuration
-from projections.service.records.requests import Requests
+from projections.service.records.requests import Requests, Resume, Rollback
+from projections.service.records.results import sentence
 from projections.service.runtime.asking import ask
 from projections.service.runtime.run_recorder import recorded
 from projections.service.runtime.wiring import planned
@@ -40,7 +41,12 @@ def rebuild(
     """
     with planned(configuration()) as plan, recorded(plan.store, f"rebuild {projection}"):
         done = build_again(
-            plan, projection, promote=promote, back=back, shown=showing, begun=lambda said: out().print(said)
+            plan,
+            projection,
+            promote=promote,
+            back=back,
+            shown=showing,
+            begun=lambda it: out().print(sentence(it)),
         )
     if done.events:
         rate = done.events / done.seconds
@@ -85,13 +91,13 @@ def rollback(
                 f"Block {to_block} is below {served.floor}, the oldest block that can be undone: "
                 f"{served.block:,} blocks are folded again from the first one, beside what is served."
             )
-        answer = ask(plan.fold_of(projection), Requests(plan.store), "rollback", to=to_block, hold=hold)
-    out().print(f"{projection}: {answer}. The next sync or the running service publishes it.")
+        answer = ask(plan.fold_of(projection), Requests(plan.store), Rollback(to_block, hold))
+    out().print(f"{projection}: {sentence(answer)}. The next sync or the running service publishes it.")
 
 
 @app.command()
 def resume(projection: Name) -> None:
     """Let a projection go on that `rollback --hold` made wait."""
     with planned(configuration()) as plan:
-        answer = ask(plan.fold_of(projection), Requests(plan.store), "resume")
-    out().print(f"{projection}: {answer}.")
+        answer = ask(plan.fold_of(projection), Requests(plan.store), Resume())
+    out().print(f"{projection}: {sentence(answer)}.")

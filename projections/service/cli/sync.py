@@ -13,6 +13,7 @@ from projections.service.application.sync import estimates, failed_ranges, resyn
 from projections.service.checkup.remarks import as_line, remarks
 from projections.service.cli.app import Json, app, configuration
 from projections.service.cli.opening import Opening, steps_of
+from projections.service.records.results import sentence
 from projections.service.records.runs import Outcome
 from projections.service.runtime import loops
 from projections.service.runtime.fetch_process import at_hand
@@ -82,7 +83,8 @@ def sync(
     ):
         noted = [item for item in remarks(plan) if item.short]
         opening = Opening("" if as_json else as_line(noted), steps_of(plan, span))
-        found = resynchronise(plan, span, PROGRESS) if force else {}
+        resynced = resynchronise(plan, span, PROGRESS) if force else {}
+        found = {chain: sentence(result) for chain, result in resynced.items()}
         summary = synchronise(
             plan,
             span=span,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from eventstore.errors import ChainfoldError, Fenced, LeaseHeld, StoreError
-from projections.service.records.requests import Requests
+from projections.service.records.requests import Operation, Requests, UnknownOperation, kind_of
+from projections.service.records.results import Result, decoded, encoded
 from projections.service.runtime.leases import held
 from projections.service.runtime.loops import Stage
 
@@ -19,23 +19,26 @@ def attend(stage: Stage, requests: Requests) -> bool:
     waiting = requests.pending(stage.lease.name)
     for request in waiting:
         try:
-            answer = stage.execute(request)
+            result = stage.execute(request)
         except Fenced:
             raise
         except ChainfoldError as error:
             requests.finish(request, ok=False, detail=str(error))
         else:
-            requests.finish(request, ok=True, detail=answer)
+            requests.finish(request, ok=True, detail=encoded(result))
     return bool(waiting)
 
 
-def ask(stage: Stage, requests: Requests, kind: str, **arguments: Any) -> str:
-    """What `execute` answers: of whoever holds the stage's lease, or, with no holder, of ourselves."""
-    number = requests.submit(stage.lease.name, kind, **arguments)
+def ask(stage: Stage, requests: Requests, operation: Operation) -> Result:
+    """Has the holder of the stage's lease do this, or, with no holder, does it here; what came of it.
+
+    Raises `StoreError` with the holder's reason where it failed.
+    """
+    number = requests.submit(stage.lease.name, operation)
     while True:
         request = requests.get(number)
         if request.state == "done":
-            return request.detail
+            return decoded(request.detail)
         if request.state == "failed":
             raise StoreError(request.detail)
         try:
@@ -43,3 +46,8 @@ def ask(stage: Stage, requests: Requests, kind: str, **arguments: Any) -> str:
                 attend(stage, requests)
         except LeaseHeld:
             time.sleep(0.1)
+
+
+def unknown(stage: Stage, operation: Operation | UnknownOperation) -> StoreError:
+    """The refusal of an operation that a stage does not have."""
+    return StoreError(f"{kind_of(operation)} is no request that {stage.name} knows.")

@@ -21,6 +21,7 @@ from eventstore.storage.lease import Lease
 from projections.fold.runner import Folded
 from projections.publish.publisher import Published
 from projections.service.records.requests import Request
+from projections.service.records.results import Result
 from projections.webhooks.courier import Delivered
 
 Record = Ingested | Folded | Published | Proved | Delivered
@@ -45,7 +46,7 @@ class Stage(Protocol):
 
     def step(self) -> Record: ...
 
-    def execute(self, request: Request) -> str: ...
+    def execute(self, request: Request) -> Result: ...
 
     def close(self) -> None: ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eventstore.errors import BlockUnknown, StoreError
+from eventstore.errors import BlockUnknown
 from eventstore.journal.proofs import Ledger
 from eventstore.journal.tail import genesis_of
 from eventstore.proof.prover import Proved, Prover
@@ -13,7 +13,9 @@ from eventstore.sources import Node
 from eventstore.sources.chain_id import refusal
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
-from projections.service.records.requests import Request, Requests
+from projections.service.records.requests import Prove, Request, Requests
+from projections.service.records.results import Proven, Result
+from projections.service.runtime.asking import unknown
 from projections.service.runtime.loops import persist
 from projections.service.runtime.stages import silent
 
@@ -61,16 +63,16 @@ class ProveStage:
     def step(self) -> Proved:
         return self._prover.step()
 
-    def execute(self, request: Request) -> str:
-        """Does what a command asked for, and says what that was."""
-        if request.kind != "prove":
-            raise StoreError(f"{request.kind} is no request that {self.name} knows.")
-        return self._prove(request)
+    def execute(self, request: Request) -> Result:
+        """Does what a command asked for."""
+        match request.operation:
+            case Prove(first, last, addresses):
+                return Proven(self._prove(request, BlockRange(first, last), addresses))
+            case other:
+                raise unknown(self, other)
 
-    def _prove(self, request: Request) -> str:
+    def _prove(self, request: Request, within: BlockRange, addresses: Sequence[str] | None) -> str:
         """Proves blocks to the end, also those that failed before; why some are left all the same."""
-        first, last, addresses = (request.arguments[key] for key in ("first", "last", "addresses"))
-        within = BlockRange(first, last)
         chosen = [w for w in self._watches if addresses is None or w.filter.address.hex() in addresses]
         prover, done = self._make(chosen, within), 0
         try:

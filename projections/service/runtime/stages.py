@@ -10,7 +10,7 @@ from functools import partial
 
 import msgspec
 
-from eventstore.errors import SourceError, StoreError, StoreUnavailable
+from eventstore.errors import SourceError, StoreUnavailable
 from eventstore.ingest.branch import Follow, Ingested
 from eventstore.ingest.estimate import Estimate, estimate
 from eventstore.ingest.ingestor import Ingestor
@@ -30,7 +30,32 @@ from projections.fold.runner import Folded, Runner
 from projections.fold.uncommitted import COMMIT_EVERY
 from projections.publish.publisher import Published, Publisher
 from projections.service.records.calls import add_calls
-from projections.service.records.requests import Request, Requests
+from projections.service.records.requests import (
+    Rebuild,
+    Repair,
+    Republish,
+    Request,
+    Requests,
+    ResendNotifications,
+    Resume,
+    Resync,
+    Retreat,
+    Retry,
+    RetryDocuments,
+    Rollback,
+    Skip,
+)
+from projections.service.records.results import (
+    BuildStarted,
+    DocumentsRetried,
+    NotificationsDue,
+    RangesDue,
+    Repaired,
+    Result,
+    Resumed,
+    RolledBack,
+)
+from projections.service.runtime.asking import unknown
 from projections.service.runtime.loops import Failed, Stepped, persist
 from projections.sinks import Sink
 from projections.webhooks.courier import Courier, Delivered
@@ -117,35 +142,24 @@ class IngestStage:
         )
         return found, self._source.requests.total()
 
-    def execute(self, request: Request) -> str:
-        """Does what a command asked for, and says what that was."""
-        match request.kind:
-            case "resync":
-                return str(self._resync(request))
-            case "retry":
-                return f"{self._ingestor.retry_failed():,} failed ranges are due now"
-            case "repair":
-                return self._repair(request.arguments["blocks"])
-            case "retreat":
-                return self._retreat()
-            case kind:
-                raise StoreError(f"{kind} is no request that {self.name} knows.")
+    def execute(self, request: Request) -> Result:
+        """Does what a command asked for."""
+        match request.operation:
+            case Resync() as asked:
+                return self._resync(request, asked)
+            case Retry():
+                return RangesDue(self._ingestor.retry_failed())
+            case Repair(blocks):
+                return self._repair(blocks)
+            case Retreat():
+                self.open()
+                return persist(self, self._ingestor.retreat, silent)
+            case other:
+                raise unknown(self, other)
 
-    def _retreat(self) -> str:
-        """Goes back to the head of a chain that moved back, at the operator's word."""
-        self.open()
-        found = persist(self, self._ingestor.retreat, silent)
-        if found.done is None:
-            return f"the node's head is block {found.head:,}, ours {found.known:,}: there is no way back"
-        return (
-            f"went back from block {found.known:,} to {found.done.rewound_to:,}, {found.done.orphaned:,} "
-            "logs left the chain; the next sync or the running service folds and publishes up to the head, "
-            f"block {found.head:,}"
-        )
-
-    def _resync(self, request: Request) -> Resynced:
+    def _resync(self, request: Request, asked: Resync) -> Resynced:
         """Part by part; a holder that dies half-way leaves the rest, and the report so far, to the next."""
-        first, last, addresses = (request.arguments[key] for key in ("first", "last", "addresses"))
+        first, last, addresses = asked.first, asked.last, asked.addresses
         chosen = [w for w in self._watches if addresses is None or w.filter.address.hex() in addresses]
         self.open()
         head = self._source.head().number
@@ -153,21 +167,21 @@ class IngestStage:
         found = msgspec.json.decode(request.detail or b"{}", type=Resynced)
         at = first + (request.done or 0)
         while at <= last:
-            asked = BlockRange(at, last)
-            part, reached = persist(self, partial(self._ingestor.resync, asked, chosen), silent)
+            rest = BlockRange(at, last)
+            part, reached = persist(self, partial(self._ingestor.resync, rest, chosen), silent)
             found, at = found + part, reached + 1
             detail = msgspec.json.encode(found).decode()
             self._requests.advance(request, done=at - first, total=last - first + 1, detail=detail)
         return found
 
-    def _repair(self, blocks: Sequence[tuple[int, str]]) -> str:
+    def _repair(self, blocks: Sequence[tuple[int, str]]) -> Repaired:
         """Puts blocks, each with the hash that was proved, right from their receipts."""
         self.open()
         said = []
         for number, block_hash in blocks:
             act = partial(repair, self.lease, self._source, number, bytes.fromhex(block_hash))
             said.append(persist(self, partial(act, chain_id=self._chain_id, watches=self._watches), silent))
-        return "; ".join(said)
+        return Repaired(said)
 
     def close(self) -> None:
         with suppress(StoreUnavailable):  # counts are not worth an error of their own
@@ -194,39 +208,26 @@ class FoldStage:
     def step(self) -> Folded:
         return self.runner.step()
 
-    def execute(self, request: Request) -> str:
-        """Does what a command asked for, and says what that was."""
-        match request.kind:
-            case "rollback":
-                to, hold = request.arguments["to"], request.arguments["hold"]
+    def execute(self, request: Request) -> Result:
+        """Does what a command asked for."""
+        match request.operation:
+            case Rollback(to, hold):
                 done = self.operations.rollback(to, hold=hold)
-                if done.state == "building":
-                    return f"block {to} is below what can be undone: a build from the first block began"
-                waits = "and waits there" if hold else "and goes on from there"
-                return f"rewound to block {done.block}, {done.changed:,} documents changed, {waits}"
-            case "resume":
+                return RolledBack(done.block, done.changed, hold, done.state == "building")
+            case Resume():
                 self.operations.resume()
-                return "goes on"
-            case "rebuild":
-                if request.arguments["back"]:
-                    return f"generation {self.operations.back().id} is taken up again"
-                made = self.operations.rebuild(promote=request.arguments["promote"])
-                return f"generation {made.id} is being built"
-            case "retry":
-                retried = self.operations.retry()
-                if retried.first is None:
-                    return "nothing was passed over; an event that halts is tried at every step"
-                return f"{retried.events:,} events are folded again, from block {retried.first} on"
-            case "mend":
-                sent = self.operations.republish(request.arguments["keys"], above=request.arguments["above"])
-                if sent.revision is None:
-                    return "nothing is served yet"
-                return f"{sent.keys:,} keys are sent again, as revision {sent.revision}"
-            case "skip":
-                skipped = self.operations.skip(**request.arguments)
-                return f"log {skipped.log_index} of block {skipped.block} is passed over from now on"
-            case kind:
-                raise StoreError(f"{kind} is no request that {self.name} knows.")
+                return Resumed()
+            case Rebuild(promote, back):
+                made = self.operations.back() if back else self.operations.rebuild(promote=promote)
+                return BuildStarted(made.id, back)
+            case Retry():
+                return self.operations.retry()
+            case Republish(keys, above):
+                return self.operations.republish(keys, above=above)
+            case Skip(block, log_index, reason):
+                return self.operations.skip(block=block, log_index=log_index, reason=reason)
+            case other:
+                raise unknown(self, other)
 
     def close(self) -> None:
         """Nothing is held between steps."""
@@ -261,11 +262,11 @@ class PublishStage:
     def step(self) -> Published:
         return self.publisher.step()
 
-    def execute(self, request: Request) -> str:
-        """Does what a command asked for, and says what came of it."""
-        if request.kind == "again":
-            return self.publisher.again()
-        raise StoreError(f"{request.kind} is no request that {self.name} knows.")
+    def execute(self, request: Request) -> Result:
+        """Does what a command asked for."""
+        if isinstance(request.operation, RetryDocuments):
+            return DocumentsRetried(self.publisher.again())
+        raise unknown(self, request.operation)
 
     def close(self) -> None:
         self.sink.close()
@@ -287,11 +288,13 @@ class DeliverStage:
     def step(self) -> Delivered:
         return self._courier.step()
 
-    def execute(self, request: Request) -> str:
-        """Does what a command asked for, and says how many it concerned."""
-        if request.kind != "again":
-            raise StoreError(f"{request.kind} is no request that {self.name} knows.")
-        return str(self._courier.again(**request.arguments))
+    def execute(self, request: Request) -> Result:
+        """Does what a command asked for."""
+        match request.operation:
+            case ResendNotifications(replay, number):
+                return NotificationsDue(self._courier.again(replay=replay, number=number))
+            case other:
+                raise unknown(self, other)
 
     def close(self) -> None:
         self._courier.close()

@@ -22,7 +22,8 @@ from eventstore.report import Check
 from eventstore.storage.sql import text
 from projections.errors import ConfigurationError
 from projections.fold.fold import Projection
-from projections.service.records.requests import Requests
+from projections.service.records.requests import Prove, Repair, Republish, Requests
+from projections.service.records.results import sentence
 from projections.service.runtime import loops
 from projections.service.runtime.asking import ask
 from projections.service.runtime.leases import held
@@ -81,14 +82,8 @@ def _events(plan: Plan, stage: ProveStage, wanted: VerificationScope, callbacks:
 
     def prove() -> str:
         with callbacks.following(requests, stage.lease.name, f"events {stage.chain}"):
-            return ask(
-                stage,
-                requests,
-                "prove",
-                first=within.first,
-                last=within.last,
-                addresses=None if addresses is None else [address.hex() for address in addresses],
-            )
+            wanted_ = None if addresses is None else [address.hex() for address in addresses]
+            return sentence(ask(stage, requests, Prove(within.first, within.last, wanted_)))
 
     try:
         reason, repaired = prove(), 0
@@ -125,7 +120,7 @@ def _repair(plan: Plan, chain: str, blocks: list[tuple[int, str]]) -> None:
     for stage in plan.ingest():
         try:
             if stage.chain == chain:
-                ask(stage, Requests(plan.store), "repair", blocks=blocks)
+                ask(stage, Requests(plan.store), Repair(blocks))
         finally:
             stage.close()
 
@@ -224,7 +219,7 @@ def one_sink(
     fold, requests = plan.fold_of(projection.name), Requests(plan.store)
     for start in range(0, len(first.keys), MENDED_AT_ONCE):
         some = first.keys[start : start + MENDED_AT_ONCE]
-        ask(fold, requests, "mend", keys=some, above=first.top)
+        ask(fold, requests, Republish(some, first.top))
     settle(plan, stage)
     return _repaired(first.check, look().check)
 

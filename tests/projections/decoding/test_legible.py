@@ -17,7 +17,7 @@ from projections.errors import ValueRefused
 from projections.projectors import handles
 from projections.projectors.referrals import Referrals
 from projections.service.records.incidents import Incidents, Key
-from projections.service.records.requests import Requests
+from projections.service.records.requests import Requests, Retry
 from projections.service.records.runs import Outcome, Runs
 from tests.folding import CHAIN, Bench, registration
 
@@ -65,7 +65,7 @@ def run(store: Store) -> list[str]:
 
 def request(store: Store) -> list[str]:
     requests = Requests(store)
-    number = requests.submit("project:x", "retry")
+    number = requests.submit("project:x", Retry())
     requests.finish(requests.get(number), ok=False, detail=ODD)
     return values(store, "SELECT detail FROM requests")
 

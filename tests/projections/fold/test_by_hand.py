@@ -22,7 +22,8 @@ from projections.fold.operations import Operations
 from projections.fold.replay import Replay, undone
 from projections.fold.runner import Folded, Runner
 from projections.fold.state import GenerationState
-from projections.service.records.requests import Request, Requests
+from projections.service.records.requests import Request, Requests, Resume, Rollback
+from projections.service.records.results import Result, RolledBack
 from projections.service.runtime.asking import ask
 from projections.service.runtime.worker import Worker
 from tests.folding import Bench, address, registration
@@ -281,10 +282,13 @@ class FoldStage:
     def step(self) -> Folded:
         return self.runner.step()
 
-    def execute(self, request: Request) -> str:
-        if request.kind == "rollback":
-            return str(self.operations.rollback(request.arguments["to"], hold=True).block)
-        raise StoreError("no such thing")
+    def execute(self, request: Request) -> Result:
+        match request.operation:
+            case Rollback(to):
+                done = self.operations.rollback(to, hold=True)
+                return RolledBack(done.block, changed=0, held=True, building=False)
+            case _:
+                raise StoreError("no such thing")
 
     def close(self) -> None:
         """Nothing to close."""
@@ -303,10 +307,13 @@ def service(bench: Bench) -> Iterator[Worker]:
     assert worker.crash is None
 
 
+WENT_BACK = RolledBack(7, changed=0, held=True, building=False)
+
+
 def test_a_request_is_executed_by_whoever_holds_the_lease(bench: Bench, service: Worker) -> None:
     asker = FoldStage(bench)
     asker.lease = Lease(bench.store, "project:referrals", owner="elsewhere||1|x")
-    assert ask(asker, Requests(bench.store), "rollback", to=7) == "7"
+    assert ask(asker, Requests(bench.store), Rollback(7, hold=True)) == WENT_BACK
     assert served(bench.store).hold == 7
 
 
@@ -314,12 +321,12 @@ def test_a_request_that_fails_tells_the_command_why(bench: Bench, service: Worke
     asker = FoldStage(bench)
     asker.lease = Lease(bench.store, "project:referrals", owner="elsewhere||1|x")
     with pytest.raises(StoreError, match="no such thing"):
-        ask(asker, Requests(bench.store), "dance")
+        ask(asker, Requests(bench.store), Resume())
 
 
 def test_with_no_holder_the_command_does_it_itself(bench: Bench) -> None:
     bench.lease.release()
-    assert ask(FoldStage(bench), Requests(bench.store), "rollback", to=7) == "7"
+    assert ask(FoldStage(bench), Requests(bench.store), Rollback(7, hold=True)) == WENT_BACK
 
 
 PAIR = st.tuples(st.integers(0, 6), st.integers(0, 6))

@@ -23,6 +23,7 @@ from projections.service.config.alerts import Limits, Pace
 from projections.service.logging import logger
 from projections.service.records.incidents import Incidents, Key
 from projections.service.records.requests import Request, Requests
+from projections.service.records.results import Result
 from projections.service.records.runs import Outcome, Runs
 from projections.service.runtime.loops import Failed, Stepped
 from projections.service.runtime.worker import Worker
@@ -285,7 +286,7 @@ class Stuck:
         assert self.free.wait(60)
         return Published("users", "mongo")
 
-    def execute(self, request: Request) -> str:
+    def execute(self, request: Request) -> Result:
         raise NotImplementedError
 
     def close(self) -> None: ...

@@ -13,6 +13,7 @@ from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from projections.publish.publisher import Published
 from projections.service.records.requests import Request, Requests
+from projections.service.records.results import Result
 from projections.service.runtime.loops import Failed, Stepped, persist
 from projections.service.runtime.worker import Worker
 
@@ -35,7 +36,7 @@ class Idle:
             raise SourceUnavailable("The node is away.")
         return Published("p", "s")
 
-    def execute(self, request: Request) -> str:
+    def execute(self, request: Request) -> Result:
         raise NotImplementedError
 
     def close(self) -> None: ...

@@ -17,7 +17,8 @@ from projections.service.http.base.access import NO_TOKENS
 from projections.service.http.base.context import Desk
 from projections.service.http.base.problems import JSON, RequestRefused, refusals
 from projections.service.http.base.schema import typed
-from projections.service.records.requests import Requests
+from projections.service.records.requests import Requests, Retry, RetryDocuments
+from projections.service.records.results import decoded, sentence
 
 PATIENCE = 3.0
 """Seconds to wait for the process that does the work."""
@@ -58,13 +59,13 @@ def endpoint(desk: Desk) -> HTTPRouteHandler:
         if not desk.settings.tokens:  # the gate refuses it unread; this holds also without the gate
             raise RequestRefused(403, NO_TOKENS.error, hint=NO_TOKENS.hint)
         requests = Requests(desk.plan.store)
-        number = requests.submit(_lease(desk, data), "retry")
+        number = requests.submit(_lease(desk, data), Retry())
         if data.projection is not None:
             _send_again(desk, requests, data.projection)
         end = time.monotonic() + PATIENCE
         while (request := requests.get(number)).state == "pending" and time.monotonic() < end:
             time.sleep(LOOKS)
-        detail = request.detail
+        detail = sentence(decoded(request.detail)) if request.state == "done" else request.detail
         if request.state == "pending":
             detail = "no process does this work now: the next one that does begins with it"
         answer = {"state": request.state, "detail": detail}
@@ -78,7 +79,7 @@ def _send_again(desk: Desk, requests: Requests, projection: str) -> None:
     with desk.plan.store.read() as tx:
         sinks = sinks_with(tx, projection)
     for sink in set(sinks) & set(desk.plan.sink_kinds(projection)):
-        requests.submit(f"publish:{projection}.{sink}", "again")
+        requests.submit(f"publish:{projection}.{sink}", RetryDocuments())
 
 
 def _lease(desk: Desk, data: RetryRequest) -> str:
