@@ -51,3 +51,22 @@ def test_the_lint_reads_code_pages_and_build_files(tmp_path: Path) -> None:
         "d.js",
         "e.sh",
     ]
+
+
+CLEAN = [
+    *sorted(str(path) for path in Path().glob("*.md")),
+    *("Makefile", "mkdocs.yml", "pyproject.toml"),
+    *("bench", "chainfold", "deploy", "docs", "examples", "findings"),
+    *(f"projections/service/{room}" for room in ("alerts", "export", "http", "status", "verification")),
+    *(f"tests/{room}" for room in ("browser", "contracts", "examples", "servers")),
+]
+"""Where no such word stands; `.` is the aim."""
+
+
+@pytest.mark.parametrize("place", CLEAN)
+def test_no_such_word_stands_in_a_place_that_is_clean(place: str) -> None:
+    assert [
+        f"{hit.path}:{hit.line}: {hit.text!r}: {hit.instead}"
+        for path in words.files([place])
+        for hit in words.hits(path.read_text(), path)
+    ] == []
