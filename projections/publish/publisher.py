@@ -4,9 +4,6 @@ Law: the marker inside the sink is the cursor. Changes go out in order of (revis
 advances by compare-and-set; a sink that was wiped or restored shows it by its marker, and is refilled.
 Whatever is sent twice, late, or by a process that should be dead, the revision guard of the sink sorts out.
 A document that the sink does not take is set aside before the marker passes it, and is tried again.
-
-While the sink takes a batch the next one is read. It is sent only where marker and generation still stand as
-they did for that reading, so that it is what reading anew would give; else it is read anew.
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ from projections.errors import DocumentsRefused, MarkerLost, SinkError
 from projections.fold.changes import Changes
 from projections.fold.generation import Generation, Generations
 from projections.fold.state import GenerationState
-from projections.publish.current import as_change, current
+from projections.publish.batch import Batch, BatchReader
 from projections.publish.lost import marked_otherwise, place_of
 from projections.publish.publications import Publications, refusal
 from projections.publish.set_aside import Aside
@@ -68,18 +65,6 @@ class Published(Struct, frozen=True):
         return not self.sent and not self.claimed and not self.lag
 
 
-class _Batch(Struct, frozen=True):
-    """The changes above (revision, key), read from a generation that stood at `served`, and the place of the
-    marker once they are sent. With `again` they are documents that stand aside, and the marker stays."""
-
-    revision: int
-    key: str
-    served: Generation
-    changes: list[Change]
-    through: tuple[int, str]
-    again: bool = False
-
-
 class _Standing(Struct, frozen=True):
     """How many documents stand aside, and why one of them does; `known`: something is written of some."""
 
@@ -106,8 +91,7 @@ class Publisher:
         self._sink = sink
         self._projection = projection
         self._chain = chain_id
-        self._batch = batch
-        self._ahead: _Batch | None = None
+        self._reader = BatchReader(store, projection, size=batch)
         self._began = clock.now()
         self._noted: str | None = _UNREAD
 
@@ -170,7 +154,8 @@ class Publisher:
                 standing = _standing(aside)
                 lost = standing.known and aside.lost(marker.sends)
                 due = standing.known and aside.due(through=marker.revision, began=self._began, limit=AGAIN)
-                batch = self._again(tx, marker, served, due) if due else self._next(tx, marker, served)
+                reader = self._reader
+                batch = reader.again(tx, marker, served, due) if due else reader.next(tx, marker, served)
         if marker is None:
             place = place_of(self._store, self._sink, self._projection, was)
             if place is None:
@@ -230,53 +215,20 @@ class Publisher:
             ours = Publications(tx, self._projection, self._sink.name).announce(ours)
         self._sink.mark(ours, old=None)
 
-    def _next(self, tx: Connection, marker: Marker, served: Generation) -> _Batch:
-        """What comes after the marker: read ahead, or now."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and (ahead.revision, ahead.key, ahead.served) == (
-            marker.revision,
-            marker.key,
-            served,
-        ):
-            return ahead
-        return self._read(tx, marker, served)
-
-    def _read(self, tx: Connection, marker: Marker, served: Generation) -> _Batch:
-        found = Changes(tx, self._projection).after(
-            marker.revision + 1, marker.after, generation=served.id, limit=self._batch
-        )
-        changes = [as_change(item, served.block) for item in found]
-        full = len(found) == self._batch
-        through = (found[-1].revision - 1, Marker.of(found[-1].key)) if full else (served.revision, "")
-        return _Batch(marker.revision, marker.key, served, changes, through)
-
-    def _again(self, tx: Connection, marker: Marker, served: Generation, keys: list[str]) -> _Batch:
-        """What stands aside under these keys, as it is now."""
-        found = current(tx, self._projection, served, keys)
-        changes = [as_change(item, served.block) for item in found.values()]
-        at = (marker.revision, marker.key)
-        return _Batch(*at, served, changes, at, again=True)
-
-    def _read_ahead(self, marker: Marker) -> _Batch | None:
-        """What will come after `marker`, in a snapshot of its own."""
-        with self._store.read() as tx:
-            served = Generations(tx, self._projection).served()
-            return None if served is None else self._read(tx, marker, served)
-
-    def _send(self, marker: Marker, batch: _Batch, standing: _Standing) -> Published:
+    def _send(self, marker: Marker, batch: Batch, standing: _Standing) -> Published:
         written, started = 0, time.monotonic()
         served, found = batch.served, batch.changes
         ahead = replace(marker, revision=batch.through[0], key=batch.through[1])
         reasons: dict[str, str] = {}
         with ThreadPoolExecutor(1, thread_name_prefix="read ahead") as beside:
-            reading: Future[_Batch | None] | None = None
+            reading: Future[None] | None = None
             if found:
                 with self._lease.commit() as tx:
                     announced = Publications(tx, self._projection, self._sink.name).announce(marker)
                 # First: no document may be in the sink of which its marker does not tell.
                 self._sink.mark(announced, old=marker)
-                if len(found) == self._batch and not batch.again:
-                    reading = beside.submit(self._read_ahead, ahead)
+                if len(found) == self._reader.size and not batch.again:
+                    reading = beside.submit(self._reader.read_ahead, ahead)
                 try:
                     written = self._sink.write(found)
                 except DocumentsRefused as error:
@@ -290,7 +242,7 @@ class Publisher:
                     self._lease.renew()  # else the announcement just did
                 self._sink.mark(ahead, old=marker)
             if reading is not None:
-                self._ahead = reading.result()
+                reading.result()
         return Published(
             self._projection,
             self._sink.name,

@@ -8,29 +8,26 @@ if it still is. A document that the sink does not take is one that it lacks: it 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
-from typing import Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, bindparam
 
 from eventstore.report import Check, Findings
 from eventstore.storage.batches import batches
 from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.fold.generation import Generation, Generations
-from projections.fold.state import CHUNK, GenerationState
+from projections.fold.state import GenerationState
 from projections.projectors import Invariant
 from projections.publish.publications import refusal
 from projections.publish.set_aside import Aside
 from projections.sinks import Change, Marker, ReadableSink
-from projections.sinks.capabilities import Aggregating
-from projections.values.fields import beside
 from projections.values.moment import moment
 from projections.verify.documents import UNBUILT
+from projections.verify.expected import Expected, expected
+from projections.verify.own_counts import OwnCounts
 
 BATCH = 1_000
 LOOKS = 4
@@ -45,14 +42,7 @@ UNSEEN = "None of the documents was seen: the sample drew none, or the sink has 
 ADVICE = "`chainfold verify sinks --repair` gives what differs a new revision, and has it sent again."
 
 
-class Wanted(Struct, frozen=True):
-    """What a sink must hold under a key: the newest revision and the fields (None: nothing)."""
-
-    revision: int
-    fields: dict[str, Any] | None
-
-
-class Compared(Struct, frozen=True):
+class SinkComparison(Struct, frozen=True):
     """A check, and the keys that differ, with the highest revision that the sink holds."""
 
     check: Check
@@ -98,19 +88,19 @@ class SinkCheck:
         self._progress = progress
         self._top = 0
 
-    def run(self, *, fields: Sequence[str] = (), invariants: Sequence[Invariant] = ()) -> Compared:
+    def run(self, *, fields: Sequence[str] = (), invariants: Sequence[Invariant] = ()) -> SinkComparison:
         """Everything: marker, documents one by one, and what the sink itself counts of `fields` and of
         `invariants`. Raises `SinkError` where the sink cannot be read."""
         findings = Findings(f"sinks {self._projection}.{self._sink.name}")
         served, marker = self._standing()
         if served is None:
-            return Compared(replace(findings.check(), error=UNBUILT), [], 0)
+            return SinkComparison(replace(findings.check(), error=UNBUILT), [], 0)
         if (said := self._refused(marker)) is not None:
             findings.add("the marker", said)
-            return Compared(findings.check(), [], 0)
+            return SinkComparison(findings.check(), [], 0)
         if marker is None:
             findings.add("the marker", "is missing: the sink was emptied, or never filled")
-            return Compared(findings.check(note=ADVICE), [], 0)
+            return SinkComparison(findings.check(note=ADVICE), [], 0)
         suspects = self._sampled(findings) if self._sample else self._all(findings, served)
         aside = self._set_aside()
         found = self._again(suspects) | aside
@@ -124,7 +114,8 @@ class SinkCheck:
         if aside:
             notes.append("Its own totals were not compared: documents are set aside.")
         else:
-            notes += self._aggregated(findings, found, fields, invariants)
+            counts = OwnCounts(self._store, self._sink, self._projection)
+            notes += counts.compare(findings, found, fields, invariants, limit=MOST)
         if findings.found:
             notes.append(ADVICE)
         checked = findings.check(note=" ".join(notes))
@@ -133,7 +124,7 @@ class SinkCheck:
                 checked = replace(checked, error=UNSEEN)
             else:
                 checked = replace(checked, note="No event so far has made a document.")
-        return Compared(checked, sorted(found), self._top)
+        return SinkComparison(checked, sorted(found), self._top)
 
     # --- what looks wrong ---
 
@@ -144,7 +135,7 @@ class SinkCheck:
         for held in batches(self._sink.scan(), BATCH):
             self._top = max(self._top, *(change.revision for change in held))
             with self._store.read() as tx:
-                wanted = self._wanted(tx, [change.key for change in held])
+                wanted = expected(tx, self._projection, [change.key for change in held])
             for change in held:
                 self._suspect(suspects, change.key, wanted.get(change.key), change)
                 matched += (
@@ -185,7 +176,7 @@ class SinkCheck:
             for some in batches(chosen, BATCH):
                 held = self._sink.read(some)
                 self._top = max(self._top, *(change.revision for change in held.values()), 0)
-                wanted = self._wanted(tx, some)
+                wanted = expected(tx, self._projection, some)
                 for key in some:
                     self._suspect(suspects, key, wanted.get(key), held.get(key))
                 findings.checked += len(some)
@@ -202,7 +193,7 @@ class SinkCheck:
             if self._sample is None or self._sample.takes(item.key)
         }
 
-    def _suspect(self, suspects: set[str], key: str, wanted: Wanted | None, held: Change | None) -> None:
+    def _suspect(self, suspects: set[str], key: str, wanted: Expected | None, held: Change | None) -> None:
         if len(suspects) < MOST and self._differs(wanted, held, marker=None) is not None:
             suspects.add(key)
 
@@ -219,7 +210,7 @@ class SinkCheck:
                 marker = self._sink.marker()
                 held = self._sink.read(some)
                 with self._store.read() as tx:
-                    wanted = self._wanted(tx, some)
+                    wanted = expected(tx, self._projection, some)
                 for key in some:
                     said = self._differs(wanted.get(key), held.get(key), marker=marker)
                     if said is not None:
@@ -227,7 +218,7 @@ class SinkCheck:
             left = still
         return left
 
-    def _differs(self, wanted: Wanted | None, held: Change | None, *, marker: Marker | None) -> str | None:
+    def _differs(self, wanted: Expected | None, held: Change | None, *, marker: Marker | None) -> str | None:
         """How what is held differs from what is wanted; None where it does not, or is on its way."""
         if wanted is not None and marker is not None and wanted.revision > marker.revision:
             return None
@@ -263,64 +254,6 @@ class SinkCheck:
         with self._store.read() as tx:
             foreign = refusal(tx, marker, self._sink.name, chain_id=self._chain, projection=self._projection)
         return None if foreign is None else str(foreign)
-
-    def _wanted(self, tx: Connection, keys: Sequence[str]) -> dict[str, Wanted]:
-        """What of these keys must be in a sink that is current, in one snapshot."""
-        served = Generations(tx, self._projection).served()
-        if served is None:
-            return {}
-        bodies = GenerationState(tx, served.id).load(keys)
-        found: dict[str, Wanted] = {}
-        for some in batches(keys, CHUNK):
-            rows = tx.execute(
-                text(
-                    "SELECT key, revision FROM changes WHERE projection = :projection AND key IN :keys"
-                ).bindparams(bindparam("keys", expanding=True)),
-                {"projection": self._projection, "keys": some},
-            )
-            for key, revision in rows:
-                body = bodies.get(key)
-                found[key] = Wanted(revision, None if body is None else msgspec.json.decode(body))
-        return found
-
-    def _aggregated(
-        self,
-        findings: Findings,
-        known: Collection[str],
-        fields: Sequence[str],
-        invariants: Sequence[Invariant],
-    ) -> list[str]:
-        """What the sink itself counts, if it can and nothing is on its way, beside the
-        keys that are `known` to differ; what could not be looked at."""
-        sink = self._sink
-        if not isinstance(sink, Aggregating):
-            return []
-        served, marker = self._standing()
-        if served is None or marker is None or marker.revision < served.revision:
-            return ["Its own totals were not compared: it is being written to."]
-        counted, broken = sink.totals(fields), sink.violations(invariants, limit=MOST)
-        right = self._totals(served, fields)
-        if self._standing() != (served, marker):
-            return ["Its own totals were not compared: it is being written to."]
-        for name, value in right.items():
-            if counted[name] != value:
-                findings.add(f"the total of {name}", f"is {counted[name]:,} by its own count, not {value:,}")
-        if isinstance(broken, str):
-            return [broken]
-        for key, detail in broken:
-            if key not in known:
-                findings.add(key, detail)
-        return []
-
-    def _totals(self, served: Generation, fields: Sequence[str]) -> dict[str, int]:
-        sums = {"count": 0, **{beside("count", name): 0 for name in fields}}
-        with self._store.read() as tx:
-            for _, body in GenerationState(tx, served.id).scan():
-                document: Mapping[str, Any] = msgspec.json.decode(body)
-                sums["count"] += 1
-                for name in fields:
-                    sums[beside("count", name)] += int(document[name] or 0)
-        return sums
 
 
 _ABSENT = object()

@@ -16,8 +16,8 @@ from chainfold.sinks import SinkUnavailable
 from chainfold.testing import Kit, SinkContract, address, sink_request
 from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode
-from examples.adapters.invitations.chainfold_invitations import Invitations, Inviter
-from examples.adapters.sqlite_sink.chainfold_sqlite import SqliteKind, SqliteSink, SqliteTable
+from examples.adapters.projector.chainfold_invitations import Invitations, Inviter
+from examples.adapters.sink.chainfold_sqlite import SqliteKind, SqliteSink, SqliteTable
 from projections.testing.contracts.marker import Factory
 from tests.end_to_end.site import CONTRACT, SIGNATURE, register
 
@@ -57,7 +57,7 @@ def test_the_projector_counts_invitations() -> None:
 def test_installed_they_are_found_by_name_and_a_whole_sync_fills_the_table(tmp_path: Path) -> None:
     packages = tmp_path / "packages"
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-build-isolation"]
-    folders = [str(ADAPTERS / name) for name in ("sqlite_sink", "invitations")]
+    folders = [str(ADAPTERS / name) for name in ("sink", "projector")]
     subprocess.run([*pip, "--target", str(packages), *folders], check=True, timeout=120)
 
     chain = SimulatedChain()

@@ -36,7 +36,7 @@ from projections.service.verification import proofs
 from projections.sinks import ReadableSink
 from projections.sinks.capabilities import Expiring
 from projections.verify.documents import check_documents
-from projections.verify.sinks import Compared, Sample, SinkCheck
+from projections.verify.sinks import Sample, SinkCheck, SinkComparison
 
 MENDED_AT_ONCE = 10_000
 """Keys in one request."""
@@ -200,7 +200,7 @@ def one_sink(
     if not isinstance(sink, ReadableSink):
         return Check(f"sinks {projection.name}.{sink.name}", 0, 0, [], note=UNREADABLE)
 
-    def look() -> Compared:
+    def look() -> SinkComparison:
         with callbacks.counted(f"sinks {projection.name}.{stage.sink.name}") as progress:
             check = SinkCheck(
                 plan.store,

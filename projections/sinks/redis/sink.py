@@ -8,7 +8,6 @@ we gave before the application added its field is taken back by our next write, 
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Iterator, Sequence
 from threading import Lock
@@ -28,8 +27,9 @@ from projections.errors import (
     SinkError,
     SinkUnavailable,
 )
-from projections.sinks import Change, Marker, Value
+from projections.sinks import Change, Marker
 from projections.sinks.redis.connection import connect, is_cluster, pipeline, told
+from projections.sinks.redis.hashes import Hashes
 from projections.sinks.redis.script import COMPARE_AND_SET, KEEP, Call, Whole, may_write, run, write
 from projections.sinks.redis.trial import tried
 from projections.sinks.redis.witness import Witnesses
@@ -41,8 +41,6 @@ _BATCH = 1_000
 _LARGE = 2**20
 """Characters from which on a value may be why a server hung up: none of its limits is lower
 (`proto-max-bulk-len`, `client-query-buffer-limit`)."""
-
-_MARK = ("revision", "block", "removed")
 
 
 class RedisSink:
@@ -73,23 +71,7 @@ class RedisSink:
         self._url = url
         self._patience = patience
         self._pattern = key
-        self._before, found, self._after = key.partition(f"{{{key_field}}}")
-        if not found or "{" in self._before + self._after:
-            raise ConfigurationError(
-                f"The Redis key {key} of {projection} must name {{{key_field}}} once, and no other field."
-            )
-        if taken := sorted(set(fields) & set(_MARK)):
-            raise ConfigurationError(
-                f"{projection} has the field {taken[0]}, which in Redis carries chainfold's own mark.",
-                hint="Leave it out of redis.fields.",
-            )
-        if ttl is not None and ttl <= 0:
-            raise ConfigurationError(f"The Redis ttl of {projection} is {ttl}; it must be positive.")
-        self._key_field = key_field
-        self._fields = fields
-        self._all = frozenset(fields)
-        self._ttl = ttl or 0
-        self._grace = max(1, math.ceil(grace))
+        self._hashes = Hashes(key, key_field, fields, ttl=ttl, grace=grace, projection=projection)
         self._projection = projection
         self._client: redis.Redis | RedisCluster | None = None
         self._connecting = Lock()
@@ -150,18 +132,18 @@ class RedisSink:
         """Tries what publishing needs, and leaves nothing behind: see `trial.tried`."""
         with self._translated():
             of = told(self._connected(), "memory", "replication")
-            return tried(self._connected(), of, before=self._before, after=self._after)
+            return tried(self._connected(), of, before=self._hashes.before, after=self._hashes.after)
 
     def write(self, changes: Sequence[Change]) -> int:
         newest = list({change.key: change for change in sorted(changes, key=lambda c: c.revision)}.values())
         applied, reasons = 0, dict[str, str]()
         with self._translated():
             for some in batches(newest, _BATCH):
-                done = self._write([self._call(change) for change in some])
+                done = self._write([self._hashes.call(change) for change in some])
                 reasons |= {c.key: said for c, said in zip(some, done, strict=True) if isinstance(said, str)}
                 applied += sum(1 for answer in done if answer and not isinstance(answer, str))
             if len(reasons) == len(newest) > 0:
-                may_write(self._connected(), self._name("chainfold"))
+                may_write(self._connected(), self._hashes.name("chainfold"))
         if reasons:
             raise DocumentsRefused(f"Redis ({self._pattern})", reasons, written=applied)
         return applied
@@ -189,18 +171,14 @@ class RedisSink:
         if not changes:
             return []
         with self._translated():
-            done = write(self._connected(), [self._call(change, seconds) for change in changes])
+            done = write(self._connected(), [self._hashes.call(change, seconds) for change in changes])
         return [change for change, answer in zip(changes, done, strict=True) if answer == 2]
 
     def keep(self, changes: Sequence[Change]) -> None:
         """Gives what was filled the life of what was published, where it is still what the hash holds."""
         if not changes:
             return
-        calls: list[Call] = []
-        for change in changes:
-            life = self._grace if change.fields is None else self._ttl
-            ours = 3 if change.fields is None else 2 + len(self.as_held(change).fields or {})
-            calls.append(Call(self._name(change.key), [change.revision, life, ours]))
+        calls = [self._hashes.keep_call(change) for change in changes]
         with self._translated():
             run(self._connected(), KEEP, calls)
 
@@ -216,62 +194,31 @@ class RedisSink:
 
         A key may show twice while the server resizes its table: that is SCAN's own promise.
         """
-        match = f"{_literal(self._before)}*{_literal(self._after)}"
+        match = f"{_literal(self._hashes.before)}*{_literal(self._hashes.after)}"
         some: list[str] = []
         with self._translated():
             for name in self._connected().scan_iter(match, count=_BATCH, _type="hash"):
-                some.append(str(name)[len(self._before) : len(str(name)) - len(self._after)])
+                some.append(str(name)[len(self._hashes.before) : len(str(name)) - len(self._hashes.after)])
                 if len(some) == _BATCH:
                     yield from self._read(some)
                     some = []
             yield from self._read(some)
 
     def as_held(self, change: Change) -> Change:
-        """`change` as `read` gives it back: our fields only, as text."""
-        if change.fields is None:
-            return change
-        given = {self._key_field: change.key, **change.fields}
-        fields: dict[str, Value] = {n: text(given[n]) for n in self._fields if n in given}
-        return msgspec.structs.replace(change, fields=fields)
-
-    def _call(self, change: Change, seconds: int | None = None) -> Call:
-        """What is written for a change. The names of fields are those of nearly all: a call has them once."""
-        names: tuple[str, ...]
-        gone: tuple[str, ...]
-        if change.fields is None:
-            names, gone, values, life = ("removed",), self._fields, ["1"], self._grace
-        else:
-            given, names, gone, life = change.fields, self._fields, ("removed",), self._ttl
-            if not self._all <= given.keys():
-                given = {self._key_field: change.key, **given}
-                names = tuple(name for name in names if name in given)
-                gone += tuple(name for name in self._fields if name not in given)
-            values = [text(given[name]) for name in names]
-        life = life if seconds is None else min(seconds, life or seconds)
-        longest = max(self._ttl, self._grace)
-        shared: tuple[str | int, ...] = (change.block, life, longest, len(names), len(gone), *names, *gone)
-        return Call(self._name(change.key), [change.revision, *values], shared)
+        return self._hashes.as_held(change)
 
     def _read(self, keys: Sequence[str]) -> Iterator[Change]:
-        wanted = [*_MARK, *self._fields]
         with pipeline(self._connected()) as pipe:
             for key in keys:
-                pipe.hmget(self._name(key).encode("utf-8", "surrogateescape"), wanted)
+                pipe.hmget(self._hashes.name(key).encode("utf-8", "surrogateescape"), self._hashes.names)
             answers = pipe.execute(raise_on_error=False)
         for key, answer in zip(keys, answers, strict=True):
             if isinstance(answer, redis.ResponseError) and "WRONGTYPE" in str(answer):
-                continue  # somebody's key of another type is no document
+                continue  # a key of another type, which is not ours, is not a document
             if isinstance(answer, Exception):
                 raise answer
-            revision, block, removed, *values = answer
-            if revision is not None and revision.isdecimal():
-                held: dict[str, Value] = {
-                    name: value for name, value in zip(self._fields, values, strict=True) if value is not None
-                }
-                yield Change(key, int(revision), int(block or 0), None if removed else held)
-
-    def _name(self, key: str) -> str:
-        return f"{self._before}{key}{self._after}"
+            if (change := self._hashes.change(key, answer)) is not None:
+                yield change
 
     @property
     def _marker_key(self) -> str:
@@ -297,25 +244,6 @@ class RedisSink:
             raise SinkUnavailable(f"Redis at {public(self._url)} failed: {error}") from error
         except UnicodeError as error:
             raise SinkError(f"A value cannot be stored in Redis: {error}") from error
-
-
-def text(value: Value) -> str:
-    """A value as Redis holds it."""
-    if value.__class__ is str:  # nearly all are that, or integers
-        return value
-    if value.__class__ is int:
-        return str(value)
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "1" if value else "0"
-        case int() | float():
-            return str(value)
-        case bytes():
-            return f"0x{value.hex()}"
-        case _:
-            return msgspec.json.encode(value).decode()
 
 
 def _flat(marker: Marker) -> list[str]:
