@@ -26,6 +26,8 @@ def trials(plan: Plan) -> Iterator[Trial]:
     for name, chain in plan.config.chains.items():
         for url in chain.rpc:
             yield Trial(f"chain {name} {public(url)}", partial(_endpoint, plan, name, url))
+        if chain.source is not None:
+            yield Trial(f"chain {name} {chain.source}", partial(_adapted, plan, name))
         if chain.websocket is not None:
             yield Trial(f"chain {name} {public(chain.websocket)}", partial(_websocket, chain))
 
@@ -35,6 +37,16 @@ def _endpoint(plan: Plan, name: str, url: str) -> list[str]:
     source = RpcSource(
         url, finality=chain.finality, max_requests_per_second=chain.rate, max_answer=chain.max_answer
     )
+    return _tried(plan, name, source)
+
+
+def _adapted(plan: Plan, name: str) -> list[str]:
+    return _tried(plan, name, plan.source(name))
+
+
+def _tried(plan: Plan, name: str, source: Node) -> list[str]:
+    """Asks a source for everything that a sync asks it for, and closes it."""
+    chain = plan.config.chains[name]
     try:
         wrong = refusal(source.identity(), chain_id=chain.chain_id, genesis=_genesis(plan, chain.chain_id))
         if wrong is not None:
@@ -106,7 +118,7 @@ def _logs(plan: Plan, name: str, source: Node, last: Header) -> list[str]:
     try:
         source.logs(query, BlockRange(first, first))
     except SourceError as error:
-        if len(plan.config.chains[name].rpc) == 1:
+        if len(plan.config.chains[name].rpc) <= 1:
             raise
         return [f"it does not give block {first:,}, the first that is missing: {error.message}"]
     return []

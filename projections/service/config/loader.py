@@ -111,8 +111,9 @@ def _declarations(contracts: Mapping[str, Contract], chain: str) -> Iterator[Dec
 
 def _chain(table: ChainTable, where: str, memory: int) -> Chain:
     whole_number(table.chain_id, f"{where}.chain_id", least=1)
-    urls = [table.rpc] if isinstance(table.rpc, str) else table.rpc
-    if not urls:
+    _check_source(table, where)
+    urls = [table.rpc] if isinstance(table.rpc, str) else table.rpc or []
+    if not urls and table.source is None:
         raise ConfigurationError(f"{where}.rpc names no endpoint.")
     for place, url in enumerate(urls):
         if not url.startswith(("http://", "https://")):
@@ -142,7 +143,29 @@ def _chain(table: ChainTable, where: str, memory: int) -> Chain:
         table.prove,
         folding.answers(table.max_answer, f"{where}.max_answer", memory=memory),
         table.accept_unproven,
+        table.source,
+        table.settings,
     )
+
+
+def _check_source(table: ChainTable, where: str) -> None:
+    """A chain is read from the endpoints in `rpc`, or through the source that a package adds."""
+    if table.source is None:
+        if table.rpc is None:
+            raise ConfigurationError(
+                f"{where}.rpc is missing.", hint="Or name a source that an installed package adds."
+            )
+        if table.settings:
+            raise ConfigurationError(
+                f"{where}.settings has no source that it is for.", hint=f"Set {where}.source, or remove it."
+            )
+        return
+    for key in ("rpc", "max_requests_per_second", "max_answer"):
+        if getattr(table, key) is not None:
+            raise ConfigurationError(
+                f"{where} has both source and {key}.",
+                hint=f"{key} is for endpoints of JSON-RPC; a source has settings of its own.",
+            )
 
 
 def _contract(table: ContractTable, where: str, chains: Mapping[str, Chain], folder: Path) -> Contract:

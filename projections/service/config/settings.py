@@ -34,6 +34,10 @@ class Chain(Struct, frozen=True):
     prove: bool = False
     max_answer: int = 128 * 2**20
     accept_unproven: bool = False
+    source: str | None = None
+    """The kind of source that an installed package adds; None: the endpoints in `rpc`."""
+    settings: dict[str, Any] = {}
+    """The table of that source, which it decodes."""
 
 
 class Contract(Struct, frozen=True):

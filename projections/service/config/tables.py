@@ -30,8 +30,10 @@ class StoreSettings(_Strict, frozen=True):
 class ChainTable(_Strict, frozen=True):
     """`[chains.NAME]`"""
 
-    rpc: list[str] | str
     chain_id: int
+    rpc: list[str] | str | None = None
+    source: str | None = None
+    settings: dict[str, Any] = {}
     websocket: str | None = None
     finality: str | int = "finalized"
     follow: Literal["latest", "finalized"] = "latest"
@@ -237,6 +239,15 @@ def _table(raw: Any, kind: type[Table], where: str) -> Table:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
         raise _complaint(str(error), kind, where) from error
+
+
+def table_of(raw: Mapping[str, Any], kind: type[Table], where: str) -> Table:
+    """A table that a plug-in describes, decoded as strictly as our own. Raises `ConfigurationError`."""
+    known = {item.encode_name for item in msgspec.structs.fields(kind)}
+    for key in raw:
+        if key not in known:
+            raise _unknown_key(f"{where}.{key}", key, kind)
+    return _table(raw, kind, where)
 
 
 def _complaint(said: str, kind: type[Struct], where: str) -> ConfigurationError:

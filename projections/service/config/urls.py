@@ -39,6 +39,7 @@ def keys_of_urls(
         given += [value for value in asdict(table).values() if isinstance(value, str) and "://" in value]
     for chain in chains.values():
         given += [*chain.rpc, *([chain.websocket] if chain.websocket else [])]
+        given += [text for text in chain.settings.values() if isinstance(text, str) and "://" in text]
     found = [keys_in(url) for url in given] + [keys_in(url, host=True) for url in alerts]
     return frozenset[str]().union(*found)
 

@@ -10,17 +10,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from eventstore.ingest.window import Window
-from eventstore.journal.journal import Journal
-from eventstore.journal.tail import genesis_of
-from eventstore.records import BlockRange, Filter, Log, Query, Watch
+from eventstore.records import Filter, Watch
 from eventstore.sources import Node
-from eventstore.sources.rpc.canary import Witness
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from projections.errors import ConfigurationError
 from projections.fold.fold import Projection
 from projections.routing.ways import Bound
 from projections.service.config import settings
+from projections.service.runtime import sources
 from projections.service.runtime.projections import projection
 from projections.service.runtime.prove_stage import ProveStage
 from projections.service.runtime.sinks import SinkFactory
@@ -137,36 +135,12 @@ class Plan:
         ]
 
     def source(self, name: str) -> Node:
-        """The endpoints of a chain: the first while it is well, else the next."""
-        from eventstore.sources.failover.source import FailoverSource
-
-        chain_id, endpoints = self.config.chains[name].chain_id, self.endpoints(name)
-        if len(endpoints) == 1:
-            return endpoints[0]
-        with self.store.read() as tx:
-            genesis = genesis_of(tx, chain_id)
-        return FailoverSource(endpoints, chain_id=chain_id, genesis=genesis)
+        """What a chain is read from: several endpoints as one, the first while it is well, else the next."""
+        return sources.source(self.config, name, self.store)
 
     def endpoints(self, name: str) -> list[Node]:
         """Each endpoint of a chain as a source of its own, the preferred first; the caller closes them."""
-        from eventstore.sources.rpc.source import RpcSource
-
-        chain = self.config.chains[name]
-
-        def known(query: Query, where: BlockRange) -> Log | None:
-            with self.store.read() as tx:
-                return Journal(tx, chain.chain_id).newest(query, to=where.last)
-
-        return [
-            RpcSource(
-                url,
-                finality=chain.finality,
-                max_requests_per_second=chain.rate,
-                witness=Witness(known),
-                max_answer=chain.max_answer,
-            )
-            for url in chain.rpc
-        ]
+        return sources.endpoints(self.config, name, self.store)
 
     def heads(self, wake: Mapping[str, Callable[[], object]]) -> list[Heads]:
         """What calls these when a chain's node announces a head; chains without a websocket poll only."""

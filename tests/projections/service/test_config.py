@@ -269,6 +269,42 @@ def test_a_missing_key_is_named_by_its_path(folder: Folder) -> None:
     assert folder.refusal(chains={"b": {"rpc": "http://b"}}) == "chains.b.chain_id is missing."
 
 
+def test_a_chain_may_name_a_source_with_settings_of_its_own(folder: Folder) -> None:
+    chain = {"source": "recording", "chain_id": 2, "settings": {"path": "chain.jsonl"}}
+    made = folder.load(chains={"b": chain}).chains["b"]
+    assert (made.source, made.settings, made.rpc) == ("recording", {"path": "chain.jsonl"}, ())
+
+
+def test_a_key_in_an_address_of_such_settings_is_a_secret(folder: Folder) -> None:
+    settings = {"url": f"https://files.example/{SECRET}/x"}
+    made = folder.load(chains={"b": {"source": "recording", "chain_id": 2, "settings": settings}})
+    assert SECRET in made.secrets
+
+
+@pytest.mark.parametrize(
+    ("chain", "said"),
+    [
+        ({}, "chains.b.rpc is missing. Or name a source that an installed package adds."),
+        (
+            {"rpc": "http://a", "settings": {"path": "x"}},
+            "chains.b.settings has no source that it is for. Set chains.b.source, or remove it.",
+        ),
+        (
+            {"rpc": "http://a", "source": "recording"},
+            "chains.b has both source and rpc. "
+            "rpc is for endpoints of JSON-RPC; a source has settings of its own.",
+        ),
+        (
+            {"source": "recording", "max_answer": "1MB"},
+            "chains.b has both source and max_answer. "
+            "max_answer is for endpoints of JSON-RPC; a source has settings of its own.",
+        ),
+    ],
+)
+def test_a_chain_has_endpoints_or_a_source(folder: Folder, chain: dict[str, object], said: str) -> None:
+    assert folder.refusal(chains={"b": {"chain_id": 2, **chain}}) == said
+
+
 @pytest.mark.parametrize("group", ["chains", "contracts", "projections"])
 def test_a_name_is_lower_case(folder: Folder, group: str) -> None:
     said = folder.refusal(**{group: {"Main Net": {}}})
