@@ -5,11 +5,11 @@ Integers and bytes only; hexadecimal and decimal strings belong to the edges.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NewType
 
 from msgspec import Struct
 
-Checked = Literal["linked", "bloom", "receipts"]
+Completeness = Literal["linked", "bloom", "receipts"]
 
 
 class Header(Struct, frozen=True, gc=False):
@@ -37,6 +37,14 @@ class Log(Struct, frozen=True, gc=False):
     tx_hash: bytes
     tx_index: int
     block_hash: bytes
+
+
+CheckedLogs = NewType("CheckedLogs", list[Log])
+"""Logs that may enter the journal, ascending by (block, index).
+
+`sources.checks` makes them of the answers that it has checked, and `proof.repair` of receipts that hash to
+the root in their header. No other module of the service makes any: a test holds this.
+"""
 
 
 class Filter(Struct, frozen=True, gc=False):
@@ -100,13 +108,13 @@ class Answer(Struct, frozen=True, gc=False):
     That header comes from the same answer of the same node: a node that does not know the last
     block cannot know that the range is empty.
 
-    `checked` is how well it is known that no log is missing: `linked`, the node says so; `bloom`, the
+    `completeness` is how well it is known that no log is missing: `linked`, the node says so; `bloom`, the
     header's bloom rules any out; `receipts`, they were read from all receipts of the block.
     """
 
     logs: list[Log]
     last: Header
-    checked: Checked = "linked"
+    completeness: Completeness = "linked"
 
 
 class Identity(Struct, frozen=True, gc=False):

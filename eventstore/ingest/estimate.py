@@ -142,14 +142,13 @@ def _sampled(source: Source, parts: Sequence[_Part], window: Window) -> tuple[_D
         while True:
             asked = tried.take(place, part.range.last)
             try:
-                found = [
-                    log for query in part.queries for log in check(query, asked, source.logs(query, asked))
-                ]
+                answers = [check(query, asked, source.logs(query, asked)) for query in part.queries]
             except RangeTooLarge as error:
                 tried = tried.refused(asked, error)
                 window = replace(window, size=min(window.size, tried.size), cap=tried.size)
                 continue
             break
+        found = [log for answer in answers for log in answer.logs]
         blocks += len(asked)
         logs += len(found)
         holding += len({log.block_number for log in found})

@@ -9,7 +9,8 @@ from msgspec import Struct
 from eventstore.ingest.failed_ranges import FailedRange, outside
 from eventstore.ingest.ranges import order
 from eventstore.journal.coverage import Coverage, Covered
-from eventstore.records import BlockRange, Filter, Header, Log, Watch
+from eventstore.records import BlockRange, CheckedLogs, Filter, Header, Log, Watch
+from eventstore.sources.checks import those
 
 FILTERS_PER_QUERY = 500
 """Nodes refuse longer lists of addresses or topics (1,000 to 5,000 by provider); the rest is asked apart."""
@@ -87,17 +88,18 @@ def filters_at(watches: Sequence[Watch], number: int) -> list[Filter]:
     return sorted(wanted, key=order)
 
 
-def only(filters: Sequence[Filter], logs: list[Log]) -> list[Log]:
+def only(filters: Sequence[Filter], logs: CheckedLogs) -> CheckedLogs:
     """Those of `logs` that a filter asked for: one question for several filters brings more than they want,
     and what nobody wants is looked after by nobody."""
     if all(item.topic0 is None for item in filters):
         return logs
     asked = set(filters)
-    return [
-        log
-        for log in logs
-        if Filter(log.address) in asked or (log.topics and Filter(log.address, log.topics[0]) in asked)
-    ]
+    return those(
+        logs,
+        lambda log: (
+            Filter(log.address) in asked or (log.topics and Filter(log.address, log.topics[0]) in asked)
+        ),
+    )
 
 
 def apart(filters: Sequence[Filter]) -> list[list[Filter]]:

@@ -24,7 +24,7 @@ from eventstore.errors import (
     WrongChain,
 )
 from eventstore.ingest.window import Window
-from eventstore.records import BlockRange, Filter, Header, Log, Query
+from eventstore.records import BlockRange, CheckedLogs, Filter, Header, Query
 from eventstore.sources import Source
 from eventstore.sources.checks import check, check_headers
 
@@ -42,7 +42,7 @@ class Fetched(Struct, frozen=True):
     """A range whose logs are all here, with the headers of the blocks that hold them."""
 
     asked: BlockRange
-    logs: list[Log]
+    logs: CheckedLogs
     blocks: dict[int, Header]
 
 
@@ -209,9 +209,8 @@ class Ranges:
 
 def read(source: Source, query: Query, asked: BlockRange, known: Sequence[Header]) -> Fetched:
     """A range with all that proves it: raises `SourceError` where anything is missing or contradicts."""
-    answer = source.logs(query, asked)
-    logs = check(query, asked, answer)
-    return _whole(source, asked, logs, known={answer.last.number: answer.last}, tail=known)
+    answer = check(query, asked, source.logs(query, asked))
+    return _whole(source, asked, answer.logs, known={answer.last.number: answer.last}, tail=known)
 
 
 def read_block(source: Source, query: Query, number: int, known: Sequence[Header]) -> Fetched:
@@ -222,14 +221,14 @@ def read_block(source: Source, query: Query, number: int, known: Sequence[Header
             f"The node does not give block {number}.",
             hint="It has pruned it, or lags; another endpoint may have it.",
         )
-    logs = check(query, header, source.logs(query, header))
+    logs = check(query, header, source.logs(query, header)).logs
     return _whole(source, BlockRange(number, number), logs, known={number: header}, tail=known)
 
 
 def _whole(
     source: Source,
     asked: BlockRange,
-    logs: list[Log],
+    logs: CheckedLogs,
     *,
     known: dict[int, Header],
     tail: Sequence[Header],

@@ -23,8 +23,9 @@ from eventstore.journal.coverage import Covered
 from eventstore.journal.journal import Journal
 from eventstore.journal.tail import Tail
 from eventstore.proof import bloom
-from eventstore.records import BlockRange, Header, Log, Query, Watch, clipped
+from eventstore.records import BlockRange, CheckedLogs, Header, Log, Query, Watch, clipped
 from eventstore.sources import Source
+from eventstore.sources.checks import merged, those
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 
@@ -80,11 +81,11 @@ class Resynced(Struct, frozen=True):
 class Compared(Struct, frozen=True):
     """One part: the logs that the journal lacks, and the blocks that hold what the chain does not."""
 
-    missing: list[Log]
+    missing: CheckedLogs
     wrong: list[int]
 
 
-def compare(living: Sequence[Log], fetched: Sequence[Log]) -> Compared:
+def compare(living: Sequence[Log], fetched: CheckedLogs) -> Compared:
     """What the journal holds against what the source says, both of the same blocks and filters. A log that
     lives twice is as wrong as one that the chain does not have."""
     ours = {(log.block_number, log.log_index): log for log in living}
@@ -98,8 +99,15 @@ def compare(living: Sequence[Log], fetched: Sequence[Log]) -> Compared:
         }
     )
     bad = set(wrong)
-    missing = [log for key, log in theirs.items() if key not in ours and key[0] not in bad]
-    return Compared(missing, wrong)
+    lacking = {key for key in theirs if key not in ours and key[0] not in bad}
+
+    def missing(log: Log) -> bool:
+        """Each once, also where two questions brought it."""
+        found = (log.block_number, log.log_index) in lacking
+        lacking.discard((log.block_number, log.log_index))
+        return found
+
+    return Compared(those(fetched, missing), wrong)
 
 
 def credible(header: Header, living: Sequence[Log], told: Sequence[Log]) -> bool:
@@ -163,16 +171,17 @@ class Resync:
         final, filters = self._branch.reach(view, known), [watch.filter for watch in chosen]
         if asked.first <= final:
             part = self._window.take(asked.first, min(asked.last, final))
-            logs: list[Log] = []
+            parts: list[CheckedLogs] = []
             blocks: dict[int, Header] = {}
             try:
                 for group in apart(filters):
                     fetched = read(self._source, query_of(group), part, known)
-                    logs += only(group, fetched.logs)
+                    parts.append(only(group, fetched.logs))
                     blocks |= fetched.blocks
             except RangeTooLarge as error:
                 self._window = self._window.refused(part, error)
                 return Resynced(), asked.first - 1
+            logs = merged(parts)
             self._window = self._window.answered(part, logs=len(logs))
         else:
             seen = [item for item in known if asked.first <= item.number <= asked.last]
@@ -182,7 +191,7 @@ class Resync:
             done, logs = read_blocks(self._source, self._workers, wanted)
             part = BlockRange(asked.first, done[-1].header.number)
             blocks = {item.header.number: item.header for item in done}
-        logs = [log for log in logs if wants(chosen, log)]
+        logs = those(logs, lambda log: wants(chosen, log))
         return self._repair(view, part, chosen, logs, blocks, entry=entry), part.last
 
     def _repair(
@@ -190,7 +199,7 @@ class Resync:
         view: View,
         part: BlockRange,
         chosen: Sequence[Watch],
-        logs: Sequence[Log],
+        logs: CheckedLogs,
         blocks: dict[int, Header],
         *,
         entry: int,
@@ -199,7 +208,7 @@ class Resync:
             recorded = Journal(tx, self._chain).history(first=part.first, last=part.last, limit=2**31)
         living = [item.log for item in recorded]
         found = compare([log for log in living if wants(chosen, log)], logs)
-        fresh, wrong, doubted = list(found.missing), [], []
+        lacking, wrong, doubted = [found.missing], [], []
         for number in found.wrong:
             of_block = [log for log in living if log.block_number == number]
             header = self._branch.lookout.header(number)
@@ -213,9 +222,9 @@ class Resync:
                 doubted.append(number)
                 continue
             wrong.append(number)
-            fresh += told
+            lacking.append(told)
             blocks[number] = header
-        fresh.sort(key=lambda log: (log.block_number, log.log_index))
+        fresh = merged(lacking)
         try:
             with self._lease.commit() as tx:
                 self._branch.unmoved(tx, entry)

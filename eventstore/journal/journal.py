@@ -22,7 +22,7 @@ from eventstore.journal import digest
 from eventstore.journal.by_kind import LISTED, among, by_kind
 from eventstore.journal.coverage import Coverage, Covered
 from eventstore.journal.proofs import Ledger
-from eventstore.records import NO_END, Appended, Filter, Header, Log, Orphaned, Query
+from eventstore.records import NO_END, Appended, CheckedLogs, Filter, Header, Log, Orphaned, Query
 from eventstore.storage import bulk
 from eventstore.storage.batches import batches
 from eventstore.storage.gc_pause import acyclic
@@ -110,7 +110,7 @@ class Journal:
     # --- writing ---
 
     def append(
-        self, logs: Sequence[Log], blocks: Mapping[int, Header], covered: Iterable[Covered] = ()
+        self, logs: CheckedLogs, blocks: Mapping[int, Header], covered: Iterable[Covered] = ()
     ) -> Appended | None:
         """Adds the logs that do not live yet, and covers what was asked for, in this transaction.
 

@@ -12,7 +12,7 @@ from eventstore.journal.coverage import Coverage, Covered
 from eventstore.journal.journal import Journal
 from eventstore.proof import Evidence
 from eventstore.proof.evidence import logs_of
-from eventstore.records import BlockRange, Header, Watch
+from eventstore.records import BlockRange, CheckedLogs, Header, Watch
 from eventstore.storage.lease import Lease
 
 
@@ -49,7 +49,8 @@ def repair(
         )
         orphaned = journal.orphan(number, number) if stray else None
         kept = [log for log in held if log not in ours and log.block_hash == block.hash]
-        every = sorted([*right, *kept], key=lambda log: log.log_index)
+        # those of receipts that prove themselves, and those that the journal held before
+        every = CheckedLogs(sorted([*right, *kept], key=lambda log: log.log_index))
         appended = journal.append(every, {number: header}, covered)
     return _said(number, orphaned.log_count if orphaned else 0, appended.log_count if appended else 0)
 

@@ -1,16 +1,16 @@
-"""Is a source's answer to be believed? Pure checks of what it says against what was asked.
+"""The checks of a source's answers: pure comparisons of what it says with what was asked.
 
-Law: nothing reaches the journal that did not pass here. What no answer can show about itself (logs
-left out) is for blooms, receipts and a second reading.
+Law: nothing reaches the journal that did not pass here, once: the types `CheckedAnswer` and `CheckedLogs` say
+that it did. No answer can show that logs are missing from it: blooms, receipts and a second reading do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 
 from eventstore.errors import AnswerRefused, BlockUnknown
-from eventstore.records import Answer, BlockRange, Header, Log, Query
+from eventstore.records import Answer, BlockRange, CheckedLogs, Header, Log, Query
 
 ROUND = frozenset(digit * 10**zeros for digit in (1, 2, 5) for zeros in range(2, 6)) | {
     25,
@@ -28,30 +28,46 @@ ROUND = frozenset(digit * 10**zeros for digit in (1, 2, 5) for zeros in range(2,
 _place = attrgetter("block_number", "log_index")
 
 
-def in_chain_order(logs: list[Log]) -> list[Log]:
-    """`logs` ascending by (block, index), as nearly every node gives them: to see that takes a third of the
-    time of sorting them."""
-    number = index = -1
-    for log in logs:
-        before, number = number, log.block_number
-        above, index = index, log.log_index
-        if number < before or (number == before and index < above):
-            return sorted(logs, key=_place)
-    return logs
+class CheckedAnswer(Answer, frozen=True, gc=False, kw_only=True):
+    """An answer that passed `check` as the answer to this question. Only this module makes one."""
+
+    logs: CheckedLogs
+    query: Query
+    where: BlockRange | Header
 
 
-def check(query: Query, where: BlockRange | Header, answer: Answer) -> list[Log]:
-    """The logs of `answer`, ascending by (block, index), if all of them can be true at once.
+def check(query: Query, where: BlockRange | Header, answer: Answer) -> CheckedAnswer:
+    """`answer` with its logs ascending by (block, index), if all of them can be true at once.
 
     Every log lies in the block or range asked for and matches `query`; a block number has one
     hash, that of `answer.last` in the last block; no (block, index) comes twice. Raises
     `AnswerRefused`, which names the first log that breaks this, and how.
+
+    What was checked for this question before, by a source of several endpoints, is not checked again.
     """
+    if isinstance(answer, CheckedAnswer) and answer.query == query and answer.where == where:
+        return answer
     _check_last(where, answer.last)
-    logs = in_chain_order(answer.logs)
+    logs = answer.logs
+    if not _agree(logs, query, where, answer.last):
+        logs = sorted(logs, key=_place)
+        _agree(logs, query, where, answer.last)
+    return CheckedAnswer(
+        logs=CheckedLogs(logs),
+        last=answer.last,
+        completeness=answer.completeness,
+        query=query,
+        where=where,
+    )
+
+
+def _agree(logs: Sequence[Log], query: Query, where: BlockRange | Header, last_header: Header) -> bool:
+    """Looks at every log once. False where they do not ascend: nearly every node gives them in order, and to
+    see that on the way costs next to nothing. Raises `AnswerRefused` for what cannot be true."""
     first, last = _bounds(where)
     addresses, topics0 = frozenset(query.addresses), frozenset(query.topics0)
-    hashes = {answer.last.number: answer.last.hash}
+    hashes = {last_header.number: last_header.hash}
+    at = above = -1
     previous: Log | None = None
     for log in logs:
         number, index = log.block_number, log.log_index
@@ -64,11 +80,42 @@ def check(query: Query, where: BlockRange | Header, answer: Answer) -> list[Log]
         known = hashes.setdefault(number, log.block_hash)
         if known != log.block_hash:
             raise _refused(log, f"carries the block hash 0x{log.block_hash.hex()}, others 0x{known.hex()}")
-        if previous is not None and previous.log_index == index and previous.block_number == number:
+        if number <= at and (number < at or index <= above):
+            if number < at or index < above:
+                return False
             how = "twice" if previous == log else "twice, with two different payloads"
             raise _refused(log, f"was given {how}")
-        previous = log
-    return logs
+        previous, at, above = log, number, index
+    return True
+
+
+def joined(query: Query, where: BlockRange, parts: Sequence[CheckedAnswer]) -> CheckedAnswer:
+    """The answer for `where` from those for its parts, each checked for the same query.
+
+    Parts that follow on each other share no block, so that together they keep what each of them kept. Raises
+    `ValueError` where they are not the parts of this range, in order.
+    """
+    at = where.first
+    for part in parts:
+        if part.query != query or not isinstance(part.where, BlockRange) or part.where.first != at:
+            raise ValueError(f"these are not the answers for the parts of {where}")
+        at = part.where.last + 1
+    if at != where.last + 1:
+        raise ValueError(f"these parts of {where} end below block {at}")
+    if len(parts) == 1:
+        return parts[0]
+    logs = CheckedLogs([log for part in parts for log in part.logs])
+    return CheckedAnswer(logs=logs, last=parts[-1].last, query=query, where=where)
+
+
+def those(logs: CheckedLogs, wanted: Callable[[Log], object]) -> CheckedLogs:
+    """Those of `logs` that are wanted."""
+    return CheckedLogs(list(filter(wanted, logs)))
+
+
+def merged(parts: Iterable[CheckedLogs]) -> CheckedLogs:
+    """The logs of several answers as one list, ascending by (block, index)."""
+    return CheckedLogs(sorted((log for part in parts for log in part), key=_place))
 
 
 def check_headers(numbers: Sequence[int], headers: Sequence[Header | None], logs: Iterable[Log]) -> None:

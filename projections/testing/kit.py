@@ -34,7 +34,7 @@ from sqlalchemy.event import listen
 
 from eventstore.journal.coverage import Covered
 from eventstore.journal.journal import Journal
-from eventstore.records import BlockRange, Filter, Header, Log
+from eventstore.records import BlockRange, CheckedLogs, Filter, Header, Log
 from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.storage.lease import Lease
 from eventstore.storage.sql import text
@@ -414,7 +414,7 @@ class _River:
         )
 
     def _write(self, blocks: Sequence[_Block], *, through: int) -> None:
-        logs = [log for block in blocks for log in block.logs]
+        logs = CheckedLogs([log for block in blocks for log in block.logs])
         headers = {block.header.number: block.header for block in blocks}
         with self.store.write() as tx:
             covered = [Covered(Filter(CONTRACT), BlockRange(0, through))]

@@ -288,7 +288,7 @@ def test_hardhat_and_ganache_have_no_receipts_by_block_and_are_asked_transaction
     network: Network, source: RpcSource
 ) -> None:
     answer = source.logs(*asked_by_user(network, source))
-    assert (answer.logs, answer.checked) == ([], "receipts")
+    assert (answer.logs, answer.completeness) == ([], "receipts")
     assert source.requests["eth_getBlockReceipts"] == 1
     assert source.requests["eth_getTransactionReceipt"] == (0 if network.name == "anvil" else 1)
 
@@ -308,7 +308,7 @@ def test_ganache_counts_the_logs_of_every_receipt_from_0_and_they_are_counted_th
     assert [item["logIndex"] for receipt in receipts for item in receipt["logs"]] == ["0x0", "0x0"]
     answer = receipts_of(network).logs(block, transactions)
     assert answer == both
-    assert source.logs(query, block).checked == "receipts"
+    assert source.logs(query, block).completeness == "receipts"
 
 
 def test_the_bloom_of_a_header_is_that_of_its_logs(network: Network, source: RpcSource) -> None:
@@ -321,7 +321,7 @@ def test_the_bloom_of_a_header_is_that_of_its_logs(network: Network, source: Rpc
 def test_an_empty_block_is_proved_empty_by_its_bloom(network: Network, source: RpcSource) -> None:
     network.mine()
     answer = source.logs(Query((network.address,)), header_of(source, network.head()))
-    assert (answer.logs, answer.checked) == ([], "bloom")
+    assert (answer.logs, answer.completeness) == ([], "bloom")
 
 
 def test_a_batch_of_five_hundred_calls_is_answered_whole_a_failure_in_its_place(network: Network) -> None:

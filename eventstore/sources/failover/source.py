@@ -7,13 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from msgspec.structs import replace
-
 from eventstore.errors import BlockUnknown, RangeTooLarge, SourceError, SourceUnavailable
 from eventstore.proof.header import Sealed
-from eventstore.records import Answer, BlockRange, Header, Identity, Log, Query
+from eventstore.records import BlockRange, Header, Identity, Query
 from eventstore.sources import Node
-from eventstore.sources.checks import check
+from eventstore.sources.checks import CheckedAnswer, check, joined
 from eventstore.sources.failover.endpoint import EndpointStatus, Member
 from eventstore.sources.failover.pool import Lineup
 
@@ -120,7 +118,7 @@ class FailoverSource:
                 raise
             return found[0]
 
-    def logs(self, query: Query, where: BlockRange | Header) -> Answer:
+    def logs(self, query: Query, where: BlockRange | Header) -> CheckedAnswer:
         if isinstance(where, Header) or len(self._lineup.members) == 1:
             wide = isinstance(where, BlockRange) and len(where) > 1
             return self._ask(lambda member: _checked(member, query, where), wide=wide)
@@ -152,9 +150,9 @@ class FailoverSource:
         return self._lineup.shown(member, member.source.head())
 
 
-def _range(member: Member, query: Query, where: BlockRange) -> Answer:
+def _range(member: Member, query: Query, where: BlockRange) -> CheckedAnswer:
     """The answer for a range, asked for in pieces where the endpoint takes less at once."""
-    logs: list[Log] = []
+    answers: list[CheckedAnswer] = []
     first = where.first
     while True:
         part = _part(member, first, where)
@@ -166,9 +164,9 @@ def _range(member: Member, query: Query, where: BlockRange) -> Answer:
                 raise
             member.cap = cap
             continue
-        logs += answer.logs
+        answers.append(answer)
         if part.last == where.last:
-            return answer if part == where else Answer(logs, answer.last)
+            return joined(query, where, answers)
         first = part.last + 1
 
 
@@ -192,7 +190,6 @@ def _cap(asked: BlockRange, error: RangeTooLarge) -> int | None:
     return limit - (limit == width)
 
 
-def _checked(member: Member, query: Query, where: BlockRange | Header) -> Answer:
+def _checked(member: Member, query: Query, where: BlockRange | Header) -> CheckedAnswer:
     """An answer that passed the checks: an endpoint that fails them has failed."""
-    answer = member.source.logs(query, where)
-    return replace(answer, logs=check(query, where, answer))
+    return check(query, where, member.source.logs(query, where))

@@ -18,7 +18,7 @@ from eventstore.errors import AnswerRefused, BlockUnknown, RangeTooLarge, Source
 from eventstore.proof import bloom, evidence
 from eventstore.proof.header import Sealed, sealed
 from eventstore.records import Answer, BlockRange, Header, Identity, Log, Query
-from eventstore.sources.checks import ROUND, in_chain_order
+from eventstore.sources.checks import ROUND, CheckedAnswer, check
 from eventstore.sources.rpc import codec
 from eventstore.sources.rpc.canary import Witness
 from eventstore.sources.rpc.client import Call, CallRefused, Endpoint
@@ -138,12 +138,12 @@ class RpcSource:
         return found
 
     @_by_name
-    def logs(self, query: Query, where: BlockRange | Header) -> Answer:
+    def logs(self, query: Query, where: BlockRange | Header) -> CheckedAnswer:
         match where:
             case BlockRange():
-                return self._logs_of_range(query, where)
+                return check(query, where, self._logs_of_range(query, where))
             case Header():
-                return self._logs_of_block(query, where)
+                return check(query, where, self._logs_of_block(query, where))
 
     # --- outside the port ---
 
@@ -185,7 +185,7 @@ class RpcSource:
 
     def _logs_of_range(self, query: Query, where: BlockRange) -> Answer:
         answer = self._settled(query, where, self._range(query, where))
-        if self._witness is not None and not answer.logs and answer.checked == "linked":
+        if self._witness is not None and not answer.logs and answer.completeness == "linked":
             self._hear(self._witness, query, where)
         return answer
 
@@ -217,7 +217,7 @@ class RpcSource:
         except BlockUnknown:
             return False
         indexes = [item.log_index for item in answer.logs]
-        return answer.checked != "linked" and log.log_index not in indexes
+        return answer.completeness != "linked" and log.log_index not in indexes
 
     def _range(self, query: Query, where: BlockRange) -> Answer:
         """What the node says to a range, as it says it."""
@@ -234,13 +234,13 @@ class RpcSource:
                 )
             raise found.error
         header = self._known(last, f"block {where.last}")
-        return Answer(in_chain_order(codec.logs(found)), header)
+        return Answer(codec.logs(found), header)
 
     def _settled(self, query: Query, where: BlockRange, answer: Answer) -> Answer:
         """`answer`, if it can be all there is: a count that nodes cut answers at is compared with those of
         the two halves. Raises `RangeTooLarge` where this node is known to cut at it."""
         count = len(answer.logs)
-        if answer.checked == "receipts" or not self._may_be_cut(count):
+        if answer.completeness == "receipts" or not self._may_be_cut(count):
             return answer
         if len(where) == 1:
             return self._logs_of_block(query, answer.last)
@@ -290,7 +290,7 @@ class RpcSource:
                     hint="It gives no receipts either: use another endpoint, or narrow the topics.",
                 ) from found.error
             return Answer(told, header, "receipts")
-        logs = in_chain_order(codec.logs(found))
+        logs = codec.logs(found)
         if self._may_be_cut(len(logs)):
             return self._compared(query, header, transactions, logs)
         if logs:

@@ -291,7 +291,7 @@ class SourceContract:
             stage.emit(BANK, [PAID], b"1")
             stage.mine()
         where = BlockRange(1, 5)
-        logs = check(BOTH, where, stage.source.logs(BOTH, where))
+        logs = check(BOTH, where, stage.source.logs(BOTH, where)).logs
         numbers = [1, 2, 3, 4, 5]
         check_headers(numbers, stage.source.headers(numbers), logs)
         assert len(logs) == 10

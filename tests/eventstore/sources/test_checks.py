@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
 from eventstore.errors import AnswerRefused, BlockUnknown
-from eventstore.records import Answer, BlockRange, Log, Query
-from eventstore.sources.checks import ROUND, check, check_headers
+from eventstore.ingest.ingestor import Ingestor
+from eventstore.journal.journal import Journal
+from eventstore.records import Answer, BlockRange, Filter, Header, Log, Query, Watch
+from eventstore.sources import checks
+from eventstore.sources.checks import ROUND, CheckedAnswer, check, check_headers, joined
+from eventstore.sources.failover.source import FailoverSource
+from eventstore.sources.rpc.source import RpcSource
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.node import Faults, SimulatedNode
+from eventstore.storage.lease import Lease
+from eventstore.storage.store import Store
 from tests.blocks import ALICE, BOB, TOPIC, header, log
 
+ROOT = Path(__file__).resolve().parents[3]
 QUERY = Query((ALICE,))
 RANGE = BlockRange(5, 9)
 
 
 def answered(*logs: Log) -> list[Log]:
-    return check(QUERY, RANGE, Answer(list(logs), header(9)))
+    return check(QUERY, RANGE, Answer(list(logs), header(9))).logs
 
 
 def test_an_answer_that_agrees_with_the_question_is_believed() -> None:
@@ -79,7 +97,7 @@ def test_the_header_of_another_block_is_refused() -> None:
 
 
 def test_a_block_asked_for_by_header_is_believed() -> None:
-    assert check(QUERY, header(6), Answer([log(6)], header(6))) == [log(6)]
+    assert check(QUERY, header(6), Answer([log(6)], header(6))).logs == [log(6)]
 
 
 def test_another_block_of_the_same_number_is_refused() -> None:
@@ -144,3 +162,105 @@ def test_counts_that_nodes_cut_answers_at_are_round(count: int) -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 10, 20, 24, 99, 101, 999, 9_999, 10_001])
 def test_counts_that_happen_by_themselves_are_not(count: int) -> None:
     assert count not in ROUND
+
+
+# --- an answer is checked once ---
+
+
+def test_an_answer_that_was_checked_for_this_question_is_the_same_answer() -> None:
+    found = check(QUERY, RANGE, Answer([log(7), log(5)], header(9)))
+    assert check(Query((ALICE,)), BlockRange(5, 9), found) is found
+
+
+@pytest.mark.parametrize(
+    ("query", "where"), [(Query((BOB,)), RANGE), (QUERY, BlockRange(6, 9)), (QUERY, header(9))]
+)
+def test_an_answer_that_was_checked_for_another_question_is_checked_again(
+    query: Query, where: BlockRange | Header
+) -> None:
+    with pytest.raises(AnswerRefused):
+        check(query, where, check(QUERY, RANGE, Answer([log(5)], header(9))))
+
+
+def part(first: int, last: int, *logs: Log, query: Query = QUERY) -> CheckedAnswer:
+    return check(query, BlockRange(first, last), Answer(list(logs), header(last)))
+
+
+def test_the_answers_for_the_parts_of_a_range_are_one_for_the_range() -> None:
+    whole = joined(QUERY, RANGE, [part(5, 6, log(5)), part(7, 7), part(8, 9, log(9), log(8))])
+    assert whole.logs == [log(5), log(8), log(9)]
+    assert whole.last == header(9)
+    assert check(QUERY, RANGE, whole) is whole
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [part(5, 6), part(8, 9)],
+        [part(5, 7), part(7, 9)],
+        [part(7, 9), part(5, 6)],
+        [part(5, 8)],
+        [part(5, 6), part(7, 9, query=Query((ALICE, BOB)))],
+    ],
+)
+def test_what_are_not_the_parts_of_a_range_is_no_answer_for_it(parts: list[CheckedAnswer]) -> None:
+    with pytest.raises(ValueError, match="parts of"):
+        joined(QUERY, RANGE, parts)
+
+
+@pytest.mark.parametrize("endpoints", [1, 2])
+def test_every_log_passes_the_checks_once_on_its_way_to_the_journal(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch, endpoints: int
+) -> None:
+    seen: Counter[tuple[int, int]] = Counter()
+    whole = checks._agree
+
+    def counting(logs: Sequence[Log], *question: Any) -> bool:
+        seen.update((item.block_number, item.log_index) for item in logs)
+        return whole(logs, *question)
+
+    monkeypatch.setattr(checks, "_agree", counting)
+    chain = SimulatedChain()
+    for number in range(40):
+        chain.mine(logs=[Emission(ALICE, (TOPIC,), bytes([number, at])) for at in range(3)])
+    chain.finalize(30)
+    with ExitStack() as stack:
+        faults = [Faults(range_cap=7), Faults()][-endpoints:]  # of two the first takes a range in pieces
+        nodes = [stack.enter_context(SimulatedNode(chain, faults=item)) for item in faults]
+        sources = [RpcSource(node.url) for node in nodes]
+        source = sources[0] if endpoints == 1 else FailoverSource(sources)
+        stack.callback(source.close)
+        lease = Lease(sqlite_store, "ingest:31337").acquire()
+        ingestor = Ingestor(sqlite_store, source, lease, chain_id=31_337, watches=[Watch(Filter(ALICE))])
+        stack.callback(ingestor.close)
+        ingestor.open()
+        while not ingestor.step().idle:
+            pass
+    with sqlite_store.read() as tx:
+        held = Journal(tx, 31_337).history(limit=1_000)
+    assert len(held) == 120
+    assert seen == Counter((item.log.block_number, item.log.log_index) for item in held)
+
+
+MAKERS = {
+    "eventstore/sources/checks.py": {"CheckedAnswer", "CheckedLogs"},
+    "eventstore/proof/repair.py": {"CheckedLogs"},
+    "projections/testing/kit.py": {"CheckedLogs"},
+}
+"""Which modules may say that logs were checked: the checks; a repair, of receipts that prove themselves; the
+kit, which makes its events itself."""
+
+
+def test_no_other_module_says_that_logs_were_checked() -> None:
+    found: dict[str, set[str]] = {}
+    for package in ("chainfold", "eventstore", "projections"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+                if name in ("CheckedAnswer", "CheckedLogs"):
+                    found.setdefault(str(path.relative_to(ROOT)), set()).add(name)
+    assert found == MAKERS
+
+
+def test_the_journal_takes_checked_logs_only() -> None:
+    assert inspect.signature(Journal.append).parameters["logs"].annotation == "CheckedLogs"

@@ -133,7 +133,7 @@ def test_a_window_brings_every_log_home_from_a_node_that_cuts_answers(cap: int) 
             except RangeTooLarge as error:
                 window = window.refused(asked, error)
                 continue
-            logs += check(QUERY, asked, answer)
+            logs += check(QUERY, asked, answer).logs
             window = window.answered(asked, logs=len(answer.logs))
             first = asked.last + 1
         source.close()

@@ -145,7 +145,7 @@ def test_the_chain_can_be_scripted_further(node: SimulatedNode, chain: Simulated
     chain.switch(fork.orphaned[-1].hash)
     source = RpcSource(node.url)
     where = BlockRange(0, HEAD)
-    found = check(Query(ADDRESSES), where, source.logs(Query(ADDRESSES), where))
+    found = check(Query(ADDRESSES), where, source.logs(Query(ADDRESSES), where)).logs
     source.close()
     assert [shown(log) for log in found] == LOGS
 

@@ -161,7 +161,7 @@ def test_a_window_brings_every_log_home_whatever_is_capped(chain: SimulatedChain
             except SourceError as error:
                 window = window.refused(asked, error)
                 continue
-            logs += check(QUERY, asked, answer)
+            logs += check(QUERY, asked, answer).logs
             window = window.answered(asked, logs=len(answer.logs))
             first = asked.last + 1
         source.close()
@@ -277,7 +277,7 @@ def test_an_empty_block_whose_bloom_rules_logs_out_is_checked_by_it(
     source: RpcSource, chain: SimulatedChain
 ) -> None:
     query = Query((bytes([0xC0]) * 20,))
-    assert source.logs(query, known(chain, 4)).checked == "bloom"
+    assert source.logs(query, known(chain, 4)).completeness == "bloom"
 
 
 def test_an_empty_block_whose_bloom_is_wrong_for_it_is_checked_by_its_receipts(
@@ -285,7 +285,7 @@ def test_an_empty_block_whose_bloom_is_wrong_for_it_is_checked_by_its_receipts(
 ) -> None:
     node.faults.full_bloom = True
     answer = source.logs(Query((bytes([0xC0]) * 20,)), known(chain, 4))
-    assert (answer.logs, answer.checked) == ([], "receipts")
+    assert (answer.logs, answer.completeness) == ([], "receipts")
 
 
 def test_a_zero_bloom_over_transactions_proves_nothing(
@@ -293,19 +293,19 @@ def test_a_zero_bloom_over_transactions_proves_nothing(
 ) -> None:
     """Some chains keep no blooms, and give zeros for all of them."""
     node.faults.empty_blocks = node.faults.zero_bloom = True
-    assert source.logs(QUERY, known(chain, 4)).checked == "linked"
+    assert source.logs(QUERY, known(chain, 4)).completeness == "linked"
 
 
 def test_a_zero_bloom_over_no_transactions_rules_logs_out(source: RpcSource, chain: SimulatedChain) -> None:
     chain.mine()
-    assert source.logs(QUERY, chain.head()).checked == "bloom"
+    assert source.logs(QUERY, chain.head()).completeness == "bloom"
 
 
 def test_logs_that_a_node_tells_are_checked_by_their_links_only(
     source: RpcSource, chain: SimulatedChain
 ) -> None:
-    assert source.logs(QUERY, known(chain, 4)).checked == "linked"
-    assert source.logs(QUERY, RANGE).checked == "linked"
+    assert source.logs(QUERY, known(chain, 4)).completeness == "linked"
+    assert source.logs(QUERY, RANGE).completeness == "linked"
 
 
 @pytest.mark.parametrize("fault", ["receipts_partial", "receipts_reordered"])
