@@ -18,7 +18,8 @@ from eventstore.errors import SourceError, SourceUnavailable
 from eventstore.net import deadline
 from eventstore.net.deadline import Deadlines
 from eventstore.sources.failover.source import FailoverSource
-from eventstore.sources.rpc.client import Call, Endpoint
+from eventstore.sources.rpc.call import Call
+from eventstore.sources.rpc.client import Endpoint
 from eventstore.sources.rpc.heads import Heads, announcing
 from eventstore.sources.rpc.source import RpcSource
 from eventstore.sources.simulated.chain import SimulatedChain

@@ -12,7 +12,6 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 
 from eventstore import clock
 from eventstore.errors import (
-    BlockUnknown,
     HistoryConflict,
     SourceError,
     SourceUnavailable,
@@ -23,9 +22,9 @@ from eventstore.ingest.blocks import read_blocks
 from eventstore.ingest.branch import Branch, Follow, Ingested, Retreated, View
 from eventstore.ingest.creation import HasCode, created
 from eventstore.ingest.failed_ranges import FailedRange, Failures, due, waits
-from eventstore.ingest.plan import Gap, Wanted, covered_by, filters_at, holes, lowest_gap, missing_in, only
+from eventstore.ingest.next_blocks import BLOCKS_PER_STEP, next_blocks
+from eventstore.ingest.plan import Gap, Wanted, covered_by, holes, lowest_gap, missing_in, only
 from eventstore.ingest.ranges import Fetched, Narrowed, Ranges, Unobtainable, query_of, read
-from eventstore.ingest.reorg import Extend, decide
 from eventstore.ingest.resync import Resync, Resynced
 from eventstore.ingest.window import Window
 from eventstore.journal import behind
@@ -39,9 +38,6 @@ from eventstore.storage.lease import Lease
 from eventstore.storage.legible import legible
 from eventstore.storage.sql import text
 from eventstore.storage.store import Store
-
-BLOCKS_PER_STEP = 32
-"""How many unfinalised blocks one step asks for and commits together."""
 
 IN_FLIGHT = 4
 """How many ranges are asked for before the first of them is committed."""
@@ -179,7 +175,7 @@ class Ingestor:
             return self._fetch_range(view, gap, entry=entry, known=known)
         if unseen:
             return self._fetch_blocks(view, unseen, entry=entry, extend=False)
-        fresh = self._next_headers(view, known)
+        fresh = next_blocks(self._branch.lookout, view, known, self._watches)
         if fresh:
             return self._fetch_blocks(view, fresh, entry=entry, extend=True)
         waiting = due([item for item in failed if item.range.first <= final])
@@ -242,41 +238,6 @@ class Ingestor:
         )
 
     # --- the unfinalised part: block by block, by hash ---
-
-    def _next_headers(self, view: View, known: Sequence[Header]) -> list[Wanted]:
-        if known:
-            tip = known[-1].number
-        else:
-            tip = (
-                view.finalized
-                if view.finalized >= 0
-                else min((watch.first_block for watch in self._watches), default=0) - 1
-            )
-        if tip >= view.head.number:
-            return []
-        last = min(view.head.number, tip + BLOCKS_PER_STEP)
-        numbers = range(tip + 1, last + (view.head.number > last))
-        headers = self._headers_below(numbers)
-        if last == view.head.number and len(headers) == len(numbers):
-            headers.append(view.head)
-        match decide(known, headers):
-            case Extend(fresh):
-                return [Wanted(header, filters_at(self._watches, header.number)) for header in fresh]
-            case _:
-                raise BlockUnknown(
-                    f"The chain moved between the headers {tip + 1} and {last}.",
-                    hint="It will be asked again.",
-                )
-
-    def _headers_below(self, numbers: range) -> list[Header]:
-        """The headers of these blocks, or of the first of them, up to one that cannot be taken."""
-        while True:
-            try:
-                return self._branch.lookout.headers(numbers)
-            except Unreadable:
-                if len(numbers) == 1:
-                    raise
-                numbers = numbers[: len(numbers) // 2]
 
     def _fetch_blocks(self, view: View, wanted: Sequence[Wanted], *, entry: int, extend: bool) -> Ingested:
         try:

@@ -4,7 +4,7 @@
     recording = "chainfold_recording:Recording"
 
 A chain whose configuration says `source = "recording"` is then read through `Recording`. The test suite
-`projections.testing.contracts.source.SourceContract` shows whether an adapter keeps the port.
+`projections.testing.contracts.node.NodeContract` shows whether an adapter keeps the port.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ChainSettings(Struct, frozen=True):
     folder: Path
 
 
-class Adapter(Protocol):
+class SourceAdapter(Protocol):
     """The object that an entry point names: a class of nodes, which also names the type of its settings.
 
     `Settings` is a `msgspec.Struct`; the table `[chains.NAME.settings]` is converted to it, and a key that it

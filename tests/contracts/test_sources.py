@@ -10,9 +10,12 @@ import pytest
 from eventstore.sources import Source
 from eventstore.sources.failover.source import FailoverSource
 from eventstore.sources.rpc.source import RpcSource
-from eventstore.sources.simulated.chain import SimulatedChain, SimulatedSource
+from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.sources.simulated.node import Faults, SimulatedNode
-from projections.testing.contracts.source import NodeContract, SourceContract, Stage
+from eventstore.sources.simulated.source import SimulatedSource
+from projections.testing.contracts.node import NodeContract
+from projections.testing.contracts.script import ScriptedSource
+from projections.testing.contracts.source import SourceContract
 from tests.servers.anvil import SLOTS_IN_AN_EPOCH, Anvil
 
 
@@ -79,7 +82,7 @@ class TestFailoverSource(TestRpcSource):
 @pytest.mark.server
 class TestRpcSourceOfAnvil(SourceContract):
     @pytest.fixture
-    def stage(self, anvil: Anvil) -> Iterator[Stage]:
+    def stage(self, anvil: Anvil) -> Iterator[ScriptedSource]:
         source = RpcSource(anvil.url)
         yield AnvilStage(source, anvil)
         source.close()

@@ -23,7 +23,7 @@ from projections.errors import ConfigurationError
 from projections.service.config.loader import load
 from projections.service.runtime.wiring import Plan
 from projections.service.status.projections import served_documents
-from projections.testing.contracts.source import NodeContract
+from projections.testing.contracts.node import NodeContract
 from tests.end_to_end.site import CONTRACT, SIGNATURE, bare, expected, registrations
 
 pytestmark = pytest.mark.process

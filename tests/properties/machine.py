@@ -28,7 +28,8 @@ from eventstore.journal.integrity import check_digests
 from eventstore.journal.journal import Journal
 from eventstore.journal.tail import Tail
 from eventstore.records import Answer, BlockRange, Filter, Header, Identity, Log, Query, Watch
-from eventstore.sources.simulated.chain import Emission, SimulatedChain, SimulatedSource
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.source import SimulatedSource
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from projections.errors import ForeignMarker, ProjectorError, SinkUnavailable

@@ -5,7 +5,6 @@ Law: the key in the endpoint's address appears in no message and in no traceback
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,11 +16,10 @@ from urllib.parse import urljoin
 
 import msgspec
 import requests
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from eventstore.errors import (
     AnswerRefused,
-    BlockUnknown,
     RangeTooLarge,
     SourceError,
     SourceUnavailable,
@@ -29,8 +27,9 @@ from eventstore.errors import (
     Unreadable,
 )
 from eventstore.redaction import hidden, public, secrets_in
-from eventstore.sources.rpc import codec
-from eventstore.sources.rpc.codec import Failure
+from eventstore.sources.rpc import envelope
+from eventstore.sources.rpc.call import Call, CallRefused
+from eventstore.sources.rpc.envelope import Failure
 from eventstore.sources.rpc.rate_limit import RateLimiter
 from eventstore.sources.rpc.refusals import classify
 from eventstore.sources.rpc.transport import MOST, AnswerTooLargeError, Provider, Said
@@ -42,45 +41,7 @@ AT_ONCE = 8
 _NO_BATCHES_HERE = (400, 405, 413, 415, 422, 501)
 """HTTP statuses that a gateway answers to a batch where it would take the same calls one by one."""
 
-_NO_SUCH_METHOD = (-32601, -32004)
-_NOT_A_METHOD = re.compile(
-    r"\bmethod\b.{0,60}\b(?:not (?:found|supported|available|allowed|exist)|unavailable|unsupported|disabled)"
-    r"|\bunsupported method\b",
-    re.IGNORECASE,
-)
-_NOT_A_TAG = re.compile(
-    r"invalid|unsupported|not supported|unrecogni[sz]ed|unknown (?:block )?(?:tag|parameter)|cannot unmarshal"
-    r"|pars(?:e|ing)|syntax|hex string",
-    re.IGNORECASE,
-)
 _MAY_BE_LARGE = ("eth_getLogs", "eth_getBlockReceipts")
-
-
-class Call(Struct, frozen=True):
-    """A method and its parameters, as JSON-RPC wants them."""
-
-    method: str
-    params: tuple[object, ...] = ()
-
-
-class CallRefused(Struct, frozen=True):
-    """One call's failure, already in our terms; `code` is the node's own."""
-
-    error: SourceError
-    code: int | None
-
-    @property
-    def no_such_method(self) -> bool:
-        """Does the node not know the method at all? Codes differ, and so do texts."""
-        return self.code in _NO_SUCH_METHOD or bool(_NOT_A_METHOD.search(self.error.message))
-
-    @property
-    def no_such_tag(self) -> bool:
-        """Of a question for the block of a tag: does the node not know the tag at all? A node that has no
-        such block yet says so in other words (execution-apis#879)."""
-        if isinstance(self.error, BlockUnknown | Throttled):
-            return False
-        return self.code in (-32601, -32602) or bool(_NOT_A_TAG.search(self.error.message))
 
 
 class _BatchRefusedError(Exception):
@@ -159,7 +120,7 @@ class Endpoint:
     def _alone(self, call: Call) -> Raw | CallRefused:
         number = next(self._ids)
         try:
-            answer = self._post([call], codec.call(number, call.method, call.params))
+            answer = self._post([call], envelope.request(number, call.method, call.params))
         except AnswerTooLargeError:
             return self._too_large(call)
         said = self._read(answer)
@@ -177,7 +138,7 @@ class Endpoint:
             answer = self._post(
                 calls,
                 [
-                    codec.call(number, call.method, call.params)
+                    envelope.request(number, call.method, call.params)
                     for number, call in zip(ids, calls, strict=True)
                 ],
             )
@@ -259,7 +220,7 @@ class Endpoint:
 
     def _read(self, answer: Said) -> dict[str, Raw | Failure] | Raw | Failure:
         try:
-            return codec.replies(answer.body)
+            return envelope.replies(answer.body)
         except msgspec.DecodeError as error:
             response = answer.response
             if response.status_code != 200:

@@ -7,9 +7,7 @@ legal range (`legal`) is named with its field and its place, and is `Unreadable`
 
 from __future__ import annotations
 
-import re
 from binascii import unhexlify
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -28,22 +26,6 @@ Bloom = Annotated[str, Meta(min_length=2, max_length=514)]
 
 _UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 """What a result may end in that is of another shape, holds no number, or is nested too deeply."""
-
-_CODE = re.compile(r"-?[0-9]{1,10}")
-
-
-class Failure(Struct, frozen=True):
-    """The error object of one reply, its fields as loose as nodes write them."""
-
-    code: int | None
-    message: str
-    data: object
-
-
-class _Reply(Struct, gc=False):
-    id: int | str | None = None
-    result: Raw = Raw()  # empty where absent; msgspec knows no union with Raw
-    error: Raw = Raw()
 
 
 class _WireLog(Struct, gc=False):
@@ -84,9 +66,6 @@ class Receipt(Struct, frozen=True, gc=False):
     logs: list[Log]
 
 
-_one = msgspec.json.Decoder(_Reply)
-_several = msgspec.json.Decoder(list[_Reply])
-_anything = msgspec.json.Decoder()
 _logs = msgspec.json.Decoder(list[_WireLog])
 _header = msgspec.json.Decoder(_WireHeader | None)
 _transactions = msgspec.json.Decoder(_WireTransactions)
@@ -94,35 +73,6 @@ _receipt = msgspec.json.Decoder(_WireReceipt)
 _list: msgspec.json.Decoder[list[Raw] | None] = msgspec.json.Decoder(list[Raw] | None)
 _fields: msgspec.json.Decoder[dict[str, Any] | None] = msgspec.json.Decoder(dict[str, Any] | None)
 _quantity = msgspec.json.Decoder(Quantity)
-
-
-def call(number: int, method: str, params: Iterable[object]) -> dict[str, object]:
-    """The request object of one call."""
-    return {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
-
-
-def replies(body: bytes) -> dict[str, Raw | Failure] | Raw | Failure:
-    """What a response body holds: one result or failure, or those of a batch by their id.
-
-    Raises `msgspec.DecodeError` where the body is not JSON-RPC (an error page, cut short, nested too
-    deeply), and `AnswerRefused` where a batch answers one id twice.
-    """
-    try:
-        return _replies(body)
-    except RecursionError as error:
-        raise msgspec.DecodeError("the answer is nested too deeply") from error
-
-
-def _replies(body: bytes) -> dict[str, Raw | Failure] | Raw | Failure:
-    if body.lstrip()[:1] != b"[":
-        return _outcome(_one.decode(body))
-    found: dict[str, Raw | Failure] = {}
-    for reply in _several.decode(body):
-        key = str(reply.id)
-        if key in found:
-            raise AnswerRefused(f"The node answered request {key} of a batch twice.")
-        found[key] = _outcome(reply)
-    return found
 
 
 def logs(raw: Raw) -> list[Log]:
@@ -271,23 +221,6 @@ def _converted_receipt(found: _WireReceipt) -> Receipt:
         None if block_hash is None else _word(block_hash),
         _in_range(found.logs),
     )
-
-
-def _outcome(reply: _Reply) -> Raw | Failure:
-    if bytes(reply.error) not in (b"", b"null"):
-        return _failure(_anything.decode(reply.error))
-    if not bytes(memoryview(reply.result)[:1]):
-        raise AnswerRefused("The node's reply holds neither a result nor an error.")
-    return reply.result
-
-
-def _failure(error: object) -> Failure:
-    if not isinstance(error, dict):
-        return Failure(None, str(error), None)
-    code, message = error.get("code"), error.get("message")
-    if isinstance(code, str) and _CODE.fullmatch(code):
-        code = int(code)
-    return Failure(code if isinstance(code, int) else None, str(message or ""), error.get("data"))
 
 
 def _bytes(text: str) -> bytes:

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from eventstore.errors import AnswerRefused, BlockUnknown, RangeTooLarge
 from eventstore.records import Header, Log
 from eventstore.sources.rpc import codec
-from eventstore.sources.rpc.client import Call, CallRefused, Endpoint
+from eventstore.sources.rpc.call import Call, CallRefused
+from eventstore.sources.rpc.client import Endpoint
 from eventstore.sources.rpc.codec import Receipt
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from eventstore.records import BlockRange, Header, Log
+from eventstore.sources.simulated.block import JsonObject
 from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.sources.simulated.faults import Faults
-from eventstore.sources.simulated.wire import Json, Wire, other_hash, to_bytes, to_hex
+from eventstore.sources.simulated.wire import Wire, other_hash, to_bytes, to_hex
 
 
 class RpcError(Exception):
@@ -71,13 +72,13 @@ class Backend:
     def block_number(self) -> str:
         return hex(self._head)
 
-    def block_by_number(self, block: str, full: bool = False) -> Json | None:
+    def block_by_number(self, block: str, full: bool = False) -> JsonObject | None:
         found = self._block(self._numbered(block), full=full)
         if found is not None and self._faults.moved_finality and block in ("finalized", "safe"):
             found["hash"] = other_hash(found["hash"])
         return found
 
-    def block_by_hash(self, block_hash: str, full: bool = False) -> Json | None:
+    def block_by_hash(self, block_hash: str, full: bool = False) -> JsonObject | None:
         return self._block(self._hashed(block_hash), full=full)
 
     def code(self, address: str, block: str) -> str:
@@ -123,7 +124,7 @@ class Backend:
             return None
         return header
 
-    def _block(self, header: Header | None, *, full: bool) -> Json | None:
+    def _block(self, header: Header | None, *, full: bool) -> JsonObject | None:
         if header is None:
             return None
         transactions = self._wire.transactions(self._wire.block(header.hash))
@@ -134,7 +135,7 @@ class Backend:
 
     # --- logs ---
 
-    def logs(self, asked: Json) -> list[Json]:
+    def logs(self, asked: JsonObject) -> list[JsonObject]:
         faults = self._faults
         if faults.logs_refused:
             raise RpcError(-32005, "limit exceeded")
@@ -167,7 +168,7 @@ class Backend:
         where = BlockRange(header.number, header.number)
         return where, () if empty else self._wire.block(header.hash).logs
 
-    def _of_range(self, asked: Json) -> tuple[BlockRange, Sequence[Log]]:
+    def _of_range(self, asked: JsonObject) -> tuple[BlockRange, Sequence[Log]]:
         faults, head = self._faults, self._head
         first, last = (self._number(asked.get(key, "latest")) for key in ("fromBlock", "toBlock"))
         if first is None or last is None:
@@ -198,14 +199,14 @@ class Backend:
         after = self._faults.filled_after
         return after is None or self._empties[header.hash] <= after
 
-    def _strays(self, asked: Json, where: BlockRange) -> list[Json]:
+    def _strays(self, asked: JsonObject, where: BlockRange) -> list[JsonObject]:
         if not self._faults.stray_log:
             return []
         below = _matching(asked, self._chain.logs_in(0, where.first - 1))[-1:]
         above = _matching(asked, self._chain.logs_in(where.last + 1, self._head))[:1]
         return [self._wire.log(log) for log in below or above]
 
-    def _orphans(self, asked: Json, where: BlockRange) -> list[Json]:
+    def _orphans(self, asked: JsonObject, where: BlockRange) -> list[JsonObject]:
         faults = self._faults
         if not (faults.orphaned_logs or faults.removed_twice):
             return []
@@ -237,22 +238,22 @@ class Backend:
             text += f". Try with this block range [{first}, {last}]."
         return self._refusal(faults.result_cap_code, text, {"from": first, "limit": cap, "to": last})
 
-    def _refusal(self, code: int, text: str, data: Json) -> RpcError:
+    def _refusal(self, code: int, text: str, data: JsonObject) -> RpcError:
         if self._faults.said_in == "data":
             return RpcError(code, "invalid params", {**data, "payload": text})
         return RpcError(code, text, data or None)
 
     # --- receipts ---
 
-    def block_receipts(self, block: str) -> list[Json] | None:
+    def block_receipts(self, block: str) -> list[JsonObject] | None:
         return self._receipts(self._hashed(block) if len(block) == 66 else self._numbered(block))
 
-    def transaction_receipt(self, tx_hash: str) -> Json | None:
+    def transaction_receipt(self, tx_hash: str) -> JsonObject | None:
         block = self._chain.block_with(to_bytes(tx_hash))
         receipts = self._receipts(self._hashed(to_hex(block.hash))) if block else None
         return next((item for item in receipts or () if item["transactionHash"] == tx_hash), None)
 
-    def _receipts(self, header: Header | None) -> list[Json] | None:
+    def _receipts(self, header: Header | None) -> list[JsonObject] | None:
         faults = self._faults
         if header is None or faults.receipts_null or header.number < (faults.empty_below or 0):
             return None

@@ -1,4 +1,4 @@
-"""A chain that you script, and the source that reads it: no node, no network, no chance.
+"""A chain that you script: no node, no network, no chance.
 
     chain = SimulatedChain()
     chain.emit(address, [topic0, user], data)   # waits for the next block
@@ -12,15 +12,15 @@ The same script with the same seed gives the same hashes, wherever it runs.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from threading import RLock
 
 from msgspec import Struct
 
-from eventstore.errors import BlockUnknown
 from eventstore.proof import bloom
-from eventstore.records import Answer, BlockRange, Header, Identity, Log, Query
+from eventstore.records import Answer, BlockRange, Header, Log, Query
+from eventstore.sources.simulated.block import Block
 from eventstore.sources.simulated.seal import seal
 
 BLOCK_TIME = 12
@@ -41,27 +41,6 @@ class Fork(Struct, frozen=True):
     common: Header
     orphaned: tuple[Header, ...]
     adopted: tuple[Header, ...]
-
-
-class Block(Struct, frozen=True, gc=False):
-    """A block as a node has it.
-
-    `fields` are its own and `receipts` those of its transactions, by their hashes and in their order:
-    JSON as it was recorded from a real node, and empty in a block that was mined here.
-    """
-
-    number: int
-    hash: bytes
-    parent_hash: bytes
-    timestamp: int
-    logs: Sequence[Log] = ()
-    bloom: bytes | None = None
-    fields: Mapping[str, object] = {}
-    receipts: Mapping[bytes, Mapping[str, object]] = {}
-
-    def transactions(self) -> list[bytes]:
-        """Their hashes; of a block that was mined here all that emitted something."""
-        return list(self.receipts or dict.fromkeys(log.tx_hash for log in self.logs))
 
 
 class SimulatedChain:
@@ -309,31 +288,3 @@ class SimulatedChain:
         if made is None:  # made when first asked for: most are not, and keccak is slow
             made = self._blooms[block.hash] = bloom.make(block.logs)
         return Header(block.number, block.hash, block.parent_hash, block.timestamp, made)
-
-
-class SimulatedSource:
-    """The `Source` that shows a simulated chain as it is."""
-
-    def __init__(self, chain: SimulatedChain) -> None:
-        self._chain = chain
-
-    def identity(self) -> Identity:
-        genesis = self._chain.header(0)
-        assert genesis is not None
-        return Identity(self._chain.chain_id, genesis.hash)
-
-    def head(self) -> Header:
-        return self._chain.head()
-
-    def finalized(self) -> Header | None:
-        return self._chain.finalized()
-
-    def headers(self, numbers: Sequence[int]) -> list[Header | None]:
-        return [self._chain.header(number) for number in numbers]
-
-    def logs(self, query: Query, where: BlockRange | Header) -> Answer:
-        answer = self._chain.read(query, where)
-        if answer is None:
-            block = where.last if isinstance(where, BlockRange) else where.number
-            raise BlockUnknown(f"The simulated chain has no such block {block} on its canonical branch.")
-        return answer

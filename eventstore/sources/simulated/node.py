@@ -22,10 +22,10 @@ from typing import Any, Self
 import msgspec
 
 from eventstore.sources.simulated.backend import Backend, GatewayError, RpcError
+from eventstore.sources.simulated.block import JsonObject
 from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.sources.simulated.faults import Faults
 from eventstore.sources.simulated.http import Port, Response
-from eventstore.sources.simulated.wire import Json
 
 __all__ = ["Faults", "SimulatedNode"]
 
@@ -126,7 +126,7 @@ class SimulatedNode:
             pause=self._closed.wait,
         )
 
-    def _called(self, backend: Backend, call: Json) -> Json:
+    def _called(self, backend: Backend, call: JsonObject) -> JsonObject:
         with self._lock:
             self.calls[call["method"]] += 1
         try:
@@ -136,7 +136,7 @@ class SimulatedNode:
         return {"jsonrpc": "2.0", "id": call["id"], "result": result}
 
 
-def _failed(number: object, error: RpcError) -> Json:
+def _failed(number: object, error: RpcError) -> JsonObject:
     said = {"code": error.code, "message": str(error)}
     if error.data is not None:
         said["data"] = error.data

@@ -10,20 +10,18 @@ Hashes and headers are the real ones; blocks that are mined on top of them are s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
 from eventstore.sources.rpc import codec
-from eventstore.sources.simulated.chain import Block, SimulatedChain
-
-Json = dict[str, Any]
+from eventstore.sources.simulated.block import Block, JsonObject
+from eventstore.sources.simulated.chain import SimulatedChain
 
 
 class _Line(Struct):
     block: Raw
-    receipts: list[Json]
+    receipts: list[JsonObject]
     logs: Raw
 
 
@@ -56,6 +54,6 @@ def _block(line: bytes) -> Block:
         header.timestamp,
         codec.logs(read.logs),
         header.bloom,
-        msgspec.json.decode(read.block, type=Json),
+        msgspec.json.decode(read.block, type=JsonObject),
         {bytes.fromhex(receipt["transactionHash"][2:]): receipt for receipt in read.receipts},
     )

@@ -14,11 +14,10 @@ from msgspec.structs import replace
 from eventstore.proof import bloom, header, receipt
 from eventstore.proof.trie import EMPTY
 from eventstore.records import Log
+from eventstore.sources.simulated.block import JsonObject
 
 _NO_UNCLES = "0x1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347"
 """keccak256 of the RLP of an empty list."""
-
-Json = dict[str, object]
 
 
 class Seal(Struct, frozen=True):
@@ -27,8 +26,8 @@ class Seal(Struct, frozen=True):
     hash: bytes
     logs: list[Log]
     bloom: bytes
-    fields: Json
-    receipts: dict[bytes, Json]
+    fields: JsonObject
+    receipts: dict[bytes, JsonObject]
 
 
 def seal(number: int, parent_hash: bytes, timestamp: int, logs: Sequence[Log], *, salt: bytes) -> Seal:
@@ -37,7 +36,7 @@ def seal(number: int, parent_hash: bytes, timestamp: int, logs: Sequence[Log], *
     receipts = [_receipt(number, place, log) for place, log in enumerate(logs)]
     root = receipt.root(receipts)
     assert root is not None
-    fields: Json = {
+    fields: JsonObject = {
         "number": hex(number),
         "parentHash": _hex(parent_hash),
         "sha3Uncles": _NO_UNCLES,
@@ -66,7 +65,7 @@ def seal(number: int, parent_hash: bytes, timestamp: int, logs: Sequence[Log], *
     )
 
 
-def _receipt(number: int, place: int, log: Log) -> Json:
+def _receipt(number: int, place: int, log: Log) -> JsonObject:
     told = {
         "address": _hex(log.address),
         "topics": [_hex(topic) for topic in log.topics],

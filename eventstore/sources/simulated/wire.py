@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any
 
 from eventstore.proof import bloom
 from eventstore.records import Header, Log
-from eventstore.sources.simulated.chain import Block, SimulatedChain
+from eventstore.sources.simulated.block import Block, JsonObject
+from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.sources.simulated.faults import Faults
-
-Json = dict[str, Any]
 
 
 class Wire:
@@ -21,10 +19,10 @@ class Wire:
         self._chain = chain
         self._faults = faults
 
-    def header(self, header: Header) -> Json:
+    def header(self, header: Header) -> JsonObject:
         """The block without its transactions, with all fields that were recorded of it."""
         faults = self._faults
-        said: Json = dict(self.block(header.hash).fields) or {
+        said: JsonObject = dict(self.block(header.hash).fields) or {
             "number": hex(header.number),
             "hash": to_hex(header.hash),
             "parentHash": to_hex(header.parent_hash),
@@ -41,7 +39,7 @@ class Wire:
             said.pop("logsBloom", None)
         return said
 
-    def transactions(self, block: Block) -> list[Json]:
+    def transactions(self, block: Block) -> list[JsonObject]:
         """Of a recorded block as they are, else no more than hash and place."""
         recorded = block.fields.get("transactions")
         if isinstance(recorded, list):
@@ -56,7 +54,7 @@ class Wire:
             for index, tx_hash in enumerate(block.transactions())
         ]
 
-    def log(self, log: Log) -> Json:
+    def log(self, log: Log) -> JsonObject:
         """With whatever is wrong with logs."""
         faults, said = self._faults, self._right(log)
         half = len(self.block(log.block_hash).logs) // 2
@@ -76,7 +74,7 @@ class Wire:
         said["removed"] = faults.removed_logs
         return said
 
-    def invented(self, logs: Sequence[Log]) -> list[Json]:
+    def invented(self, logs: Sequence[Log]) -> list[JsonObject]:
         """What never was, of the blocks of these logs."""
         found = []
         for number in sorted(self._faults.invented):
@@ -85,7 +83,7 @@ class Wire:
                 found.append({**self._right(there[-1]), "logIndex": hex(there[-1].log_index + 1)})
         return found
 
-    def receipts(self, block: Block) -> list[Json]:
+    def receipts(self, block: Block) -> list[JsonObject]:
         """One for each transaction, in order, with the fields that were recorded of it."""
         emitted: dict[bytes, list[Log]] = {tx_hash: [] for tx_hash in block.transactions()}
         for log in block.logs:
@@ -104,7 +102,7 @@ class Wire:
         assert block is not None
         return block
 
-    def _receipt(self, block: Block, index: int, tx_hash: bytes, logs: Sequence[Log]) -> Json:
+    def _receipt(self, block: Block, index: int, tx_hash: bytes, logs: Sequence[Log]) -> JsonObject:
         return {
             "status": "0x1",
             "type": "0x2",
@@ -115,7 +113,7 @@ class Wire:
             "logsBloom": to_hex(bloom.make(logs)),
         }
 
-    def _logs_of_receipt(self, index: int, logs: Sequence[Log]) -> list[Json]:
+    def _logs_of_receipt(self, index: int, logs: Sequence[Log]) -> list[JsonObject]:
         faults = self._faults
         if faults.receipts_honest:
             return [self._right(log) for log in logs]
@@ -127,12 +125,12 @@ class Wire:
         there = [shown for log, shown in said if (log.block_number, log.log_index) not in faults.withheld]
         return there + ghosts
 
-    def _tell_other_numbers(self, block: int, said: Json) -> None:
+    def _tell_other_numbers(self, block: int, said: JsonObject) -> None:
         for (number, field), told in self._faults.numbers.items():
             if number == block and field in said:
                 said[field] = hex(told)
 
-    def _right(self, log: Log) -> Json:
+    def _right(self, log: Log) -> JsonObject:
         return {
             "address": to_hex(log.address),
             "topics": [to_hex(topic) for topic in log.topics],

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from eventstore.errors import Throttled
-from eventstore.sources.rpc.client import CallRefused
+from eventstore.sources.rpc.call import CallRefused
 from eventstore.sources.rpc.refusals import classify
 from eventstore.sources.rpc.source import UNTAGGED_DEPTH, RpcSource
 from eventstore.sources.simulated.chain import SimulatedChain

@@ -19,8 +19,9 @@ from eventstore.journal.integrity import check_digests
 from eventstore.journal.journal import Journal
 from eventstore.records import Filter, Log, Watch
 from eventstore.sources.rpc.source import RpcSource
-from eventstore.sources.simulated.chain import Emission, SimulatedChain, SimulatedSource
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.node import Faults, SimulatedNode
+from eventstore.sources.simulated.source import SimulatedSource
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from tests.blocks import ALICE, BOB, TOPIC

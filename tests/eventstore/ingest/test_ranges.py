@@ -25,7 +25,8 @@ from eventstore.ingest.window import Window
 from eventstore.journal.coverage import Coverage
 from eventstore.journal.journal import Journal
 from eventstore.records import Answer, BlockRange, Filter, Header, Identity, Log, Query, Watch
-from eventstore.sources.simulated.chain import Emission, SimulatedChain, SimulatedSource
+from eventstore.sources.simulated.chain import Emission, SimulatedChain
+from eventstore.sources.simulated.source import SimulatedSource
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from tests.blocks import ALICE, BOB, TOPIC

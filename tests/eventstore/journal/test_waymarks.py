@@ -14,7 +14,8 @@ from eventstore.ingest.ingestor import Ingestor
 from eventstore.journal.tail import Tail
 from eventstore.journal.waymarks import DENSE, MOST, Waymarks, thinned
 from eventstore.records import BlockRange, Filter, Watch
-from eventstore.sources.simulated.chain import SimulatedChain, SimulatedSource
+from eventstore.sources.simulated.chain import SimulatedChain
+from eventstore.sources.simulated.source import SimulatedSource
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from tests.blocks import ALICE

@@ -21,7 +21,8 @@ from eventstore.proof.proven import proven
 from eventstore.proof.prover import Prover
 from eventstore.records import NO_END, BlockRange, Filter, Watch
 from eventstore.report import Check
-from eventstore.sources.rpc.client import Call, CallRefused, Endpoint
+from eventstore.sources.rpc.call import Call, CallRefused
+from eventstore.sources.rpc.client import Endpoint
 from eventstore.sources.rpc.source import RpcSource
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode

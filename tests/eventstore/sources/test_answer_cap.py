@@ -18,7 +18,8 @@ from eventstore.ingest.window import Window
 from eventstore.journal.coverage import Coverage
 from eventstore.journal.journal import Journal
 from eventstore.records import Filter, Watch
-from eventstore.sources.rpc.client import Call, CallRefused, Endpoint
+from eventstore.sources.rpc.call import Call, CallRefused
+from eventstore.sources.rpc.client import Endpoint
 from eventstore.sources.rpc.source import RpcSource
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode

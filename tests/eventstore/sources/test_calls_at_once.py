@@ -11,7 +11,8 @@ import pytest
 from msgspec import Raw
 
 from eventstore.errors import SourceUnavailable
-from eventstore.sources.rpc.client import Call, Endpoint
+from eventstore.sources.rpc.call import Call
+from eventstore.sources.rpc.client import Endpoint
 from eventstore.sources.simulated.http import Port, Response
 
 PATIENCE = 20.0

@@ -8,7 +8,8 @@ import pytest
 import requests
 
 from eventstore.errors import SourceError
-from eventstore.sources.rpc.client import Call, CallRefused, Endpoint
+from eventstore.sources.rpc.call import Call, CallRefused
+from eventstore.sources.rpc.client import Endpoint
 from eventstore.sources.rpc.rate_limit import RateLimiter
 from eventstore.sources.rpc.transport import Said
 from eventstore.sources.simulated.chain import SimulatedChain

@@ -9,8 +9,9 @@ import pytest
 from msgspec import Raw
 
 from eventstore.errors import AnswerRefused
-from eventstore.sources.rpc import codec
-from eventstore.sources.rpc.codec import Failure, Receipt
+from eventstore.sources.rpc import codec, envelope
+from eventstore.sources.rpc.codec import Receipt
+from eventstore.sources.rpc.envelope import Failure
 
 HASH = "0x" + "ab" * 32
 LOG: dict[str, Any] = {
@@ -166,17 +167,17 @@ def test_transactions_that_cannot_be_are_refused() -> None:
     ],
 )
 def test_an_error_may_vary_in_form(error: object, failure: Failure) -> None:
-    assert codec.replies(msgspec.json.encode({"id": 1, "error": error})) == failure
+    assert envelope.replies(msgspec.json.encode({"id": 1, "error": error})) == failure
 
 
 def test_a_null_error_is_none() -> None:
-    said = codec.replies(b'{"id": 1, "result": "0x1", "error": null}')
+    said = envelope.replies(b'{"id": 1, "result": "0x1", "error": null}')
     assert isinstance(said, Raw)
     assert codec.quantity(said) == 1
 
 
 def test_a_batch_is_found_by_its_ids() -> None:
-    said = codec.replies(b'[{"id": 2, "result": 1}, {"id": "1", "error": "no"}]')
+    said = envelope.replies(b'[{"id": 2, "result": 1}, {"id": "1", "error": "no"}]')
     assert isinstance(said, dict)
     assert said["1"] == Failure(None, "no", None)
     assert set(said) == {"1", "2"}
@@ -184,9 +185,9 @@ def test_a_batch_is_found_by_its_ids() -> None:
 
 def test_a_batch_that_answers_twice_is_refused() -> None:
     with pytest.raises(AnswerRefused, match="twice"):
-        codec.replies(b'[{"id": 1, "result": 1}, {"id": 1, "result": 2}]')
+        envelope.replies(b'[{"id": 1, "result": 1}, {"id": 1, "result": 2}]')
 
 
 def test_a_reply_with_neither_result_nor_error_is_refused() -> None:
     with pytest.raises(AnswerRefused, match="neither"):
-        codec.replies(b'{"id": 1}')
+        envelope.replies(b'{"id": 1}')
