@@ -19,7 +19,7 @@ from eventstore.net import deadline
 from eventstore.net.deadline import Deadlines
 from eventstore.sources.failover.source import FailoverSource
 from eventstore.sources.rpc.call import Call
-from eventstore.sources.rpc.client import Endpoint
+from eventstore.sources.rpc.client import RpcClient
 from eventstore.sources.rpc.heads import Heads, announcing
 from eventstore.sources.rpc.source import RpcSource
 from eventstore.sources.simulated.chain import SimulatedChain
@@ -37,7 +37,7 @@ KEY = "s3cr3t-k3y-of-mine"
 
 def node(url: str) -> str:
     """What a node at `url` fails with."""
-    endpoint = Endpoint(url, timeout=SHORT, max_batch=10)
+    endpoint = RpcClient(url, timeout=SHORT, max_batch=10)
     try:
         with pytest.raises(SourceUnavailable) as failed:
             endpoint.ask([Call("eth_chainId")])
@@ -135,7 +135,7 @@ def test_a_connection_that_was_kept_has_a_deadline_too() -> None:
 
     stop = Event()
     with answering(handle) as url:
-        endpoint = Endpoint(url, timeout=SHORT, max_batch=10)
+        endpoint = RpcClient(url, timeout=SHORT, max_batch=10)
         assert endpoint.ask([Call("eth_chainId")])
         with pytest.raises(SourceUnavailable, match="did not answer within"):
             endpoint.ask([Call("eth_chainId")])
@@ -225,7 +225,7 @@ def test_nobody_follows_a_redirect_and_everybody_names_its_host(status: int) -> 
 
         with answering(redirect) as url:
             host = target.rpartition("/")[0]
-            endpoint = Endpoint(url, timeout=LONG, max_batch=10)
+            endpoint = RpcClient(url, timeout=LONG, max_batch=10)
             with pytest.raises(SourceError) as failed:
                 endpoint.ask([Call("eth_chainId"), Call("eth_chainId")])
             endpoint.close()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 
 from eventstore.errors import SourceError
-from eventstore.ingest.plan import Wanted, apart, only
+from eventstore.ingest.plan import BlockRequest, apart, only
 from eventstore.ingest.ranges import query_of
 from eventstore.records import CheckedLogs
 from eventstore.sources import Source
@@ -14,12 +14,12 @@ from eventstore.sources.checks import check, merged
 
 
 def read_blocks(
-    source: Source, workers: Executor, wanted: Sequence[Wanted]
-) -> tuple[Sequence[Wanted], CheckedLogs]:
+    source: Source, workers: Executor, wanted: Sequence[BlockRequest]
+) -> tuple[Sequence[BlockRequest], CheckedLogs]:
     """The logs of these blocks, checked, and which blocks they are of: those before the first that failed, so
     that a source which often fails is not asked for the same ones again. Raises where the first did."""
 
-    def ask(item: Wanted) -> list[CheckedLogs]:
+    def ask(item: BlockRequest) -> list[CheckedLogs]:
         found = []
         for filters in apart(item.filters):
             query = query_of(filters)

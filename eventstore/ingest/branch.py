@@ -13,8 +13,8 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from eventstore.errors import BlockUnknown, ChainfoldError, Fenced, HistoryConflict
-from eventstore.ingest.failed_ranges import Failures
-from eventstore.ingest.head import Lookout
+from eventstore.ingest.failed_ranges import FailedRanges
+from eventstore.ingest.head import HeadTracker
 from eventstore.ingest.reorg import Rewind, Wait
 from eventstore.journal import behind
 from eventstore.journal.journal import Journal
@@ -78,7 +78,7 @@ class Branch:
     def __init__(
         self, store: Store, source: Source, lease: Lease, *, chain_id: int, follow: Follow = "latest"
     ) -> None:
-        self.lookout = Lookout(store, source, chain_id)
+        self.tracker = HeadTracker(store, source, chain_id)
         self._store = store
         self._source = source
         self._lease = lease
@@ -100,11 +100,11 @@ class Branch:
             )
         if known and finalized > known[-1].number:  # as older versions left it, and backups of theirs
             finalized = self._settled(known[0], entry=entry)
-        decision = self.lookout.compare(known, head) if known else Wait()
+        decision = self.tracker.compare(known, head) if known else Wait()
         if isinstance(decision, Rewind):
             return self.rewind(View(head, finalized), decision.to, entry=entry, known=known)
         final = self._source.finalized() if self._follow == "latest" else head
-        final = self.lookout.final(final, head, known, finalized)
+        final = self.tracker.final(final, head, known, finalized)
         if final is not None:
             with self._lease.commit() as tx:
                 self.unmoved(tx, entry)
@@ -115,8 +115,8 @@ class Branch:
         with self._lease.commit() as tx:
             self.unmoved(tx, entry)
             orphaned = Journal(tx, self._chain).orphan(to + 1)
-            Tail(tx, self._chain).cut_above(to, self.lookout.newest(tx, to))
-            failures = Failures(tx, self._chain)
+            Tail(tx, self._chain).cut_above(to, self.tracker.newest(tx, to))
+            failures = FailedRanges(tx, self._chain)
             failures.forget(BlockRange(to + 1, NO_END))
             failures.hurry()  # why the others failed may have been the branch that was left
             behind.forget(tx, self._chain)
@@ -144,13 +144,13 @@ class Branch:
         if head is None or not known:
             return Retreated(-1 if head is None else head.number, -1)
         tip, view = known[-1].number, View(head, finalized)
-        decision = self.lookout.compare(known, head)
+        decision = self.tracker.compare(known, head)
         if isinstance(decision, Rewind):
             return Retreated(head.number, tip, self.rewind(view, decision.to, entry=entry, known=known))
         if head.number >= tip:
             return Retreated(head.number, tip)
         on_ours = next((item.number for item in known if item.number == head.number), None)
-        to = self.lookout.deep_ancestor(head.number + 1) if on_ours is None else on_ours
+        to = self.tracker.deep_ancestor(head.number + 1) if on_ours is None else on_ours
         return Retreated(head.number, tip, self.rewind(view, to, entry=entry, known=known))
 
     def keep_waymarks(self, known: Sequence[Header], *, entry: int) -> None:
@@ -163,7 +163,7 @@ class Branch:
             missing = Waymarks(tx, self._chain).missing(final.number)
             if not missing or Tail(tx, self._chain).finalized() != final.number:
                 return
-        headers = self.lookout.ancestors(final, missing)
+        headers = self.tracker.ancestors(final, missing)
         if not headers:
             self._unkept = final.number  # this node does not give them: it is not asked at each poll
             return
@@ -186,7 +186,7 @@ class Branch:
         """A finalised block has another hash than history says: a reorg below finality. Where the node's
         own headers agree with history and only its logs do not, one of the two lied: the range is a gap
         until somebody fetches it again by force."""
-        to = self.lookout.deep_ancestor(asked.last + 1)
+        to = self.tracker.deep_ancestor(asked.last + 1)
         with self._store.read() as tx:
             above = Journal(tx, self._chain).canonical_blocks_below(asked.last + 1, 1)
         if to >= asked.last or not above or above[0].number <= to:
@@ -195,7 +195,7 @@ class Branch:
 
     def write_down(self, view: View, asked: BlockRange, error: ChainfoldError) -> Ingested:
         with self._lease.commit() as tx:
-            Failures(tx, self._chain).add(asked, str(error))
+            FailedRanges(tx, self._chain).add(asked, str(error))
         return Ingested(view.head.number, view.finalized, failed=asked, reason=str(error))
 
     def unmoved(self, tx: Connection, entry: int) -> None:

@@ -1,6 +1,6 @@
 """Ranges that a source would not give: written down, asked for again with growing patience.
 
-Law: a failed range is a gap like any other. It only waits its turn, so that it holds up nobody else;
+Law: a failed range is a gap like any other. It only waits its turn, so that it holds up no other range;
 only the transaction that covers it takes it off the list.
 """
 
@@ -41,7 +41,7 @@ class FailedRange(Struct, frozen=True):
         return BlockRange(self.range.first, self.range.first + width - 1)
 
 
-class Failures:
+class FailedRanges:
     """The failed ranges of one chain, within the caller's transaction or snapshot. They are disjoint."""
 
     def __init__(self, tx: Connection, chain_id: int) -> None:
@@ -85,7 +85,7 @@ class Failures:
         )
 
     def forget(self, gone: BlockRange) -> None:
-        """Takes these blocks off the list: they are covered now, or nobody wants them any more."""
+        """Takes these blocks off the list: they are covered now, or no filter wants them any more."""
         for item in self.all():
             if item.range.last < gone.first or item.range.first > gone.last:
                 continue

@@ -16,7 +16,7 @@ from eventstore.sources import Source
 from eventstore.storage.store import Store
 
 
-class Lookout:
+class HeadTracker:
     """Asks the source for headers until `reorg.decide` can say what they mean. Writes nothing."""
 
     def __init__(self, store: Store, source: Source, chain_id: int) -> None:
@@ -48,7 +48,7 @@ class Lookout:
 
     def _is_ours(self, head: Header) -> bool:
         """Is this head, below all that is known of the tail, on the chain that the journal follows? Then the
-        node lags, or its chain became shorter and nothing competes with ours yet: nobody can tell which."""
+        node lags, or its chain became shorter and nothing competes with ours: no header shows which."""
         with self._store.read() as tx:
             newest = self.newest(tx, head.number)
         if newest is None:

@@ -21,9 +21,9 @@ from eventstore.errors import (
 from eventstore.ingest.blocks import read_blocks
 from eventstore.ingest.branch import Branch, Follow, Ingested, Retreated, View
 from eventstore.ingest.creation import HasCode, created
-from eventstore.ingest.failed_ranges import FailedRange, Failures, due, waits
+from eventstore.ingest.failed_ranges import FailedRange, FailedRanges, due, waits
 from eventstore.ingest.next_blocks import BLOCKS_PER_STEP, next_blocks
-from eventstore.ingest.plan import Gap, Wanted, covered_by, holes, lowest_gap, missing_in, only
+from eventstore.ingest.plan import BlockRequest, Gap, covered_by, holes, lowest_gap, missing_in, only
 from eventstore.ingest.ranges import Fetched, Narrowed, Ranges, Unobtainable, query_of, read
 from eventstore.ingest.resync import Resync, Resynced
 from eventstore.ingest.window import Window
@@ -99,7 +99,7 @@ class Ingestor:
                 )
 
     def begin(self, wanted: Filter, has_code: HasCode) -> int | None:
-        """Covers all blocks below the one that created the contract: without code there were no logs.
+        """Covers all blocks below that in which the contract was created: without code there were no logs.
 
         The block that created it; None where its beginning is covered already. Errors as `step`.
         """
@@ -157,7 +157,7 @@ class Ingestor:
             known = Tail(tx, self._chain).headers()
             entry = Journal(tx, self._chain).head()
             final = self._branch.reach(view, known)
-            coverage, failed = Coverage(tx, self._chain), Failures(tx, self._chain).all()
+            coverage, failed = Coverage(tx, self._chain), FailedRanges(tx, self._chain).all()
             gap = lowest_gap(coverage, self._watches, final, failed)
             shown = [header for header in known if header.number <= view.head.number]
             unseen = (
@@ -175,7 +175,7 @@ class Ingestor:
             return self._fetch_range(view, gap, entry=entry, known=known)
         if unseen:
             return self._fetch_blocks(view, unseen, entry=entry, extend=False)
-        fresh = next_blocks(self._branch.lookout, view, known, self._watches)
+        fresh = next_blocks(self._branch.tracker, view, known, self._watches)
         if fresh:
             return self._fetch_blocks(view, fresh, entry=entry, extend=True)
         waiting = due([item for item in failed if item.range.first <= final])
@@ -208,7 +208,7 @@ class Ingestor:
             gap = missing_in(Coverage(tx, self._chain), self._watches, failed.range)
         if gap is None:
             with self._lease.commit() as tx:
-                Failures(tx, self._chain).forget(failed.range)
+                FailedRanges(tx, self._chain).forget(failed.range)
             return self._step()
         part = clipped(failed.probe(), first=gap.range.first, last=self._branch.reach(view, known))
         part = part or BlockRange(gap.range.first, gap.range.first)
@@ -226,7 +226,7 @@ class Ingestor:
                 appended = Journal(tx, self._chain).append(
                     only(filters, fetched.logs), fetched.blocks, [Covered(item, asked) for item in filters]
                 )
-                Failures(tx, self._chain).forget(asked)
+                FailedRanges(tx, self._chain).forget(asked)
         except HistoryConflict as conflict:
             self._view = None
             return self._branch.resolve(view, conflict, asked, entry=entry)
@@ -239,7 +239,9 @@ class Ingestor:
 
     # --- the unfinalised part: block by block, by hash ---
 
-    def _fetch_blocks(self, view: View, wanted: Sequence[Wanted], *, entry: int, extend: bool) -> Ingested:
+    def _fetch_blocks(
+        self, view: View, wanted: Sequence[BlockRequest], *, entry: int, extend: bool
+    ) -> Ingested:
         try:
             wanted, logs = read_blocks(self._source, self._workers, wanted)
         except Unreadable as error:
@@ -252,7 +254,7 @@ class Ingestor:
             )
             if extend:
                 Tail(tx, self._chain).extend(headers)
-            Failures(tx, self._chain).forget(BlockRange(headers[0].number, headers[-1].number))
+            FailedRanges(tx, self._chain).forget(BlockRange(headers[0].number, headers[-1].number))
         return Ingested(
             view.head.number,
             view.finalized,
@@ -275,7 +277,7 @@ class Ingestor:
     def retry_failed(self) -> int:
         """Makes all failed ranges due now; how many there are."""
         with self._lease.commit() as tx:
-            return Failures(tx, self._chain).hurry()
+            return FailedRanges(tx, self._chain).hurry()
 
     def note_failure(self, reason: str) -> None:
         """Writes down, for `status`, why the source could not be read; the next look that ends well

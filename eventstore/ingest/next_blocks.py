@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from eventstore.errors import BlockUnknown, Unreadable
 from eventstore.ingest.branch import View
-from eventstore.ingest.head import Lookout
-from eventstore.ingest.plan import Wanted, filters_at
+from eventstore.ingest.head import HeadTracker
+from eventstore.ingest.plan import BlockRequest, filters_at
 from eventstore.ingest.reorg import Extend, decide
 from eventstore.records import Header, Watch
 
@@ -16,8 +16,8 @@ BLOCKS_PER_STEP = 32
 
 
 def next_blocks(
-    lookout: Lookout, view: View, known: Sequence[Header], watches: Sequence[Watch]
-) -> list[Wanted]:
+    tracker: HeadTracker, view: View, known: Sequence[Header], watches: Sequence[Watch]
+) -> list[BlockRequest]:
     """The blocks right above the known end, `BLOCKS_PER_STEP` at most, with the filters that want them.
 
     At the head the list is empty. Raises `BlockUnknown` where the chain moved while its headers were read.
@@ -34,12 +34,12 @@ def next_blocks(
         return []
     last = min(view.head.number, tip + BLOCKS_PER_STEP)
     numbers = range(tip + 1, last + (view.head.number > last))
-    headers = _headers_below(lookout, numbers)
+    headers = _headers_below(tracker, numbers)
     if last == view.head.number and len(headers) == len(numbers):
         headers.append(view.head)
     match decide(known, headers):
         case Extend(fresh):
-            return [Wanted(header, filters_at(watches, header.number)) for header in fresh]
+            return [BlockRequest(header, filters_at(watches, header.number)) for header in fresh]
         case _:
             raise BlockUnknown(
                 f"The chain moved between the headers {tip + 1} and {last}.",
@@ -47,11 +47,11 @@ def next_blocks(
             )
 
 
-def _headers_below(lookout: Lookout, numbers: range) -> list[Header]:
+def _headers_below(tracker: HeadTracker, numbers: range) -> list[Header]:
     """The headers of these blocks, or of the first of them, up to one that cannot be taken."""
     while True:
         try:
-            return lookout.headers(numbers)
+            return tracker.headers(numbers)
         except Unreadable:
             if len(numbers) == 1:
                 raise

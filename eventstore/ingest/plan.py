@@ -23,7 +23,7 @@ class Gap(Struct, frozen=True):
     range: BlockRange
 
 
-class Wanted(Struct, frozen=True):
+class BlockRequest(Struct, frozen=True):
     """A block of the tail, and the filters that have not seen it."""
 
     header: Header
@@ -65,7 +65,7 @@ def missing_in(coverage: Coverage, watches: Sequence[Watch], part: BlockRange) -
 
 def holes(
     coverage: Coverage, watches: Sequence[Watch], known: Sequence[Header], *, above: int, limit: int
-) -> list[Wanted]:
+) -> list[BlockRequest]:
     """Known blocks above finality that some filter (of a contract added late) has not asked for; `known`
     may have holes."""
     headers = {header.number: header for header in known if header.number > above}
@@ -75,11 +75,11 @@ def holes(
             for number in range(max(gap.first, min(headers)), gap.last + 1):
                 if number in headers:
                     missing.setdefault(number, []).append(watch.filter)
-    return [Wanted(headers[number], missing[number]) for number in sorted(missing)][:limit]
+    return [BlockRequest(headers[number], missing[number]) for number in sorted(missing)][:limit]
 
 
 def filters_at(watches: Sequence[Watch], number: int) -> list[Filter]:
-    """Who wants this block."""
+    """The filters that want this block."""
     wanted = {
         watch.filter
         for watch in watches
@@ -90,7 +90,7 @@ def filters_at(watches: Sequence[Watch], number: int) -> list[Filter]:
 
 def only(filters: Sequence[Filter], logs: CheckedLogs) -> CheckedLogs:
     """Those of `logs` that a filter asked for: one question for several filters brings more than they want,
-    and what nobody wants is looked after by nobody."""
+    and no coverage, proof or repair would look after the rest."""
     if all(item.topic0 is None for item in filters):
         return logs
     asked = set(filters)
@@ -118,7 +118,7 @@ def wants(watches: Sequence[Watch], log: Log) -> bool:
     )
 
 
-def covered_by(blocks: Sequence[Wanted]) -> list[Covered]:
+def covered_by(blocks: Sequence[BlockRequest]) -> list[Covered]:
     """One range per filter and run of blocks, so that a step of 32 blocks writes few rows."""
     runs: dict[Filter, list[BlockRange]] = {}
     for wanted in blocks:

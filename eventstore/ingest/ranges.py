@@ -247,7 +247,7 @@ def _whole(
         above = blocks.get(anchor.number)
         if above is None or above.hash != anchor.hash:
             raise BlockUnknown(
-                f"Block {anchor.number} is no longer the one that was final: the chain moved below it.",
+                f"Block {anchor.number} is no longer the block that was final: the chain moved below it.",
                 hint="It will be asked again.",
             )
     check_headers(numbers, [blocks.get(number) for number in numbers], logs)

@@ -1,7 +1,7 @@
 """A forced resync: blocks that are covered are fetched again and compared with the journal.
 
 Law: it deletes nothing. What was missing is appended; a block that holds what is not on the chain is orphaned
-whole and appended anew; and what the block's own bloom says may well be there is not given up for an answer.
+whole and appended again; a log that may exist by the block's own bloom is not given up for an answer.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from msgspec import Struct
 from eventstore.errors import HistoryConflict, RangeTooLarge
 from eventstore.ingest.blocks import read_blocks
 from eventstore.ingest.branch import Branch, Ingested, View
-from eventstore.ingest.failed_ranges import Failures
-from eventstore.ingest.plan import Wanted, apart, filters_at, only, wants
+from eventstore.ingest.failed_ranges import FailedRanges
+from eventstore.ingest.plan import BlockRequest, apart, filters_at, only, wants
 from eventstore.ingest.ranges import query_of, read
 from eventstore.ingest.window import Window
 from eventstore.journal.coverage import Covered
@@ -187,7 +187,7 @@ class Resync:
             seen = [item for item in known if asked.first <= item.number <= asked.last]
             if not seen:
                 return Resynced(), asked.last  # nothing is known there yet: steps will fetch it
-            wanted = [Wanted(header, filters) for header in seen[:BLOCKS_PER_PART]]
+            wanted = [BlockRequest(header, filters) for header in seen[:BLOCKS_PER_PART]]
             done, logs = read_blocks(self._source, self._workers, wanted)
             part = BlockRange(asked.first, done[-1].header.number)
             blocks = {item.header.number: item.header for item in done}
@@ -211,12 +211,12 @@ class Resync:
         lacking, wrong, doubted = [found.missing], [], []
         for number in found.wrong:
             of_block = [log for log in living if log.block_number == number]
-            header = self._branch.lookout.header(number)
+            header = self._branch.tracker.header(number)
             if header.hash != of_block[0].block_hash:
                 moved = HistoryConflict(f"Block {number} has another hash on the node's chain.")
                 self._branch.resolve(view, moved, part, entry=entry)
                 return Resynced(rewound=1)
-            again = [Wanted(header, filters_at(self._watches, number))]
+            again = [BlockRequest(header, filters_at(self._watches, number))]
             _, told = read_blocks(self._source, self._workers, again)
             if not credible(header, of_block, told):
                 doubted.append(number)
@@ -233,7 +233,7 @@ class Resync:
                     journal.orphan(number, number)
                 journal.append(fresh, blocks, [] if doubted else _covered(chosen, part))
                 if not doubted:
-                    Failures(tx, self._chain).forget(part)
+                    FailedRanges(tx, self._chain).forget(part)
         except HistoryConflict as conflict:
             self._branch.resolve(view, conflict, part, entry=entry)
             return Resynced(rewound=1)

@@ -22,7 +22,7 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from urllib3.util.connection import allowed_gai_family
 
 SHORTEST = 0.01
-"""Seconds that a socket is given where none are left: 0 would mean that it does not wait at all."""
+"""Seconds that a socket is given where no time is left: with 0 it would not wait at all."""
 
 
 class Exchange:
@@ -49,7 +49,7 @@ class Exchange:
                 _shut(own)
 
     def expire(self) -> None:
-        """Ends it, whoever waits for what."""
+        """Ends it. Every thread that waits for it gets an error."""
         with self._lock:
             if not self._ended:
                 self.is_over = True
@@ -84,7 +84,7 @@ class Deadlines:
     @contextmanager
     def exchange(self, seconds: float) -> Iterator[Exchange]:
         """Everything that this thread asks within has so many seconds together. Afterwards `is_over` says
-        whether that was too little: then the answer is not whole, whatever it looks like."""
+        whether that was too little: then the answer is not whole, even if it looks so."""
         made = Exchange(time.monotonic() + seconds)
         with self._turn:
             heapq.heappush(self._waiting, (made.until, next(self._numbers), made))
@@ -211,7 +211,7 @@ def _connected(wanted: HTTPConnection, exchange: Exchange) -> socket.socket:
 
 
 def _resolved(host: str, port: int, seconds: float) -> list[Any]:
-    """What `getaddrinfo` says of it, or `TimeoutError`: the system's resolver cannot be told to hurry."""
+    """What `getaddrinfo` says of it, or `TimeoutError`: the system's resolver takes no deadline."""
     if _is_address(host):
         return socket.getaddrinfo(host, port, allowed_gai_family(), socket.SOCK_STREAM)
     found: list[Any] = []

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class RateLimit(Struct, frozen=True):
-    """`per_second` calls, of which `burst` (1 or more) may come at one moment after a rest.
+    """`per_second` calls; after a rest `burst` (1 or more) of them may come at one moment.
 
     Its state is `paid_until`: the time in seconds at which all calls so far are paid for at this rate.
     """

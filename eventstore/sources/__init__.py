@@ -63,7 +63,7 @@ class Node(Source, Evidence, Protocol):
 
     @property
     def name(self) -> str:
-        """Who answers, for logs and errors, without secrets."""
+        """The endpoint's name for logs and errors, without secrets."""
         ...
 
     @property

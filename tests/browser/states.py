@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from eventstore import clock
-from eventstore.ingest.failed_ranges import Failures
+from eventstore.ingest.failed_ranges import FailedRanges
 from eventstore.records import BlockRange
 from eventstore.sources.simulated.chain import Emission
 from eventstore.storage.lease import Lease
@@ -64,7 +64,9 @@ def halted(folder: Path, **options: Any) -> Town:
     made.sync()
     now = clock.now()
     with made.plan() as plan, plan.store.write() as tx:
-        Failures(tx, 31337).add(BlockRange(3, 5), "rpc[0] answered -32005: query returned too many results.")
+        FailedRanges(tx, 31337).add(
+            BlockRange(3, 5), "rpc[0] answered -32005: query returned too many results."
+        )
         Incidents(tx).open(
             Key("projection-halted", "referrals"), "An event of block 41 cannot be folded.", now=now
         )

@@ -19,7 +19,7 @@ from eventstore.ingest.ingestor import Ingestor
 from eventstore.journal.journal import Journal
 from eventstore.proof import bloom
 from eventstore.records import Answer, BlockRange, Filter, Header, Log, Query, Watch
-from eventstore.sources.rpc.client import Endpoint
+from eventstore.sources.rpc.client import RpcClient
 from eventstore.sources.rpc.receipts import Receipts
 from eventstore.sources.rpc.source import Finality, RpcSource
 from eventstore.storage.lease import Lease
@@ -94,7 +94,7 @@ def ingestor(sqlite_store: Store, network: Network) -> Iterator[Ingestors]:
 
 
 def receipts_of(network: Network) -> Receipts:
-    return Receipts(Endpoint(network.url, timeout=30.0, max_batch=100))
+    return Receipts(RpcClient(network.url, timeout=30.0, max_batch=100))
 
 
 def to_end(stage: Ingestor) -> list[Ingested]:

@@ -29,8 +29,8 @@ class EndpointStatus(Struct, frozen=True):
     requests: dict[str, int]
 
 
-class Member:
-    """An endpoint and what is known of it. Only the line-up changes it, but for `cap`."""
+class PooledEndpoint:
+    """An endpoint and what is known of it. Only the pool changes it, but for `cap`."""
 
     def __init__(self, source: Node, place: int) -> None:
         self.source = source

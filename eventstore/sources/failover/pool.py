@@ -25,7 +25,7 @@ from eventstore.errors import (
 )
 from eventstore.records import Header, Identity
 from eventstore.sources import Node
-from eventstore.sources.failover.endpoint import EndpointStatus, Member
+from eventstore.sources.failover.endpoint import EndpointStatus, PooledEndpoint
 
 SLACK = 5
 """How many blocks an endpoint may be behind the newest before it counts as lagging."""
@@ -34,7 +34,7 @@ PATIENCE = 2.0
 REST = 1.0
 """Seconds from one look at all endpoints to the next, at least."""
 MEMORY = 600.0
-"""Seconds after which a head that nobody shows any more is forgotten."""
+"""Seconds after which a head that no endpoint shows any more is forgotten."""
 
 
 class _Seen(Struct, frozen=True):
@@ -42,10 +42,10 @@ class _Seen(Struct, frozen=True):
 
     number: int
     at: float
-    member: Member
+    member: PooledEndpoint
 
 
-class Lineup:
+class EndpointPool:
     """The endpoints in order of preference, and the one in use: it changes when it fails, and at a look
     at all heads (about every `survey` seconds, and when a pause ends), never from request to request."""
 
@@ -60,7 +60,7 @@ class Lineup:
     ) -> None:
         if not endpoints:
             raise ValueError("a failover source needs at least one endpoint")
-        self.members = [Member(source, place) for place, source in enumerate(endpoints)]
+        self.members = [PooledEndpoint(source, place) for place, source in enumerate(endpoints)]
         self.current = self.members[0]
         self._chain_id = chain_id
         self._genesis = genesis
@@ -74,7 +74,7 @@ class Lineup:
 
     @property
     def top(self) -> int:
-        """The highest head shown, -1 before the first; forgotten with time where nobody shows it."""
+        """The highest head shown, -1 before the first. It is forgotten once no endpoint shows it any more."""
         highest = self._highest
         return highest.number if highest and self._clock() - highest.at <= MEMORY else -1
 
@@ -90,9 +90,9 @@ class Lineup:
 
     # --- who is asked ---
 
-    def candidates(self) -> list[Member]:
-        """Who may be asked, in this order. Where all pause, the one that would be back first, unless it
-        asked for patience: the pauses of who calls are enough."""
+    def candidates(self) -> list[PooledEndpoint]:
+        """The endpoints that may be asked, in this order. Where all pause: that whose pause ends first, unless
+        it asked for patience; then the caller's own pauses are enough."""
         with self._lock:
             now = self._clock()
             usable = [member for member in self.members if member.health.usable(now)]
@@ -101,8 +101,8 @@ class Lineup:
             pausing = [m for m in self.members if not m.health.refused and not m.health.throttled]
             return sorted(pausing, key=lambda member: member.health.until)[:1]
 
-    def answered(self, member: Member, *, began: float) -> None:
-        """Notes an answer. Who answered in the place of one that fails, is in use from now on."""
+    def answered(self, member: PooledEndpoint, *, began: float) -> None:
+        """Notes an answer. An endpoint that answered in place of a failed one is in use from now on."""
         with self._lock:
             now = self._clock()
             member.health = member.health.answered(began=began, now=now)
@@ -113,7 +113,7 @@ class Lineup:
             else:
                 self._take(member)
 
-    def failed(self, member: Member, error: SourceError, *, began: float) -> None:
+    def failed(self, member: PooledEndpoint, error: SourceError, *, began: float) -> None:
         """Notes an error: the endpoint pauses, unless it only lacks a block, takes less at once, or has one
         block that cannot be taken."""
         with self._lock:
@@ -124,7 +124,7 @@ class Lineup:
             member.verified = False
             self._survey_at = min(self._survey_at, member.health.until)
 
-    def given_up(self, errors: Sequence[tuple[Member, SourceError]]) -> SourceError:
+    def given_up(self, errors: Sequence[tuple[PooledEndpoint, SourceError]]) -> SourceError:
         """The error of the preferred endpoint, of those that may heal if there are; all are named."""
         with self._lock:
             refused = [m.health.refused for m in self.members if m.health.refused is not None]
@@ -152,20 +152,20 @@ class Lineup:
                 chosen.message += f" Other endpoints: {' '.join(said)}"
             return chosen
 
-    def _take(self, member: Member) -> None:
+    def _take(self, member: PooledEndpoint) -> None:
         if member is not self.current:
             self.current.verified = False
             self.current = member
 
     # --- is it the chain? ---
 
-    def verified(self, member: Member, *, anew: bool = False) -> Identity:
+    def verified(self, member: PooledEndpoint, *, again: bool = False) -> Identity:
         """The identity that `member` showed when it was taken up; raises `WrongChain` for another."""
         entered = self._clock()
         with member.verifying:
             if member.health.refused is not None:
                 raise WrongChain(member.health.refused)
-            if member.verified and not anew and self._chain_id is not None and self._genesis is not None:
+            if member.verified and not again and self._chain_id is not None and self._genesis is not None:
                 return Identity(self._chain_id, self._genesis)
             if member.unverified and member.unverified[0] > entered:
                 failed = member.unverified[1]  # of who asked while this thread waited
@@ -181,12 +181,12 @@ class Lineup:
                 wrong = self._difference(member, identity)
                 if wrong is not None:
                     member.health = replace(member.health, refused=wrong)
-                    raise WrongChain(wrong, hint="It is not asked again: mend rpc, and start anew.")
+                    raise WrongChain(wrong, hint="It is not asked again: correct rpc and restart.")
                 self._chain_id, self._genesis = identity.chain_id, identity.genesis
                 member.verified = True
             return identity
 
-    def _difference(self, member: Member, identity: Identity) -> str | None:
+    def _difference(self, member: PooledEndpoint, identity: Identity) -> str | None:
         if self._chain_id not in (None, identity.chain_id):
             return f"{member.name} serves chain {identity.chain_id}, not chain {self._chain_id}."
         if self._genesis is not None and identity.genesis != self._genesis:
@@ -198,7 +198,7 @@ class Lineup:
 
     # --- how far is it? ---
 
-    def shown(self, member: Member, header: Header) -> Header:
+    def shown(self, member: PooledEndpoint, header: Header) -> Header:
         """Notes a head; raises `BlockUnknown` where another endpoint may show the higher one seen."""
         with self._lock:
             member.head = header.number
@@ -239,8 +239,8 @@ class Lineup:
         best = max(heads, key=lambda member: heads[member])
         with self._lock:
             highest = self._highest
-            everybody = all(member in heads or member.health.refused for member in self.members)
-            if highest and everybody and heads[best] < highest.number:
+            complete = all(member in heads or member.health.refused for member in self.members)
+            if highest and complete and heads[best] < highest.number:
                 # not even who showed it shows it any more: the chain is shorter now
                 self._highest = _Seen(heads[best], self._clock(), best)
             for member, number in heads.items():
@@ -251,12 +251,12 @@ class Lineup:
             if fit:
                 self._take(min(fit, key=lambda member: member.place))
 
-    def _heads(self, members: Sequence[Member]) -> dict[Member, int]:
+    def _heads(self, members: Sequence[PooledEndpoint]) -> dict[PooledEndpoint, int]:
         """The heads of those that answer within `PATIENCE`, or of the first that answers at all."""
-        answers: SimpleQueue[tuple[Member, int | None]] = SimpleQueue()
-        heads: dict[Member, int] = {}
+        answers: SimpleQueue[tuple[PooledEndpoint, int | None]] = SimpleQueue()
+        heads: dict[PooledEndpoint, int] = {}
 
-        def look(member: Member) -> None:
+        def look(member: PooledEndpoint) -> None:
             found = None
             try:
                 found = self._look(member)
@@ -281,7 +281,7 @@ class Lineup:
                 heads[member] = number
         return heads
 
-    def _look(self, member: Member) -> int | None:
+    def _look(self, member: PooledEndpoint) -> int | None:
         began = self._clock()
         try:
             self.verified(member)
@@ -292,5 +292,5 @@ class Lineup:
         return member.head
 
 
-def _named(member: Member, said: str) -> str:
+def _named(member: PooledEndpoint, said: str) -> str:
     return said if member.name in said else f"{member.name}: {said}"

@@ -12,8 +12,8 @@ from eventstore.proof.header import Sealed
 from eventstore.records import BlockRange, Header, Identity, Query
 from eventstore.sources import Node
 from eventstore.sources.checks import CheckedAnswer, check, joined
-from eventstore.sources.failover.endpoint import EndpointStatus, Member
-from eventstore.sources.failover.pool import Lineup
+from eventstore.sources.failover.endpoint import EndpointStatus, PooledEndpoint
+from eventstore.sources.failover.pool import EndpointPool
 
 PIECES = 16
 """Into how many ranges one is split for an endpoint that takes less, before the caller shall ask for less."""
@@ -43,28 +43,28 @@ class FailoverSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._lineup = Lineup(endpoints, chain_id=chain_id, genesis=genesis, survey=survey, clock=clock)
+        self._pool = EndpointPool(endpoints, chain_id=chain_id, genesis=genesis, survey=survey, clock=clock)
 
     def __repr__(self) -> str:
-        return f"FailoverSource({', '.join(repr(member.name) for member in self._lineup.members)})"
+        return f"FailoverSource({', '.join(repr(member.name) for member in self._pool.members)})"
 
     @property
     def name(self) -> str:
         """The endpoint in use."""
-        return self._lineup.current.name
+        return self._pool.current.name
 
     @property
     def requests(self) -> Counter[str]:
         """The calls made so far, by method, over all endpoints."""
-        return sum((Counter(member.source.requests) for member in self._lineup.members), Counter())
+        return sum((Counter(member.source.requests) for member in self._pool.members), Counter())
 
     def status(self) -> list[EndpointStatus]:
         """How every endpoint does, in order of preference. Asks none of them."""
-        return self._lineup.status()
+        return self._pool.status()
 
     def close(self) -> None:
         """Ends all connections. The source cannot be used afterwards."""
-        for member in self._lineup.members:
+        for member in self._pool.members:
             member.source.close()
 
     def has_code(self, address: bytes, block: int) -> bool:
@@ -86,13 +86,13 @@ class FailoverSource:
     # --- the port ---
 
     def identity(self) -> Identity:
-        return self._ask(lambda member: self._lineup.verified(member, anew=True))
+        return self._ask(lambda member: self._pool.verified(member, again=True))
 
     def head(self) -> Header:
         try:
             return self._ask(self._head_of)
         except BlockUnknown:
-            if not self._lineup.survey(now=True):
+            if not self._pool.survey(now=True):
                 raise
         return self._ask(self._head_of)  # all were looked at: perhaps the head did fall
 
@@ -102,10 +102,10 @@ class FailoverSource:
     def headers(self, numbers: Sequence[int]) -> list[Header | None]:
         found: list[list[Header | None]] = []
 
-        def ask(member: Member) -> list[Header | None]:
+        def ask(member: PooledEndpoint) -> list[Header | None]:
             headers = member.source.headers(numbers)
             found.append(headers)
-            newest = self._lineup.newest
+            newest = self._pool.newest
             for number, header in zip(numbers, headers, strict=True):
                 if header is None and number <= newest:
                     raise BlockUnknown(f"{member.name} does not have block {number}.")
@@ -119,38 +119,38 @@ class FailoverSource:
             return found[0]
 
     def logs(self, query: Query, where: BlockRange | Header) -> CheckedAnswer:
-        if isinstance(where, Header) or len(self._lineup.members) == 1:
+        if isinstance(where, Header) or len(self._pool.members) == 1:
             wide = isinstance(where, BlockRange) and len(where) > 1
             return self._ask(lambda member: _checked(member, query, where), wide=wide)
         return self._ask(lambda member: _range(member, query, where), wide=len(where) > 1)
 
-    def _ask(self, question: Callable[[Member], T], *, wide: bool = False) -> T:
-        """The first answer, in the order of the line-up. What a `wide` range is refused for is for the
+    def _ask(self, question: Callable[[PooledEndpoint], T], *, wide: bool = False) -> T:
+        """The first answer, in the order of the pool. What a `wide` range is refused for is for the
         caller to know; so are two failures without words, for which its width may be to blame."""
-        self._lineup.survey()
-        errors: list[tuple[Member, SourceError]] = []
-        for member in self._lineup.candidates():
+        self._pool.survey()
+        errors: list[tuple[PooledEndpoint, SourceError]] = []
+        for member in self._pool.candidates():
             began = self._clock()
             try:
-                self._lineup.verified(member)
+                self._pool.verified(member)
                 answer = question(member)
             except SourceError as error:
-                self._lineup.failed(member, error, began=began)
+                self._pool.failed(member, error, began=began)
                 if wide and isinstance(error, RangeTooLarge):
                     raise
                 errors.append((member, error))
                 if wide and sum(isinstance(error, SourceUnavailable) for _, error in errors) == 2:
                     break
             else:
-                self._lineup.answered(member, began=began)
+                self._pool.answered(member, began=began)
                 return answer
-        raise self._lineup.given_up(errors)
+        raise self._pool.given_up(errors)
 
-    def _head_of(self, member: Member) -> Header:
-        return self._lineup.shown(member, member.source.head())
+    def _head_of(self, member: PooledEndpoint) -> Header:
+        return self._pool.shown(member, member.source.head())
 
 
-def _range(member: Member, query: Query, where: BlockRange) -> CheckedAnswer:
+def _range(member: PooledEndpoint, query: Query, where: BlockRange) -> CheckedAnswer:
     """The answer for a range, asked for in pieces where the endpoint takes less at once."""
     answers: list[CheckedAnswer] = []
     first = where.first
@@ -170,7 +170,7 @@ def _range(member: Member, query: Query, where: BlockRange) -> CheckedAnswer:
         first = part.last + 1
 
 
-def _part(member: Member, first: int, where: BlockRange) -> BlockRange:
+def _part(member: PooledEndpoint, first: int, where: BlockRange) -> BlockRange:
     cap = member.cap
     if cap is None:
         return BlockRange(first, where.last)
@@ -190,6 +190,6 @@ def _cap(asked: BlockRange, error: RangeTooLarge) -> int | None:
     return limit - (limit == width)
 
 
-def _checked(member: Member, query: Query, where: BlockRange | Header) -> CheckedAnswer:
+def _checked(member: PooledEndpoint, query: Query, where: BlockRange | Header) -> CheckedAnswer:
     """An answer that passed the checks: an endpoint that fails them has failed."""
     return check(query, where, member.source.logs(query, where))

@@ -1,4 +1,4 @@
-"""What an endpoint must show before it is believed that there is nothing: an event that we know.
+"""The canary: a log that we know, which an endpoint must give before its empty answers are believed.
 
 Law: a node that has pruned a range, or lost it from its index, answers it as empty, with the right
 headers. Only what it once had, and still gives, tells it from a node that knows.
@@ -23,7 +23,7 @@ class _Shown(Struct, frozen=True):
     era: int
 
 
-class Witness:
+class Canary:
     """Which known log one endpoint has to show, and how long that is good for.
 
     What it showed speaks for all blocks above, for `every` seconds, and within one `era` (which
@@ -40,7 +40,7 @@ class Witness:
 
     def wanted(self, query: Query, where: BlockRange, *, era: int) -> Log | None:
         """The log to be shown before an empty answer for `where` is believed, or None where one was shown
-        that speaks for it, or none is known."""
+        that speaks for it, or no log is known."""
         shown, now = self._shown, self._clock()
         if shown and shown.era == era and now - shown.at < self._every and shown.block < where.first:
             return None

@@ -48,7 +48,7 @@ class _BatchRefusedError(Exception):
     """The node takes these calls, but not so many of them at once."""
 
 
-class Endpoint:
+class RpcClient:
     """A node behind a URL. `requests` counts the calls made, by method, and `outages` how often it could
     not be reached; `name` may be shown.
 
@@ -92,8 +92,8 @@ class Endpoint:
         Calls of several methods are made in their order: what one shows was so before the next was
         asked. Those of one method may be under way together, but not where a `pace` sets the time.
 
-        Raises `SourceError` only for what befell a whole request; what the node answers to one call
-        comes back in its place.
+        Raises `SourceError` only for the failure of a whole request. The node's refusal of one call is
+        returned in the place of its result.
         """
         if self._pace is not None or len(calls) <= self._batch or len({call.method for call in calls}) > 1:
             return self._in_turn(calls)
@@ -209,7 +209,7 @@ class Endpoint:
         return said
 
     def _redirected(self, response: requests.Response) -> SourceError:
-        """A redirect is not followed: the question would be asked of whoever the answer names, and for most
+        """A redirect is not followed: the request would go to the host that the answer names, and for most
         statuses without its body."""
         target = public(urljoin(response.url, response.headers["location"]))
         kind = SourceError if response.is_permanent_redirect else SourceUnavailable

@@ -87,7 +87,7 @@ class Heads:
     """Calls `on_head` from a thread of its own, from `start` to `close`: for each head that the node at
     `url` announces, and once whenever it is reached (again), for those missed meanwhile.
 
-    Whatever fails, it is tried again after a pause that grows from `pause` seconds; after `quiet` seconds
+    After any failure it tries again after a pause that grows from `pause` seconds; after `quiet` seconds
     without a whole message it is as good as gone, and so it is where all of connecting takes more than
     `opening` seconds. Redirects are not followed. `problem` says what is wrong, without the keys in `url`,
     or is None while all is well.

@@ -17,31 +17,31 @@ from eventstore.records import Answer, BlockRange, Header, Log, Query
 from eventstore.sources.checks import ROUND
 from eventstore.sources.rpc import codec
 from eventstore.sources.rpc.call import Call, CallRefused, block_by_number, result
-from eventstore.sources.rpc.canary import Witness
-from eventstore.sources.rpc.client import Endpoint
+from eventstore.sources.rpc.canary import Canary
+from eventstore.sources.rpc.client import RpcClient
 from eventstore.sources.rpc.receipts import Receipts
 
 
 class LogReader:
     """Reads the logs of one node, by the methods that it has. Errors as those of `Source.logs`."""
 
-    def __init__(self, node: Endpoint, receipts: Receipts, witness: Witness | None) -> None:
+    def __init__(self, node: RpcClient, receipts: Receipts, canary: Canary | None) -> None:
         self.name = node.name
         self._node = node
         self._receipts = receipts
-        self._witness = witness
+        self._canary = canary
         self._cut_at: int | None = None
 
     def of_range(self, query: Query, where: BlockRange) -> Answer:
         answer = self._settled(query, where, self._range(query, where))
-        if self._witness is not None and not answer.logs and answer.completeness == "linked":
-            self._hear(self._witness, query, where)
+        if self._canary is not None and not answer.logs and answer.completeness == "linked":
+            self._hear(self._canary, query, where)
         return answer
 
-    def _hear(self, witness: Witness, query: Query, where: BlockRange) -> None:
+    def _hear(self, canary: Canary, query: Query, where: BlockRange) -> None:
         """Has the node give a log that we know, before it is believed that `where` holds none."""
         era = self._node.outages
-        log = witness.wanted(query, where, era=era)
+        log = canary.wanted(query, where, era=era)
         if log is None:
             return
         again = self._range(query, BlockRange(log.block_number, log.block_number))
@@ -49,7 +49,7 @@ class LogReader:
             return  # it left the chain: that is for the comparison of headers to find
         given = log.log_index in [item.log_index for item in again.logs]
         if given and log.block_number < where.first:
-            witness.shown(log, era=era)
+            canary.shown(log, era=era)
             return
         if not given and self._disproves(query, again.last, log):
             return

@@ -23,7 +23,7 @@ class RateLimiter:
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         if per_second <= 0:
-            raise ValueError(f"{per_second:g} calls per second would be none, ever")
+            raise ValueError(f"{per_second:g} calls per second would allow no call")
         self.per_second = per_second
         self._limit = RateLimit(per_second)
         self._clock = clock

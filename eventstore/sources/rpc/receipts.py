@@ -15,14 +15,14 @@ from eventstore.errors import AnswerRefused, BlockUnknown, RangeTooLarge
 from eventstore.records import Header, Log
 from eventstore.sources.rpc import codec
 from eventstore.sources.rpc.call import Call, CallRefused
-from eventstore.sources.rpc.client import Endpoint
+from eventstore.sources.rpc.client import RpcClient
 from eventstore.sources.rpc.codec import Receipt
 
 
 class Receipts:
     """Reads receipts from a node, by the methods that it turns out to have. Safe for several threads."""
 
-    def __init__(self, node: Endpoint) -> None:
+    def __init__(self, node: RpcClient) -> None:
         self._node = node
         self._by_block = True
         self._by_transaction = True
@@ -87,7 +87,7 @@ class Receipts:
 def checked(block: Header, transactions: Sequence[bytes], receipts: Sequence[Receipt]) -> list[Log]:
     """The logs of `receipts`, if they can be those of all `transactions` of `block`.
 
-    There may be more receipts than transactions: some chains have them for what is no transaction. Where a
+    There may be more receipts than transactions: some chains have receipts for other things too. Where a
     node (ganache) counts the logs of each transaction from 0, they are counted through the block.
     Raises `AnswerRefused`, which says what is missing or wrong.
     """

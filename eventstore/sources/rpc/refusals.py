@@ -33,7 +33,7 @@ _PATIENCE = re.compile(
 )
 _LONGEST_QUOTE = 300
 _LONGEST_TEXT = 4_000
-"""Characters of a refusal that are looked at: nobody says more about a range."""
+"""Characters of a refusal that are looked at: no node says more about a range."""
 _LONGEST_NUMBER = 18
 """Digits of a number that may be a count of blocks."""
 
@@ -79,7 +79,7 @@ def classify(
 
     `code`, `message` and `data` are the JSON-RPC error's; `http_status` and `retry_after` (seconds)
     the response's. Texts count more than codes: -32005 is one node's rate limit and another's
-    range limit. What nobody has met yet is `SourceUnavailable`, which may be tried again.
+    range limit. An unknown refusal is `SourceUnavailable`, which may be tried again.
     """
     said = (message if data is None else f"{message} {_plain(data)}")[:_LONGEST_TEXT]
     means, limit = _meaning(code, said, http_status)

@@ -17,8 +17,8 @@ from eventstore.records import BlockRange, Header, Identity, Query
 from eventstore.sources.checks import CheckedAnswer, check
 from eventstore.sources.rpc import codec
 from eventstore.sources.rpc.call import Call, CallRefused, block_by_number, result
-from eventstore.sources.rpc.canary import Witness
-from eventstore.sources.rpc.client import Endpoint
+from eventstore.sources.rpc.canary import Canary
+from eventstore.sources.rpc.client import RpcClient
 from eventstore.sources.rpc.logs import LogReader
 from eventstore.sources.rpc.rate_limit import RateLimiter
 from eventstore.sources.rpc.receipts import Receipts
@@ -57,7 +57,7 @@ class RpcSource:
     seconds and for the whole of one HTTP request, which carries at most `max_batch` calls.
     `max_requests_per_second` counts calls, as providers do: a batch of ten is ten of them.
     An answer has at most `max_answer` bytes, decompressed.
-    With a `witness`, the node must give a known log before it is believed that a range holds none.
+    With a `canary`, the node must give a known log before it is believed that a range holds none.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class RpcSource:
         max_batch: int = 100,
         max_requests_per_second: float | None = None,
         untagged_depth: int = UNTAGGED_DEPTH,
-        witness: Witness | None = None,
+        canary: Canary | None = None,
         max_answer: int = MOST,
     ) -> None:
         pace = None if max_requests_per_second is None else RateLimiter(max_requests_per_second)
-        self._node = Endpoint(url, timeout=timeout, max_batch=max_batch, pace=pace, max_answer=max_answer)
+        self._node = RpcClient(url, timeout=timeout, max_batch=max_batch, pace=pace, max_answer=max_answer)
         self._finality = finality
         self._untagged_depth = untagged_depth
         self._receipts = Receipts(self._node)
-        self._logs = LogReader(self._node, self._receipts, witness)
+        self._logs = LogReader(self._node, self._receipts, canary)
         self.name = self._node.name
         self.requests: Counter[str] = self._node.requests
 
@@ -96,7 +96,7 @@ class RpcSource:
         block = codec.header(result(genesis))
         if block is None:
             raise BlockUnknown(
-                f"{self.name} does not have block 0, so it cannot be told from other chains.",
+                f"{self.name} does not have block 0, so its chain cannot be identified.",
                 hint="Use a node that keeps the first header.",
             )
         return Identity(codec.quantity(result(chain_id), name="chain id"), block.hash)

@@ -12,7 +12,7 @@ from eventstore.sources.rpc.web3_parts import HTTPProvider
 _LONGEST_PAGE = 500
 
 MOST = 128 * 2**20
-"""Bytes that an answer may have, decompressed, where nobody says otherwise."""
+"""Bytes that an answer may have, decompressed, by default."""
 
 _PIECE = 1 << 20
 _PACKED_PIECE = 1 << 16
@@ -31,11 +31,11 @@ class Said(Struct, frozen=True):
 
     @property
     def page(self) -> str:
-        """The beginning of a body that is no JSON, to be shown."""
+        """The beginning of a body that is not JSON, for an error message."""
         start = self.body[: 4 * _LONGEST_PAGE]
         try:
             text = start.decode(self.response.encoding or "utf-8", errors="replace")
-        except LookupError:  # the node names an encoding that nobody knows
+        except LookupError:  # the node names an unknown encoding
             text = start.decode(errors="replace")
         return " ".join(text[:_LONGEST_PAGE].split())
 
@@ -58,7 +58,7 @@ class Provider(HTTPProvider):
         which costs more than all else about an answer of megabytes. Redirects are not followed.
 
         Raises `AnswerTooLargeError`, and `requests.Timeout` where all of it took longer than the timeout,
-        whatever came meanwhile.
+        even if a part of it came.
         """
         with self._deadlines.exchange(self._timeout) as exchange:
             try:

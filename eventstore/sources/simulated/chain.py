@@ -118,7 +118,7 @@ class SimulatedChain:
             return self._fork(orphaned)
 
     def switch(self, tip_hash: bytes) -> Fork:
-        """Makes the branch that ends at `tip_hash` canonical again, whatever it is."""
+        """Makes the branch that ends at `tip_hash` canonical again: any block that was mined."""
         with self._lock:
             branch = [self._by_hash[tip_hash]]
             while not self._is_canonical(branch[-1]):

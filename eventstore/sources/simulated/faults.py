@@ -34,7 +34,7 @@ class Faults(Struct):
     block_refused: bool = False
     """A block asked for by its hash is refused as too large."""
     logs_refused: bool = False
-    """eth_getLogs is refused, whatever it asks for, as if it were too large."""
+    """Every eth_getLogs is refused as if it asked for too much."""
     no_logs_method: bool = False
     future_refused: bool = False
     """A range that ends above the head is an error, not what is there of it."""
@@ -52,7 +52,7 @@ class Faults(Struct):
     empty_near_head: int = 0
     """Ranges that reach into this many newest blocks are answered without any logs."""
     empty_blocks: bool = False
-    """eth_getLogs by block hash finds nothing, whatever the block holds."""
+    """eth_getLogs by block hash finds nothing, also in blocks that hold logs."""
     filled_after: int | None = None
     """How often those two answer emptily for the same (last) block, before they answer right."""
     empty_below: int | None = None
@@ -72,7 +72,7 @@ class Faults(Struct):
     """Blocks whose last log comes twice, the second time under the next index."""
 
     numbers: dict[tuple[int, str], int] = {}
-    """Numbers that are told instead, by block number and field of its header and its logs."""
+    """Numbers that are given instead, by block number and field of its header and its logs."""
     duplicate_log_index: bool = False
     """Every log has index 0."""
     log_index_reset: bool = False
@@ -84,7 +84,7 @@ class Faults(Struct):
     """A range also brings, twice, the logs of orphaned blocks in it, marked as removed."""
     pending_logs: bool = False
     orphaned_logs: bool = False
-    """A range also brings the logs of orphaned blocks in it, marked by nothing but their block hash."""
+    """A range also brings the logs of orphaned blocks in it, recognisable only by their block hash."""
     stray_log: bool = False
     """An answer also brings a log of the nearest other block that holds one which matches."""
     orphans_known: bool = False
@@ -105,7 +105,7 @@ class Faults(Struct):
     null_block: int | None = None
     """The block of this number is null."""
     wrong_chain: int | None = None
-    """The chain id that is told instead."""
+    """The chain id that is given instead."""
     wrong_genesis: bool = False
     no_finalized_tag: bool = False
     moved_finality: bool = False
@@ -141,7 +141,7 @@ class Faults(Struct):
     jitter: float = 0.0
     """Up to so many seconds more, drawn by chance."""
     garbage_json: bool = False
-    """Bytes, drawn by chance, that are no JSON."""
+    """Random bytes that are not JSON."""
     truncated_json: bool = False
     """The answer ends in the middle, and its length says so."""
     batch_reversed: bool = False

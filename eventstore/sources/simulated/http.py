@@ -68,7 +68,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is no error of ours."""
+        """A client that hung up is not an error of this server."""
 
     def hang_up(self) -> None:
         for connection in list(self._open):

@@ -55,7 +55,7 @@ class Wire:
         ]
 
     def log(self, log: Log) -> JsonObject:
-        """With whatever is wrong with logs."""
+        """Logs as JSON, with the faults of logs that are switched on."""
         faults, said = self._faults, self._right(log)
         half = len(self.block(log.block_hash).logs) // 2
         if faults.log_index_reset and log.log_index >= half:

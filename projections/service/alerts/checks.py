@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from eventstore.ingest.failed_ranges import Failures
+from eventstore.ingest.failed_ranges import FailedRanges
 from eventstore.journal.proofs import Disproof, Ledger
 from eventstore.storage.sql import text
 from projections.fold.generation import Generations
@@ -64,7 +64,9 @@ def evidence(
 def _gaps(tx: Connection, chain_id: int, limits: Limits, *, now: int) -> HealthCondition:
     if limits.gap_older_than is None:
         return Good()
-    old = [item for item in Failures(tx, chain_id).all() if now - item.since >= limits.gap_older_than * 1e6]
+    old = [
+        item for item in FailedRanges(tx, chain_id).all() if now - item.since >= limits.gap_older_than * 1e6
+    ]
     if not old:
         return Good()
     named = ", ".join(f"{item.range.first:,} to {item.range.last:,}" for item in old[:3])

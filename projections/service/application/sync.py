@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from eventstore.errors import ChainfoldError, LeaseHeld, StoreError
 from eventstore.ingest.estimate import Estimate
-from eventstore.ingest.failed_ranges import Failures
+from eventstore.ingest.failed_ranges import FailedRanges
 from projections.service.records.requests import Requests, Resync
 from projections.service.records.results import Result
 from projections.service.runtime import loops
@@ -75,7 +75,7 @@ def failed_ranges(plan: Plan) -> list[FailedRange]:
                     item.retry_at / 1e6,
                     item.reason,
                 )
-                for item in Failures(tx, chain.chain_id).all()
+                for item in FailedRanges(tx, chain.chain_id).all()
             ]
     return found
 

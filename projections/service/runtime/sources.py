@@ -36,7 +36,7 @@ def endpoints(config: Config, name: str, store: Store) -> list[Node]:
     chain = config.chains[name]
     if chain.source is not None:
         return [adapted(config, name, chain.source)]
-    from eventstore.sources.rpc.canary import Witness
+    from eventstore.sources.rpc.canary import Canary
     from eventstore.sources.rpc.source import RpcSource
 
     def known(query: Query, where: BlockRange) -> Log | None:
@@ -48,7 +48,7 @@ def endpoints(config: Config, name: str, store: Store) -> list[Node]:
             url,
             finality=chain.finality,
             max_requests_per_second=chain.rate,
-            witness=Witness(known),
+            canary=Canary(known),
             max_answer=chain.max_answer,
         )
         for url in chain.rpc

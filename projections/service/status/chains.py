@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from eventstore.ingest.failed_ranges import Failures
+from eventstore.ingest.failed_ranges import FailedRanges
 from eventstore.journal import behind
 from eventstore.journal.coverage import Coverage
 from eventstore.journal.journal import Journal
@@ -70,7 +70,7 @@ def chain_status(
                     item.retry_at / 1e6,
                     item.reason,
                 )
-                for item in Failures(tx, chain_id).all()
+                for item in FailedRanges(tx, chain_id).all()
             ],
             calls=calls_of(tx, chain_id),
             unhandled=[

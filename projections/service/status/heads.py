@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from eventstore.errors import ChainfoldError, WrongChain
-from eventstore.ingest.head import Lookout
+from eventstore.ingest.head import HeadTracker
 from eventstore.ingest.reorg import Rewind
 from eventstore.journal.tail import Tail, genesis_of
 from eventstore.records import Header
@@ -105,7 +105,7 @@ def _standing(
         standing, detail = "new", "Nothing is known of this chain yet."
     else:
         tip = known[-1].number
-        decision = Lookout(plan.store, source, chain_id).compare(known, head)
+        decision = HeadTracker(plan.store, source, chain_id).compare(known, head)
         if isinstance(decision, Rewind):
             standing = "competes"
             detail = f"Its branch is not ours above block {decision.to:,}, or a little above it."

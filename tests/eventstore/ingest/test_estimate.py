@@ -1,4 +1,4 @@
-"""An estimate names the calls that a sync then makes, within a fifth, whatever the chain is like."""
+"""An estimate names the calls that a sync then makes, within a fifth, for every kind of chain."""
 
 from __future__ import annotations
 

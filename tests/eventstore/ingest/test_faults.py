@@ -1,4 +1,4 @@
-"""Whatever a node does: exactly right in the end, or said plainly; never silently wrong where it shows."""
+"""Every fault of a node: exactly right in the end, or reported; never silently wrong where it shows."""
 
 from __future__ import annotations
 

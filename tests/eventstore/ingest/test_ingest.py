@@ -1,4 +1,4 @@
-"""The ingester over a scripted chain: whatever the chain did, the journal ends as the chain is."""
+"""The ingester over a scripted chain: after everything that it did, the journal ends as the chain is."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def ingestor(store: Store, chain: SimulatedChain, *watches: Watch, size: int = 4
 
 
 def step(stage: Ingestor) -> Ingested | None:
-    """One step as a loop does it: an error that may heal (the chain moved under it) is no step."""
+    """One step as a loop does it: None for an error that may heal (the chain moved under it)."""
     try:
         return stage.step()
     except SourceError as error:

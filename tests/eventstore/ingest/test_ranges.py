@@ -19,7 +19,7 @@ from eventstore.errors import (
     Throttled,
 )
 from eventstore.ingest.branch import Ingested
-from eventstore.ingest.failed_ranges import FailedRange, Failures, outside
+from eventstore.ingest.failed_ranges import FailedRange, FailedRanges, outside
 from eventstore.ingest.ingestor import Ingestor
 from eventstore.ingest.window import Window
 from eventstore.journal.coverage import Coverage
@@ -69,7 +69,7 @@ class Moody:
 
 
 def within(first: int, last: int, error: Callable[[], SourceError], *, by_hash: bool = True) -> Any:
-    """A mood: whatever touches these blocks ends so; by their hashes they may be had, or not."""
+    """A mood: every question that touches these blocks ends so; by their hashes they may be had, or not."""
 
     def mood(where: BlockRange | Header) -> SourceError | None:
         match where:
@@ -131,12 +131,12 @@ def stored(store: Store) -> list[Log]:
 
 def failed(store: Store) -> list[FailedRange]:
     with store.read() as tx:
-        return Failures(tx, CHAIN).all()
+        return FailedRanges(tx, CHAIN).all()
 
 
 def hurry(store: Store) -> None:
     with store.write() as tx:
-        Failures(tx, CHAIN).hurry()
+        FailedRanges(tx, CHAIN).hurry()
 
 
 REFUSALS = {
@@ -217,7 +217,7 @@ def test_what_is_not_pruned_of_a_failed_range_comes_back_from_its_end(
 
 def test_a_failed_range_waits_longer_each_time(store: Store, source: Moody) -> None:
     with store.write() as tx:
-        failures = Failures(tx, CHAIN)
+        failures = FailedRanges(tx, CHAIN)
         waits = []
         for _ in range(12):
             failures.add(BlockRange(5, 5), "no")
@@ -321,7 +321,7 @@ def test_failed_ranges_stay_disjoint_and_are_what_was_added_and_not_forgotten(
     blocks: set[int] = set()
     store = store_factory()
     with store.write() as tx:
-        failures = Failures(tx, CHAIN)
+        failures = FailedRanges(tx, CHAIN)
         for add, part in script:
             if add:
                 failures.add(part, "no")

@@ -1,4 +1,4 @@
-"""Windows: how wide to ask for next, whatever a node answers or refuses."""
+"""Windows: how wide to ask for next, after every answer and refusal of a node."""
 
 from __future__ import annotations
 

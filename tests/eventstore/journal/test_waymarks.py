@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from eventstore.ingest.failed_ranges import Failures
+from eventstore.ingest.failed_ranges import FailedRanges
 from eventstore.ingest.ingestor import Ingestor
 from eventstore.journal.tail import Tail
 from eventstore.journal.waymarks import DENSE, MOST, Waymarks, thinned
@@ -111,12 +111,12 @@ def test_a_lower_head_of_our_own_chain_moves_nothing_until_somebody_says_so(plac
 
 def test_what_failed_above_the_block_that_stands_is_no_gap_any_more(place: Place) -> None:
     with place.store.write() as tx:
-        Failures(tx, CHAIN).add(BlockRange(55, 70), "No endpoint gave it.")
-        Failures(tx, CHAIN).add(BlockRange(95, 96), "No endpoint gave it.")
+        FailedRanges(tx, CHAIN).add(BlockRange(55, 70), "No endpoint gave it.")
+        FailedRanges(tx, CHAIN).add(BlockRange(95, 96), "No endpoint gave it.")
     place.chain.reorg(40, logs=[[]])
     place.sync()
     with place.store.read() as tx:
-        assert Failures(tx, CHAIN).all() == []
+        assert FailedRanges(tx, CHAIN).all() == []
 
 
 def test_a_finality_that_outlived_its_branch_in_a_store_of_before_is_settled(place: Place) -> None:

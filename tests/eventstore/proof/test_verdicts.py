@@ -22,7 +22,7 @@ from eventstore.proof.prover import Prover
 from eventstore.records import NO_END, BlockRange, Filter, Watch
 from eventstore.report import Check
 from eventstore.sources.rpc.call import Call, CallRefused
-from eventstore.sources.rpc.client import Endpoint
+from eventstore.sources.rpc.client import RpcClient
 from eventstore.sources.rpc.source import RpcSource
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode
@@ -55,7 +55,7 @@ class Lie(Struct, frozen=True):
 class Altered:
     """An endpoint whose answers about one block are not what they were. `known` are those it has given."""
 
-    def __init__(self, node: Endpoint, lie: Lie, known: dict[Call, msgspec.Raw | CallRefused]) -> None:
+    def __init__(self, node: RpcClient, lie: Lie, known: dict[Call, msgspec.Raw | CallRefused]) -> None:
         self._node = node
         self._lie = lie
         self._known = known

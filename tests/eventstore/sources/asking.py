@@ -1,4 +1,4 @@
-"""A client that asks a node over HTTP and believes whatever comes back."""
+"""A client that asks a node over HTTP and believes every answer."""
 
 from __future__ import annotations
 

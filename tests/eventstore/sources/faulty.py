@@ -18,14 +18,14 @@ from typing import Literal
 from msgspec import Struct
 
 from eventstore.errors import SourceError, SourceUnavailable, StoreError
-from eventstore.ingest.failed_ranges import Failures
+from eventstore.ingest.failed_ranges import FailedRanges
 from eventstore.ingest.ingestor import Ingestor
 from eventstore.ingest.window import Window
 from eventstore.journal.coverage import Coverage
 from eventstore.journal.integrity import check_digests
 from eventstore.journal.journal import Journal
 from eventstore.records import BlockRange, Filter, Log, Query, Watch
-from eventstore.sources.rpc.canary import Known, Witness
+from eventstore.sources.rpc.canary import Canary, Known
 from eventstore.sources.rpc.source import RpcSource
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.faults import Faults
@@ -180,7 +180,7 @@ def run(names: Sequence[str], folder: Path, *, seed: int = 1) -> Verdict:
     store = migrated(folder / f"{time.monotonic_ns()}.db")
     with SimulatedNode(made, seed=seed) as node:
         timeout = SLOW if faults.slow_above is not None else 30.0
-        source = RpcSource(node.url, timeout=timeout, witness=Witness(_newest(store)))
+        source = RpcSource(node.url, timeout=timeout, canary=Canary(_newest(store)))
         lease = Lease(store, f"ingest:{CHAIN}").acquire()
         stage = Ingestor(store, source, lease, chain_id=CHAIN, watches=WATCHES, window=Window(size=64))
         try:
@@ -242,7 +242,7 @@ def _judge(store: Store, made: SimulatedChain, said: Sequence[str], shown: int) 
     with store.read() as tx:
         coverage = Coverage(tx, CHAIN)
         gaps = [gap for watch in WATCHES for gap in coverage.gaps(watch, shown)]
-        failed = Failures(tx, CHAIN).all()
+        failed = FailedRanges(tx, CHAIN).all()
     uncovered = {number for gap in gaps for number in range(gap.first, gap.last + 1)}
     if any(log.block_number not in uncovered for log in there - stored if log.block_number <= shown):
         return "linked"
@@ -258,7 +258,7 @@ def _mend(store: Store, stage: Ingestor, made: SimulatedChain, *, linked: bool) 
     for _ in range(30):
         _turn(stage, 4 * STEPS)
         with store.write() as tx:
-            if not Failures(tx, CHAIN).hurry():
+            if not FailedRanges(tx, CHAIN).hurry():
                 break
     if linked:
         at = 0
@@ -322,7 +322,7 @@ def main() -> int:
             count += 1
             try:
                 run(names, Path(folder), seed=count)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is what we are looking for
+            except Exception as error:  # noqa: BLE001 - any error is what we are looking for
                 wrong += 1
                 say(f"{names} (seed {count}): {type(error).__name__}: {error}")
     say(f"seed {options.seed}: {count} combinations, {wrong} wrong")

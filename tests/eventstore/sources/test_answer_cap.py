@@ -12,14 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from eventstore.errors import RangeTooLarge, Unreadable
-from eventstore.ingest.failed_ranges import Failures
+from eventstore.ingest.failed_ranges import FailedRanges
 from eventstore.ingest.ingestor import Ingestor
 from eventstore.ingest.window import Window
 from eventstore.journal.coverage import Coverage
 from eventstore.journal.journal import Journal
 from eventstore.records import Filter, Watch
 from eventstore.sources.rpc.call import Call, CallRefused
-from eventstore.sources.rpc.client import Endpoint
+from eventstore.sources.rpc.client import RpcClient
 from eventstore.sources.rpc.source import RpcSource
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.node import SimulatedNode
@@ -84,7 +84,7 @@ def test_an_answer_just_above_the_cap_is_not_read_and_the_cap_is_named(encoding:
     """A compressed answer counts as what it becomes."""
     for size in (CAP, CAP + 1):
         with node(PACKINGS[encoding](reply(size)), encoding, chunked=chunked) as url:
-            endpoint = Endpoint(url, timeout=20, max_batch=1, max_answer=CAP)
+            endpoint = RpcClient(url, timeout=20, max_batch=1, max_answer=CAP)
             [logs] = endpoint.ask([Call("eth_getLogs")])
             [head] = endpoint.ask([Call("eth_getBlockByNumber")])
             endpoint.close()
@@ -137,18 +137,18 @@ def test_a_range_whose_answer_is_too_large_is_narrowed(sqlite_store: Store) -> N
     ingested(sqlite_store, chain, max_answer=60_000)
     with sqlite_store.read() as tx:
         assert [item.log for item in Journal(tx, CHAIN).history()] == chain.logs_in(0, 60)
-        assert Failures(tx, CHAIN).all() == []
+        assert FailedRanges(tx, CHAIN).all() == []
 
 
 @pytest.mark.parametrize("place", [20, 55], ids=["final", "new"])
 def test_a_block_that_no_method_gives_in_a_smaller_answer_is_a_gap_and_holds_up_nothing(
     sqlite_store: Store, place: int
 ) -> None:
-    """Below and above it everything is fetched, and it is told with the cap."""
+    """Below and above it everything is fetched, and the report names the cap."""
     chain = chain_of([40_000 if number == place else 10 for number in range(1, 61)], final=50)
     ingested(sqlite_store, chain, max_answer=60_000)
     with sqlite_store.read() as tx:
-        [failed] = Failures(tx, CHAIN).all()
+        [failed] = FailedRanges(tx, CHAIN).all()
         assert (failed.range.first, failed.range.last) == (place, place)
         assert "max_answer" in failed.reason
         found = [item.log.block_number for item in Journal(tx, CHAIN).history()]
@@ -161,8 +161,8 @@ def test_the_same_source_takes_it_with_a_higher_cap(sqlite_store: Store) -> None
     chain = chain_of([40_000 if number == 20 else 10 for number in range(1, 61)], final=50)
     ingested(sqlite_store, chain, max_answer=60_000)
     with sqlite_store.write() as tx:
-        assert Failures(tx, CHAIN).hurry() == 1
+        assert FailedRanges(tx, CHAIN).hurry() == 1
     ingested(sqlite_store, chain, max_answer=200_000)
     with sqlite_store.read() as tx:
         assert len(Journal(tx, CHAIN).history()) == 60
-        assert Failures(tx, CHAIN).all() == []
+        assert FailedRanges(tx, CHAIN).all() == []

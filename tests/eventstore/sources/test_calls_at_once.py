@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from eventstore.errors import SourceUnavailable
 from eventstore.sources.rpc.call import Call
-from eventstore.sources.rpc.client import Endpoint
+from eventstore.sources.rpc.client import RpcClient
 from eventstore.sources.simulated.http import Port, Response
 
 PATIENCE = 20.0
@@ -34,10 +34,10 @@ def echo(body: bytes) -> Response:
 
 
 @contextmanager
-def endpoint(answer: Callable[[bytes], Response], *, max_batch: int) -> Iterator[Endpoint]:
+def endpoint(answer: Callable[[bytes], Response], *, max_batch: int) -> Iterator[RpcClient]:
     port = Port(answer)
     port.serve()
-    made = Endpoint(f"http://127.0.0.1:{port.number}", timeout=2 * PATIENCE, max_batch=max_batch)
+    made = RpcClient(f"http://127.0.0.1:{port.number}", timeout=2 * PATIENCE, max_batch=max_batch)
     try:
         yield made
     finally:

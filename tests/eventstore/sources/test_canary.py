@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from eventstore.errors import AnswerRefused
 from eventstore.records import BlockRange, Log, Query
 from eventstore.sources.failover.source import FailoverSource
-from eventstore.sources.rpc.canary import Witness
+from eventstore.sources.rpc.canary import Canary
 from eventstore.sources.rpc.source import RpcSource
 from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.sources.simulated.node import Faults, SimulatedNode
@@ -43,38 +43,38 @@ def knowing(*logs: Log) -> Callable[[Query, BlockRange], Log | None]:
 
 
 def test_the_log_that_is_known_is_wanted() -> None:
-    assert Witness(knowing(log(5))).wanted(QUERY, EMPTY, era=0) == log(5)
+    assert Canary(knowing(log(5))).wanted(QUERY, EMPTY, era=0) == log(5)
 
 
 def test_where_nothing_is_known_nothing_is_wanted() -> None:
-    assert Witness(knowing()).wanted(QUERY, EMPTY, era=0) is None
+    assert Canary(knowing()).wanted(QUERY, EMPTY, era=0) is None
 
 
 def test_a_log_above_the_range_says_nothing_about_it() -> None:
-    assert Witness(lambda _query, _where: log(31)).wanted(QUERY, EMPTY, era=0) is None
+    assert Canary(lambda _query, _where: log(31)).wanted(QUERY, EMPTY, era=0) is None
 
 
 def test_what_was_shown_speaks_for_the_blocks_above_it_and_no_others() -> None:
-    witness = Witness(knowing(log(3), log(5)))
-    witness.shown(log(5), era=0)
-    assert witness.wanted(QUERY, EMPTY, era=0) is None
-    assert witness.wanted(QUERY, BlockRange(4, 4), era=0) == log(3)
+    canary = Canary(knowing(log(3), log(5)))
+    canary.shown(log(5), era=0)
+    assert canary.wanted(QUERY, EMPTY, era=0) is None
+    assert canary.wanted(QUERY, BlockRange(4, 4), era=0) == log(3)
 
 
 def test_what_was_shown_is_good_for_a_while() -> None:
     clock = Clock()
-    witness = Witness(knowing(log(5)), every=600, clock=clock)
-    witness.shown(log(5), era=0)
+    canary = Canary(knowing(log(5)), every=600, clock=clock)
+    canary.shown(log(5), era=0)
     clock.now = 599
-    assert witness.wanted(QUERY, EMPTY, era=0) is None
+    assert canary.wanted(QUERY, EMPTY, era=0) is None
     clock.now = 600
-    assert witness.wanted(QUERY, EMPTY, era=0) == log(5)
+    assert canary.wanted(QUERY, EMPTY, era=0) == log(5)
 
 
 def test_what_was_shown_before_the_connection_was_lost_is_wanted_again() -> None:
-    witness = Witness(knowing(log(5)))
-    witness.shown(log(5), era=0)
-    assert witness.wanted(QUERY, EMPTY, era=1) == log(5)
+    canary = Canary(knowing(log(5)))
+    canary.shown(log(5), era=0)
+    assert canary.wanted(QUERY, EMPTY, era=1) == log(5)
 
 
 # --- what a node makes of it -----------------------------------------------------------------------
@@ -98,7 +98,7 @@ def node(chain: SimulatedChain) -> Iterator[SimulatedNode]:
 
 @pytest.fixture
 def source(node: SimulatedNode, chain: SimulatedChain) -> Iterator[RpcSource]:
-    source = RpcSource(node.url, timeout=5, witness=Witness(knowing(*chain.logs_in(0, 40))))
+    source = RpcSource(node.url, timeout=5, canary=Canary(knowing(*chain.logs_in(0, 40))))
     yield source
     source.close()
 
@@ -171,14 +171,14 @@ def test_a_log_of_ours_that_the_receipts_disprove_is_no_witness(
 ) -> None:
     """Else a log that another node made up could never be found to be false."""
     false = replace(chain.logs_in(15, 15)[0], address=ALICE, log_index=9)
-    source = RpcSource(node.url, witness=Witness(knowing(false)))
+    source = RpcSource(node.url, canary=Canary(knowing(false)))
     node.faults.full_bloom = True
     assert source.logs(QUERY, EMPTY).logs == []
     source.close()
 
 
 def test_before_anything_is_known_a_node_is_believed(node: SimulatedNode) -> None:
-    source = RpcSource(node.url, witness=Witness(knowing()))
+    source = RpcSource(node.url, canary=Canary(knowing()))
     node.faults.empty_below = 11
     assert source.logs(QUERY, EMPTY).logs == []
     source.close()
@@ -187,7 +187,7 @@ def test_before_anything_is_known_a_node_is_believed(node: SimulatedNode) -> Non
 def test_a_pruned_node_is_passed_over_where_there_are_several(chain: SimulatedChain) -> None:
     known = knowing(*chain.logs_in(0, 10))
     with SimulatedNode(chain, faults=Faults(empty_below=11)) as pruned, SimulatedNode(chain) as node:
-        source = FailoverSource([RpcSource(each.url, witness=Witness(known)) for each in (pruned, node)])
+        source = FailoverSource([RpcSource(each.url, canary=Canary(known)) for each in (pruned, node)])
         assert source.logs(QUERY, EMPTY).logs == []
         assert [status.state for status in source.status()] == ["paused", "in use"]
         source.close()

@@ -9,7 +9,7 @@ import requests
 
 from eventstore.errors import SourceError
 from eventstore.sources.rpc.call import Call, CallRefused
-from eventstore.sources.rpc.client import Endpoint
+from eventstore.sources.rpc.client import RpcClient
 from eventstore.sources.rpc.rate_limit import RateLimiter
 from eventstore.sources.rpc.transport import Said
 from eventstore.sources.simulated.chain import SimulatedChain
@@ -28,7 +28,7 @@ def slept(node: SimulatedNode, per_second: float, *requests: int) -> list[float]
     """How long the calls wait in all, after each request of so many calls; no time passes otherwise."""
     waits: list[float] = []
     pace = RateLimiter(per_second, clock=lambda: sum(waits), sleep=waits.append)
-    endpoint = Endpoint(node.url, timeout=5, max_batch=100, pace=pace)
+    endpoint = RpcClient(node.url, timeout=5, max_batch=100, pace=pace)
     found = []
     for calls in requests:
         endpoint.ask([HEAD] * calls)
@@ -58,7 +58,7 @@ def test_less_than_one_call_a_second_goes_one_by_one(node: SimulatedNode) -> Non
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (-32601, "whatever"),
+        (-32601, "anything"),
         (-32004, "Method not supported"),
         (-32000, "the method eth_getBlockReceipts does not exist/is not available"),
         (-32600, "Unsupported method: eth_getBlockReceipts on ETH_MAINNET"),

@@ -57,10 +57,10 @@ def test_a_list_that_lacks_a_transaction_is_refused(left_out: int) -> None:
 
 
 def test_logs_that_are_counted_from_0_in_each_transaction_are_counted_through_the_block() -> None:
-    anew = [receipt(TX[0], 0, 1), receipt(TX[1]), receipt(TX[2], 0)]
-    assert [item.log_index for item in checked(BLOCK, TX, anew)] == [0, 1, 2]
+    counted = [receipt(TX[0], 0, 1), receipt(TX[1]), receipt(TX[2], 0)]
+    assert [item.log_index for item in checked(BLOCK, TX, counted)] == [0, 1, 2]
     with pytest.raises(AnswerRefused, match="hold log 0 after log 0"):
-        checked(BLOCK, TX, anew[::-1])
+        checked(BLOCK, TX, counted[::-1])
 
 
 def test_a_list_in_another_order_is_refused() -> None:
@@ -99,11 +99,11 @@ def test_the_receipts_of_a_real_chain_give_the_logs_of_its_blocks(
     real: SimulatedChain, *, one_by_one: bool
 ) -> None:
     faults = Faults(no_logs_method=True, no_receipts=one_by_one)
-    everybody = Query(tuple({item.address for item in real.logs_in(0, 1_000)}))
+    everyone = Query(tuple({item.address for item in real.logs_in(0, 1_000)}))
     with SimulatedNode(real, faults=faults) as node:
         source = RpcSource(node.url)
         headers = [found for found in source.headers(range(real.head().number + 1)) if found]
-        found = [item for each in headers for item in source.logs(everybody, each).logs]
+        found = [item for each in headers for item in source.logs(everyone, each).logs]
         source.close()
     assert found == real.logs_in(0, 1_000)
     assert len(found) > 300

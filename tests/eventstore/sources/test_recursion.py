@@ -1,4 +1,4 @@
-"""The recursion limit is the interpreter's own in every process of the product, whatever is imported."""
+"""The recursion limit is the interpreter's own in every process of the product, after every import."""
 
 from __future__ import annotations
 

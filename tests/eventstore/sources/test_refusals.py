@@ -1,4 +1,4 @@
-"""Refusals: what they mean, whoever words them, and that asking on ends whatever they say."""
+"""Refusals: what they mean in every wording, and that the questions end after each of them."""
 
 from __future__ import annotations
 

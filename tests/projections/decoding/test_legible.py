@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from eventstore.ingest.failed_ranges import Failures
+from eventstore.ingest.failed_ranges import FailedRanges
 from eventstore.journal.proofs import Disproof, Ledger
 from eventstore.records import BlockRange
 from eventstore.storage.legible import LONG, legible
@@ -45,7 +45,7 @@ def incident(store: Store) -> list[str]:
 
 def failure(store: Store) -> list[str]:
     with store.write() as tx:
-        Failures(tx, CHAIN).add(BlockRange(1, 2), ODD)
+        FailedRanges(tx, CHAIN).add(BlockRange(1, 2), ODD)
     return values(store, "SELECT reason FROM failures")
 
 
