@@ -28,12 +28,26 @@ ROUND = frozenset(digit * 10**zeros for digit in (1, 2, 5) for zeros in range(2,
 _place = attrgetter("block_number", "log_index")
 
 
-class CheckedAnswer(Answer, frozen=True, gc=False, kw_only=True):
-    """An answer that passed `check` as the answer to this question. Only this module makes one."""
+class CheckedAnswer(Answer, frozen=True, gc=False, kw_only=True, eq=False):
+    """An answer that passed `check` as the answer to this question. Only this module makes one.
+
+    It is equal to every answer with the same content, checked or not.
+    """
 
     logs: CheckedLogs
     query: Query
     where: BlockRange | Header
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Answer):
+            return NotImplemented
+        ours, theirs = (self.logs, self.last), (other.logs, other.last)
+        return ours == theirs and self.completeness == other.completeness
+
+    def __ne__(self, other: object) -> bool:  # msgspec has one of its own
+        return not self == other
+
+    __hash__ = None  # type: ignore[assignment]  # its logs are a list
 
 
 def check(query: Query, where: BlockRange | Header, answer: Answer) -> CheckedAnswer:

@@ -91,7 +91,7 @@ class EndpointPool:
     # --- who is asked ---
 
     def candidates(self) -> list[PooledEndpoint]:
-        """The endpoints that may be asked, in this order. Where all pause: that whose pause ends first, unless
+        """The endpoints that may be asked, in this order. Where all pause: the first to end its pause, unless
         it asked for patience; then the caller's own pauses are enough."""
         with self._lock:
             now = self._clock()

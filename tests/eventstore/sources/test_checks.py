@@ -172,6 +172,14 @@ def test_an_answer_that_was_checked_for_this_question_is_the_same_answer() -> No
     assert check(Query((ALICE,)), BlockRange(5, 9), found) is found
 
 
+def test_an_answer_says_the_same_before_and_after_its_check() -> None:
+    answer = Answer([log(5), log(7)], header(9))
+    assert check(QUERY, RANGE, answer) == answer
+    assert answer == check(QUERY, RANGE, answer)
+    assert check(QUERY, RANGE, answer) != Answer([log(5)], header(9))
+    assert check(QUERY, RANGE, answer) != Answer([log(5), log(7)], header(9), "bloom")
+
+
 @pytest.mark.parametrize(
     ("query", "where"), [(Query((BOB,)), RANGE), (QUERY, BlockRange(6, 9)), (QUERY, header(9))]
 )
