@@ -25,6 +25,13 @@ SCRIPTED_NODE = Path("examples/tips/chain.py")
 """A local node for the tutorial. It imports the simulated chain, which is no part of the public API."""
 
 
+ADAPTER = Path("examples/adapters/source/chainfold_recording.py")
+"""A source. It keeps a port, which is no part of the public API yet, and imports what that port speaks in."""
+PORT_OF_SOURCES = {
+    *("eventstore.errors", "eventstore.records", "eventstore.sources", "eventstore.sources.adapter"),
+}
+
+
 def test_the_exported_names_are_these() -> None:
     assert set(chainfold.__all__) == EXPORTED == set(dir(chainfold))
     for name in EXPORTED:
@@ -92,6 +99,7 @@ def ours(source: str) -> set[str]:
 def test_examples_import_the_public_api_alone() -> None:
     found = {path: ours(path.read_text()) for path in Path("examples").rglob("*.py")}
     assert set().union(*found.values())
+    assert found.pop(ADAPTER) == PORT_OF_SOURCES
     assert {path: names for path, names in found.items() if names - {"chainfold"}}.keys() == {SCRIPTED_NODE}
 
 
