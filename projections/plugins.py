@@ -7,10 +7,10 @@ from typing import Literal
 
 from projections.errors import ConfigurationError
 
-Group = Literal["chainfold.projectors", "chainfold.sinks", "chainfold.sources"]
+EntryPointGroup = Literal["chainfold.projectors", "chainfold.sinks", "chainfold.sources"]
 
 
-def names(group: Group) -> list[str]:
+def names(group: EntryPointGroup) -> list[str]:
     """The names that installed packages add to a group, in ascending order. Nothing is imported.
 
     The metadata of every installed package is read: ask only for a name that is not one of our own.
@@ -18,7 +18,7 @@ def names(group: Group) -> list[str]:
     return sorted({point.name for point in entry_points(group=group)})
 
 
-def load(group: Group, name: str, *, where: str) -> object:
+def load(group: EntryPointGroup, name: str, *, where: str) -> object:
     """Imports and returns what an installed package adds to `group` under `name`.
 
     `where` is the path of the key in the configuration that asks for it. Raises `ConfigurationError` when no

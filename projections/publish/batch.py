@@ -16,7 +16,7 @@ from projections.publish.current import as_change, current
 from projections.sinks import Change, Marker
 
 
-class Batch(Struct, frozen=True):
+class ChangeBatch(Struct, frozen=True):
     """The changes above (revision, key), read from a generation that stood at `served`, and the place of the
     marker once they are sent. With `again` they are documents that are set aside, and the marker stays."""
 
@@ -35,10 +35,10 @@ class BatchReader:
         self.size = size
         self._store = store
         self._projection = projection
-        self._ahead: Batch | None = None
+        self._ahead: ChangeBatch | None = None
 
-    def next(self, tx: Connection, marker: Marker, served: Generation) -> Batch:
-        """The batch after the marker: the one that was read ahead, if it still fits, or one read now."""
+    def next(self, tx: Connection, marker: Marker, served: Generation) -> ChangeBatch:
+        """The batch after the marker: what was read ahead, if it still fits, or a batch read now."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None and (ahead.revision, ahead.key, ahead.served) == (
             marker.revision,
@@ -48,12 +48,12 @@ class BatchReader:
             return ahead
         return self._read(tx, marker, served)
 
-    def again(self, tx: Connection, marker: Marker, served: Generation, keys: list[str]) -> Batch:
+    def again(self, tx: Connection, marker: Marker, served: Generation, keys: list[str]) -> ChangeBatch:
         """The documents under these keys, which are set aside, as they are now."""
         found = current(tx, self._projection, served, keys)
         changes = [as_change(item, served.block) for item in found.values()]
         at = (marker.revision, marker.key)
-        return Batch(*at, served, changes, at, again=True)
+        return ChangeBatch(*at, served, changes, at, again=True)
 
     def read_ahead(self, marker: Marker) -> None:
         """Reads the batch after `marker` in a snapshot of its own, and keeps it for `next`."""
@@ -61,11 +61,11 @@ class BatchReader:
             served = Generations(tx, self._projection).served()
             self._ahead = None if served is None else self._read(tx, marker, served)
 
-    def _read(self, tx: Connection, marker: Marker, served: Generation) -> Batch:
+    def _read(self, tx: Connection, marker: Marker, served: Generation) -> ChangeBatch:
         found = Changes(tx, self._projection).after(
             marker.revision + 1, marker.after, generation=served.id, limit=self.size
         )
         changes = [as_change(item, served.block) for item in found]
         full = len(found) == self.size
         through = (found[-1].revision - 1, Marker.of(found[-1].key)) if full else (served.revision, "")
-        return Batch(marker.revision, marker.key, served, changes, through)
+        return ChangeBatch(marker.revision, marker.key, served, changes, through)

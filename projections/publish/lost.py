@@ -1,12 +1,12 @@
-"""A sink that lost its marker: where it stood, where keys are evicted; and what somebody's marks would keep.
+"""Recovery of a sink that lost its marker: where it stood, and which documents the guard would keep wrongly.
 
-Law: without a marker all is sent, but the guard keeps what carries a mark that is not below. Whose mark that
-is nobody can say, so what it keeps otherwise than it must be gets a revision above it.
+Law: without a marker everything is sent, but the guard keeps what carries a revision that is not below. Whose
+revision that is cannot be known, so a document that the guard keeps with wrong content gets one above it.
 
-A sink that evicts what is read least may evict its marker too: it is put back, and not all is sent again.
-Where keys are evicted, a document that the sink lacks is no difference, but one that is older than the marker
-tells is. So the marker is put back to where the store last saw it, or to just below the first document that
-is older than it must be there. Where the sink lacks every document it was wiped, and begins again.
+A sink that evicts the keys that are read least may evict its marker too. Then the marker is put back, and not
+everything is sent again: where keys are evicted, a missing document is not a difference, but a document that
+is older than the marker says is. The marker goes back to where the store last saw it, or to just below the
+first document that is older than it must be. A sink that lacks every document was wiped, and begins again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from eventstore.storage.store import Store
 from projections.fold.changes import Changes
 from projections.fold.generation import Generations
 from projections.publish.current import as_change, current
-from projections.publish.publications import Known
+from projections.publish.publications import LastSend
 from projections.sinks import Readable, Sink
 from projections.sinks.capabilities import Evicting
 
@@ -24,7 +24,7 @@ BATCH = 1_000
 """Documents that are looked at in one go."""
 
 
-def place_of(store: Store, sink: Sink, projection: str, known: Known) -> tuple[int, str] | None:
+def place_of(store: Store, sink: Sink, projection: str, known: LastSend) -> tuple[int, str] | None:
     """Where the marker stood that is gone now; None where the sink was wiped, or drops no keys."""
     if known.sends == 0 or not isinstance(sink, Readable):
         return None
@@ -54,8 +54,8 @@ def place_of(store: Store, sink: Sink, projection: str, known: Known) -> tuple[i
 
 
 def marked_otherwise(store: Store, sink: Readable, projection: str) -> tuple[int, list[str]]:
-    """The keys of what a sink without a marker holds otherwise than it must be, and would keep whatever is
-    sent, ascending; with the highest of their revisions."""
+    """The keys of what a sink without a marker holds with wrong content and would keep in spite of what
+    is sent, ascending; with the highest of their revisions."""
     top, keys = 0, set[str]()
     for held in batches(sink.scan(), BATCH):
         with store.read() as tx:

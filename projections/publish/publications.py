@@ -13,7 +13,7 @@ from projections.errors import ForeignMarker
 from projections.sinks import Marker
 
 
-class Known(Struct, frozen=True):
+class LastSend(Struct, frozen=True):
     """The newest send: its number and nonce, the place of the marker before it, and why the sink takes
     nothing (None: it does)."""
 
@@ -31,7 +31,7 @@ class Publications:
         self._tx = tx
         self._own = {"projection": projection, "sink": sink}
 
-    def known(self) -> Known:
+    def known(self) -> LastSend:
         """What is known; of a sink that nothing was sent to, nothing."""
         row = self._tx.execute(
             text(
@@ -40,7 +40,7 @@ class Publications:
             ),
             self._own,
         ).first()
-        return Known() if row is None else Known(*row)
+        return LastSend() if row is None else LastSend(*row)
 
     def announce(self, marker: Marker) -> Marker:
         """`marker` with the number and nonce of a new send, which this transaction writes down."""

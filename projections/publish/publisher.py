@@ -2,7 +2,7 @@
 
 Law: the marker inside the sink is the cursor. Changes go out in order of (revision, key), then the marker
 advances by compare-and-set; a sink that was wiped or restored shows it by its marker, and is refilled.
-Whatever is sent twice, late, or by a process that should be dead, the revision guard of the sink sorts out.
+Changes that come twice, late, or from a process that should be dead are refused by the sink's revision guard.
 A document that the sink does not take is set aside before the marker passes it, and is tried again.
 """
 
@@ -24,7 +24,7 @@ from projections.errors import DocumentsRefused, MarkerLost, SinkError
 from projections.fold.changes import Changes
 from projections.fold.generation import Generation, Generations
 from projections.fold.state import GenerationState
-from projections.publish.batch import Batch, BatchReader
+from projections.publish.batch import BatchReader, ChangeBatch
 from projections.publish.lost import marked_otherwise, place_of
 from projections.publish.publications import Publications, refusal
 from projections.publish.set_aside import Aside
@@ -42,7 +42,7 @@ _UNREAD = ""
 
 
 class Published(Struct, frozen=True):
-    """What one step did: `sent` changes, of which the sink took `written` and refused `refused`; `lag`
+    """What one step did: `sent` changes, and how many the sink took (`written`) and `refused`; `lag`
     revisions are left. `aside` documents are set aside now, and `reason` says of one of them why.
 
     Documents that were tried again count as sent; `tried` says that this is all that the step did.
@@ -215,7 +215,7 @@ class Publisher:
             ours = Publications(tx, self._projection, self._sink.name).announce(ours)
         self._sink.mark(ours, old=None)
 
-    def _send(self, marker: Marker, batch: Batch, standing: _Standing) -> Published:
+    def _send(self, marker: Marker, batch: ChangeBatch, standing: _Standing) -> Published:
         written, started = 0, time.monotonic()
         served, found = batch.served, batch.changes
         ahead = replace(marker, revision=batch.through[0], key=batch.through[1])
@@ -225,7 +225,7 @@ class Publisher:
             if found:
                 with self._lease.commit() as tx:
                     announced = Publications(tx, self._projection, self._sink.name).announce(marker)
-                # First: no document may be in the sink of which its marker does not tell.
+                # First: the sink may hold no document that its marker does not announce.
                 self._sink.mark(announced, old=marker)
                 if len(found) == self._reader.size and not batch.again:
                     reading = beside.submit(self._reader.read_ahead, ahead)

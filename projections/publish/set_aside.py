@@ -42,7 +42,7 @@ class SetAside(Struct, frozen=True):
 
 
 def sinks_with(tx: Connection, projection: str) -> list[str]:
-    """The sinks of a projection of which documents stand aside."""
+    """The sinks of a projection for which documents are set aside."""
     rows = tx.execute(
         text("SELECT DISTINCT sink FROM set_aside WHERE projection = :projection AND arrived IS NULL"),
         {"projection": projection},
@@ -75,7 +75,7 @@ class Aside:
         return self._scalar("SELECT count(*) FROM (SELECT 1 FROM set_aside WHERE {own} LIMIT 1) one") > 0
 
     def due(self, *, through: int, began: int, limit: int) -> list[str]:
-        """The keys that are to be tried now: whose time has come, or that were not tried since `began`. What
+        """The keys to try now: those whose time has come, or that were not tried since `began`. What
         changed above the revision `through` is sent in its turn."""
         rows = self._tx.execute(
             text(

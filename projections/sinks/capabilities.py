@@ -58,7 +58,7 @@ class Expiring(Protocol):
 class PageRequest(Struct, frozen=True, kw_only=True):
     """Documents whose fields have the values of `where`, ordered by `sort` and then by key, ascending.
 
-    `sort` None is the order of keys. `after` is the value of the sorted field and the key of the last
+    Without `sort` the order is that of keys. `after` is the value of the sorted field and the key of the last
     document of the previous page; null comes before every value.
     """
 

@@ -1,4 +1,4 @@
-"""A sink in memory: the plain meaning of the port, for tests and where no server is at hand."""
+"""A sink in memory: the plain meaning of the port, for tests and where no server is available."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class MemorySink:
             if self._marker != old:
                 raise MarkerLost(
                     f"The marker in the sink {self.name} is not the one this publisher left there.",
-                    hint="It reads the sink's marker anew.",
+                    hint="It reads the sink's marker again.",
                 )
             self._marker = new
 

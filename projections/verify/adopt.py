@@ -39,8 +39,8 @@ class Differing(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """What was found: `users` documents of the collection, `known` ones of the fold, of which `absent` are
-    not in the collection; `mixed` keys are not in lower case, and `twins` of these exist so as well."""
+    """What was found: `users` documents of the collection, `known` ones of the fold, and how many of these
+    the collection lacks (`absent`); `mixed` keys are not in lower case, and `twins` of these exist so too."""
 
     users: int
     known: int

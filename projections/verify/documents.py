@@ -1,8 +1,8 @@
-"""Are the committed documents what the fold of the journal is? Looked at in one snapshot, changed by nothing.
+"""Are the committed documents what the fold of the journal is? Compared in one snapshot; nothing is changed.
 
 Four questions, each of which the others may miss: do the bodies give the digest that stands beside the
 cursor; does the index say what the bodies say; do the documents keep the projector's invariants; and does
-folding the journal anew, from the first block, give the same documents?
+folding the journal again, from the first block, give the same documents?
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ PAGE = 5_000
 TRIES = 60
 """How often, half a second apart, one waits for the runner to follow a reorg that the journal knows."""
 
-OTHER = "They were built by other code or configuration, so they could not be folded anew."
+OTHER = "They were built by other code or configuration, so they could not be folded again."
 UNBUILT = "Nothing was built yet: run `chainfold sync`."
 
-ADVICE = "`chainfold verify documents --repair` folds the projection anew, and publishes what differs."
+ADVICE = "`chainfold verify documents --repair` folds the projection again, and publishes what differs."
 
 
 def check_documents(
@@ -43,7 +43,7 @@ def check_documents(
     replay: bool = True,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Check:
-    """All of one projection's served documents. With `replay` the journal is folded anew in memory, which
+    """All of one projection's served documents. With `replay` the journal is folded again in memory, which
     takes as much of it as the documents do. `progress` is called with documents and events, and how many."""
     for _ in range(TRIES):
         with store.read() as tx:
@@ -115,7 +115,7 @@ def _checked(
         findings.add("the digest", "is not that of the documents: some were changed behind its back")
     if findings.checked != served.documents and not named:
         findings.add("the count", f"is {served.documents:,}, and {findings.checked:,} documents are there")
-    note = ADVICE if findings.found else "" if replay or unlike else "They were not folded anew."
+    note = ADVICE if findings.found else "" if replay or unlike else "They were not folded again."
     if not findings.found and not findings.checked:
         note = "No event so far has made a document."
     return replace(findings.check(note=note), error=OTHER if unlike else "")
@@ -146,7 +146,7 @@ def _difference(wanted: bytes | None, held: bytes, shape: Shape) -> str:
 
 
 def _indexed(shape: Shape, body: bytes) -> list[tuple[str, str]] | None:
-    """What of a document belongs into the index; None where the body is no document."""
+    """What of a document belongs into the index; None when the body is not a document."""
     try:
         return shape.indexed(shape.decode(body))
     except ValueError:

@@ -23,7 +23,7 @@ def violations(tx: Connection, generation: int, invariants: Sequence[Invariant])
 
 
 def _miscounted(tx: Connection, generation: int, item: Counts) -> Iterator[tuple[str, str]]:
-    """Counted once; each count is held to the document by its key, and what nobody counts must be 0."""
+    """Counted once; each count is held to the document by its key, and what is not counted must be 0."""
     held, counted = f"CAST({_field(tx, 'd', item.field)} AS BIGINT)", _field(tx, "o", item.of)
     named = (
         f"SELECT {counted} AS named, count(*) AS n FROM documents o WHERE o.generation = :generation "

@@ -1,8 +1,8 @@
 """Does a sink hold what the fold holds? Looked at while the pipeline runs, without crying wolf.
 
-Law: what is on its way is no difference. A key whose newest revision is above the sink's marker is left to
-the publisher; whatever else looks wrong is read again, first the sink and then the state, and counts only
-if it still is. A document that the sink does not take is one that it lacks: it is named with the reason.
+Law: what is on its way is not a difference. A key whose newest revision is above the sink's marker is left to
+the publisher; anything else that looks wrong is read again, first the sink and then the state, and counts
+only if it still is. A document that the sink does not take is one that it lacks: it is named with the reason.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Sample(Struct, frozen=True):
 class SinkCheck:
     """Compares one sink with one projection's served documents.
 
-    With `expires` a document that the sink lacks is no difference: it may have been evicted. A
+    With `expires` a missing document is not a difference: it may have been evicted. A
     `sample` is read by key; without one the sink is read from end to end.
     """
 

@@ -1,7 +1,7 @@
-"""Webhooks: a receiver is told once of each thing that a rule waits for, at least once over the wire.
+"""Webhooks: each event that a rule waits for is decided once, and delivered at least once.
 
 The river ends here in two steps. The sink decides: it compares each change with what its rule remembers of
-the key, and writes what is to be told into an outbox, together with the new memory, in one transaction. The
+the key, and writes the notification into an outbox, together with the new memory, in one transaction. The
 courier delivers: in order per key, signed, again and again until it was taken or is a dead letter. A
 receiver cannot hold our marker; marker, memory and outbox live in SQL, so no rebuild can tell a thing twice.
 """

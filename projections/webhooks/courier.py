@@ -1,6 +1,6 @@
 """The delivering half: what is due goes out, several keys at once, one notification of a key at a time.
 
-Law: sent first, then written down. Who dies in between sends it again, under the same idempotency key.
+Law: sent first, then written down. A process that dies in between sends it again under the same key.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from msgspec import Struct
 from eventstore import clock
 from eventstore.backoff import Backoff
 from eventstore.storage.lease import Lease
-from projections.webhooks.outbox import Notification, Outbox, Tried
-from projections.webhooks.post import Answer, Post, Target
+from projections.webhooks.outbox import Attempt, Notification, Outbox
+from projections.webhooks.post import Post, ReceiverAnswer, Target
 
 BATCH, AT_ONCE = 32, 8
 REFUSALS = 3
@@ -47,8 +47,8 @@ class Courier:
         self._post = Post(target, connections=AT_ONCE)
 
     def step(self) -> Delivered:
-        """Sends what is due, and writes down how it ended. `Fenced` where the lease is lost: whoever
-        holds it now may have sent the same, under the same keys."""
+        """Sends what is due, and writes down how it ended. Raises `Fenced` when the lease is lost: its
+        new holder may have sent the same, under the same keys."""
         with self._lease.store.read() as tx:
             due = Outbox(tx, self._projection, self._rule).due(BATCH)
         if not due:
@@ -81,19 +81,19 @@ class Courier:
         self._post.close()
 
 
-def outcome(item: Notification, answer: Answer, target: Target) -> Tried:
+def outcome(item: Notification, answer: ReceiverAnswer, target: Target) -> Attempt:
     """What a notification is after this answer: delivered, dead, or due later."""
     tries = item.attempts + 1
     match answer.kind:
         case "taken":
-            return Tried(item.id, "delivered")
+            return Attempt(item.id, "delivered")
         case "gone":
-            return Tried(item.id, "dead", answer.reason)
+            return Attempt(item.id, "dead", answer.reason)
         case "refused":
             limit = min(REFUSALS, target.attempts)
         case "failed":
             limit = target.attempts
     if tries >= limit:
-        return Tried(item.id, "dead", f"{answer.reason} (after {tries} attempts)")
+        return Attempt(item.id, "dead", f"{answer.reason} (after {tries} attempts)")
     pause = BACKOFF.seconds(tries)
-    return Tried(item.id, "pending", answer.reason, clock.now() + int(max(pause, answer.after) * 1e6))
+    return Attempt(item.id, "pending", answer.reason, clock.now() + int(max(pause, answer.after) * 1e6))

@@ -1,7 +1,7 @@
 """The SQL of the webhooks: each rule's marker and memory, and the notifications with what became of them.
 
 Law: memory and notification are written in one transaction, so a thing is decided once. `(projection, rule,
-key, occurrence)` is unique: whoever wanted to insert it twice would be refused.
+key, occurrence)` is unique: a second insert is refused.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from eventstore.storage.sql import text
 from projections.sinks import Marker
 from projections.webhooks.rule import Memory
 
-Standing = Literal["pending", "delivered", "dead"]
-STANDINGS: tuple[Standing, ...] = ("pending", "delivered", "dead")
+NotificationState = Literal["pending", "delivered", "dead"]
+STANDINGS: tuple[NotificationState, ...] = ("pending", "delivered", "dead")
 _COLUMNS = (
     "id, projection, rule, key, occurrence, idempotency_key, body, state, attempts, next_at, "
     "created_at, settled_at, reason"
@@ -29,7 +29,7 @@ _COLUMNS = (
 
 
 class Notification(Struct, frozen=True):
-    """Something that is to be told, or was. Times are microseconds since 1970."""
+    """A message to a receiver, waiting, sent or dead. Times are microseconds since 1970."""
 
     id: int
     projection: str
@@ -38,7 +38,7 @@ class Notification(Struct, frozen=True):
     occurrence: int
     idempotency_key: str
     body: bytes
-    state: Standing
+    state: NotificationState
     attempts: int
     next_at: int
     created_at: int
@@ -63,17 +63,17 @@ class Begun(Struct, frozen=True):
     began_at: int
 
 
-class Tried(Struct, frozen=True):
+class Attempt(Struct, frozen=True):
     """How an attempt ended: what the notification is from now on, and, where it waits, until when."""
 
     id: int
-    state: Standing
+    state: NotificationState
     reason: str = ""
     next_at: int = 0
 
 
 def idempotency_key(*facts: str | int) -> str:
-    """The same for the same facts, whoever computes it and when; 40 hexadecimal digits."""
+    """The same for the same facts, in every process at any time; 40 hexadecimal digits."""
     return sha256(msgspec.json.encode(facts)).hexdigest()[:40]
 
 
@@ -190,7 +190,7 @@ class Outbox:
     # --- the notifications ---
 
     def put(self, fired: Iterable[Fired]) -> None:
-        """Adds what is to be told, due at once."""
+        """Adds notifications that are due at once."""
         rows = [
             {
                 **self._own,
@@ -222,7 +222,7 @@ class Outbox:
             limit=limit,
         )
 
-    def settle(self, tried: Iterable[Tried]) -> None:
+    def settle(self, tried: Iterable[Attempt]) -> None:
         """Writes down how attempts ended. What is no longer pending stays as it is."""
         rows = [
             {
@@ -243,8 +243,8 @@ class Outbox:
                 rows,
             )
 
-    def again(self, states: Sequence[Standing], number: int | None) -> int:
-        """Makes those in these states due now, their attempts counted anew; one of them, or all."""
+    def again(self, states: Sequence[NotificationState], number: int | None) -> int:
+        """Makes those in these states due now, with their attempts counted from zero; one of them, or all."""
         query = text(
             "UPDATE notifications SET state = 'pending', next_at = :now, attempts = 0, settled_at = NULL "
             "WHERE projection = :projection AND rule = :rule AND state IN :states"
@@ -264,7 +264,7 @@ class Outbox:
         )
         return {state: int(count) for state, count in rows}
 
-    def listed(self, *, state: Standing | None, key: str | None, limit: int) -> list[Notification]:
+    def listed(self, *, state: NotificationState | None, key: str | None, limit: int) -> list[Notification]:
         """The newest first."""
         wanted = " AND ".join(
             ["1 = 1", *(["state = :state"] if state else []), *(["key = :key"] if key is not None else [])]

@@ -29,7 +29,7 @@ SHOWN = 200
 """Characters of a refusal that are kept."""
 
 
-class Answer(Struct, frozen=True):
+class ReceiverAnswer(Struct, frozen=True):
     """`taken`; `failed`: later it may be; `refused`: hardly; `gone`: never. `after`: seconds asked for."""
 
     kind: Literal["taken", "failed", "refused", "gone"]
@@ -60,16 +60,16 @@ class Post:
         self._deadlines = Deadlines()
         self._pool.pool_classes_by_scheme = self._deadlines.classes
 
-    def send(self, body: bytes, idempotency_key: str) -> Answer:
-        """POSTs it. Takes at most as long as the target's timeout, whatever the receiver does."""
+    def send(self, body: bytes, idempotency_key: str) -> ReceiverAnswer:
+        """POSTs it. Takes at most the target's timeout, regardless of the receiver."""
         with self._deadlines.exchange(self._target.timeout) as exchange:
             answer = self._sent(body, idempotency_key)
         if exchange.is_over:
             late = f"no whole answer within {self._target.timeout:g} seconds"
-            return Answer("failed", f"{public(self._target.url)}: {late}")
+            return ReceiverAnswer("failed", f"{public(self._target.url)}: {late}")
         return answer
 
-    def _sent(self, body: bytes, idempotency_key: str) -> Answer:
+    def _sent(self, body: bytes, idempotency_key: str) -> ReceiverAnswer:
         try:
             answer = self._pool.request(
                 "POST",
@@ -88,7 +88,7 @@ class Post:
                 redirect=False,
                 preload_content=False,
             )
-            rest = 1  # of an answer that breaks off nobody knows how much is left
+            rest = 1  # how much is left of an answer that breaks off is unknown
             try:
                 start = answer.read(LONGEST_ANSWER, decode_content=False)
                 rest = len(answer.read(1, decode_content=False)) if len(start) == LONGEST_ANSWER else 0
@@ -98,7 +98,7 @@ class Post:
                     answer.close()  # a long answer is not read to its end
                 answer.release_conn()
         except (HTTPError, OSError) as error:
-            return Answer("failed", scrubbed(f"{public(self._target.url)}: {error}", self._secrets))
+            return ReceiverAnswer("failed", scrubbed(f"{public(self._target.url)}: {error}", self._secrets))
         if 300 <= answer.status < 400 and (target := answer.headers.get("Location")):
             said = f"redirects to {public(urljoin(self._target.url, target))}, which is not followed"
         return self._meaning(answer.status, answer.headers.get("Retry-After", ""), said)
@@ -107,16 +107,16 @@ class Post:
         self._pool.clear()
         self._deadlines.close()
 
-    def _meaning(self, status: int, asked: str, said: str) -> Answer:
+    def _meaning(self, status: int, asked: str, said: str) -> ReceiverAnswer:
         shown = " ".join(said.split())[:SHOWN]
         reason = scrubbed(f"HTTP {status}{f': {shown}' if shown else ''}", self._secrets)
         if 200 <= status < 300:
-            return Answer("taken")
+            return ReceiverAnswer("taken")
         if status == 410:
-            return Answer("gone", reason)
+            return ReceiverAnswer("gone", reason)
         if status >= 500 or status in TEMPORARY:
-            return Answer("failed", reason, _seconds(asked))
-        return Answer("refused", reason, _seconds(asked))
+            return ReceiverAnswer("failed", reason, _seconds(asked))
+        return ReceiverAnswer("refused", reason, _seconds(asked))
 
 
 def _seconds(asked: str) -> float:

@@ -37,7 +37,7 @@ class Equals(Struct, frozen=True):
     value: str | int | float | bool | None
 
 
-class Changed(Struct, frozen=True):
+class ChangedCondition(Struct, frozen=True):
     """The field has another value than when the rule last looked."""
 
     field: str
@@ -51,7 +51,7 @@ class Removed(Struct, frozen=True):
     """There is no document where there was one; each time."""
 
 
-Condition = Reached | Equals | Changed | Appeared | Removed
+Condition = Reached | Equals | ChangedCondition | Appeared | Removed
 
 
 class Rule(Struct, frozen=True):
@@ -67,7 +67,7 @@ class Rule(Struct, frozen=True):
                 return f"{field} reached {number}"
             case Equals(field, value):
                 return f"{field} = {msgspec.json.encode(value).decode()}"
-            case Changed(field):
+            case ChangedCondition(field):
                 return f"{field} changed"
             case Appeared():
                 return "appeared"
@@ -89,7 +89,7 @@ class Memory(Struct, frozen=True):
     fired: int = 0
 
 
-class Decision(Struct, frozen=True):
+class RuleDecision(Struct, frozen=True):
     """The memory from now on, and whether the rule fires."""
 
     memory: Memory
@@ -101,20 +101,20 @@ def unseen(rule: Rule) -> Memory:
     return Memory(_seen(rule.condition, None))
 
 
-def decide(rule: Rule, before: Memory, fields: Fields) -> Decision:
+def decide(rule: Rule, before: Memory, fields: Fields) -> RuleDecision:
     """What a rule makes of a document as it now is, given what it remembers of the key."""
     now = _seen(rule.condition, fields)
     match rule.condition:
         case Reached():
-            now = bool(before.state) or bool(now)  # once is for ever: falling and rising again is no news
+            now = bool(before.state) or bool(now)  # once is for ever: falling and rising again fires nothing
             fires = now and not before.state
-        case Changed():
+        case ChangedCondition():
             fires = now != before.state
         case Equals() | Appeared() | Removed():
             fires = bool(now) and not before.state
         case _:
             assert_never(rule.condition)
-    return Decision(Memory(now, before.fired + fires), fires)
+    return RuleDecision(Memory(now, before.fired + fires), fires)
 
 
 def _seen(condition: Condition, fields: Fields) -> Value:
@@ -127,7 +127,7 @@ def _seen(condition: Condition, fields: Fields) -> Value:
             return from_decimal(held) == value  # a wide integer is text in a document's JSON
         case Equals(value=value):
             return held == value and isinstance(held, bool) == isinstance(value, bool)
-        case Changed():
+        case ChangedCondition():
             return held
         case Appeared():
             return fields is not None
@@ -152,7 +152,7 @@ def parse(text: str, where: str) -> Condition:
     if said == "removed":
         return Removed()
     if found := re.fullmatch(r"(\w+) changed", said):
-        return Changed(found[1])
+        return ChangedCondition(found[1])
     if found := re.fullmatch(r"(\w+) reached (-?\d+)(\.\d+)?", said):
         return Reached(found[1], float(found[2] + found[3]) if found[3] else int(found[2]))
     if found := re.fullmatch(r"(\w+) = (.+)", said):
@@ -160,11 +160,11 @@ def parse(text: str, where: str) -> Condition:
             value = msgspec.json.decode(found[2], type=str | int | float | bool | None)
         except (msgspec.DecodeError, msgspec.ValidationError):
             raise ConfigurationError(
-                f"{where}: {found[2]} is no value.",
+                f"{where}: {found[2]} is not a value.",
                 hint='Values are numbers, "text" in double quotes, true, false and null.',
             ) from None
         return Equals(found[1], value)
-    raise ConfigurationError(f"{where}: {text!r} is no condition.", hint=f"Conditions are {FORMS}.")
+    raise ConfigurationError(f"{where}: {text!r} is not a condition.", hint=f"Conditions are {FORMS}.")
 
 
 def fitted(rule: Rule, document: type[Any], where: str) -> Rule:
@@ -183,7 +183,7 @@ def fitted(rule: Rule, document: type[Any], where: str) -> Rule:
     match rule.condition:
         case Reached() if not kinds <= {int, float}:
             raise ConfigurationError(
-                f"{where}: {field} of {document.__name__} is no number, so it reaches none.",
+                f"{where}: {field} of {document.__name__} is not a number, so it reaches none.",
                 hint="Declare it int or Integer256: text is not counted.",
             )
         case Equals(value=value) if not _fits(value, set(members)):

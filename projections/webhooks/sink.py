@@ -16,7 +16,7 @@ from projections.errors import ConfigurationError, MarkerLost
 from projections.fold.generation import Generations
 from projections.sinks import Change, Marker
 from projections.webhooks.outbox import Begun, Fired, Outbox, idempotency_key
-from projections.webhooks.rule import Changed, Fields, Memory, Reached, Rule, decide, unseen
+from projections.webhooks.rule import ChangedCondition, Fields, Memory, Reached, Rule, decide, unseen
 
 CHUNK = 2_000
 """Documents that are looked at in one transaction when a rule begins."""
@@ -40,14 +40,14 @@ class WebhookSink:
         self._backfill = backfill
 
     def open(self) -> None:
-        """Refuses a rule whose condition is another than the one that its memory is of."""
+        """Refuses a rule whose condition is not the one its memory was made for."""
         with self.lease.store.read() as tx:
             begun = self._outbox(tx).begun()
         if begun is not None and begun.condition != self.rule.when:
             raise ConfigurationError(
                 f"The webhook {self.rule.name} of {self._projection} began as `{begun.condition}` and is now "
                 f"`{self.rule.when}`.",
-                hint="Give the new condition a name of its own: what was told under a name is remembered.",
+                hint="Give the new condition a name of its own: what was sent under a name is remembered.",
             )
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class WebhookSink:
             if (None if begun is None else begun.marker) != old:
                 raise MarkerLost(
                     f"The marker of the webhook {self.rule.name} is not the one this publisher left there.",
-                    hint="It reads the marker anew.",
+                    hint="It reads the marker again.",
                 )
             outbox.set_marker(new, condition=self.rule.when)
 
@@ -122,7 +122,7 @@ class WebhookSink:
     def _fired(self, change: Change, before: Memory, occurrence: int, begun: Begun | None) -> Fired:
         own, rule = self._projection, self.rule
         facts: list[str | int] = [self._chain, own, rule.name, rule.when, change.key, occurrence]
-        if not isinstance(rule.condition, Reached):  # which fires once for ever, whoever counts
+        if not isinstance(rule.condition, Reached):  # which fires once for ever
             facts.append(0 if begun is None else begun.began_at)
         key = idempotency_key(*facts)
         fields = change.fields or {}
@@ -136,7 +136,7 @@ class WebhookSink:
             occurrence,
             change.block,
             None if rule.field is None else fields.get(rule.field),
-            before.state if isinstance(rule.condition, Changed) else None,
+            before.state if isinstance(rule.condition, ChangedCondition) else None,
             change.fields,
         )
         return Fired(change.key, occurrence, key, msgspec.json.encode(body))
@@ -148,7 +148,7 @@ class WebhookSink:
 class Body(msgspec.Struct, frozen=True, rename="camel"):
     """What a receiver reads; `before` is the value that `changed` compares with, null for other rules.
 
-    `block` is the one that the projection had reached, not the one in which the condition came true.
+    `block` is the block that the projection had reached, not the block in which the condition came true.
     """
 
     id: str

@@ -13,15 +13,15 @@ from pymongo.collection import Collection
 
 from eventstore.storage.batches import batches
 from projections.projectors import Counts, Follows, Invariant
-from projections.sinks.mongo.driver import READ
-from projections.sinks.mongo.names import Document, Names
+from projections.sinks.mongo.driver import READ, MongoDocument
+from projections.sinks.mongo.names import Names
 
-Broken = tuple[str, str]
+BrokenInvariant = tuple[str, str]
 
 
 def violations(
-    documents: Collection[Document], names: Names, there: Mapping[str, Any], item: Invariant
-) -> Iterator[Broken]:
+    documents: Collection[MongoDocument], names: Names, there: Mapping[str, Any], item: Invariant
+) -> Iterator[BrokenInvariant]:
     """The key of each document that breaks `item`, and how; `there` matches the documents that are ours."""
     match item:
         case Counts():
@@ -31,8 +31,8 @@ def violations(
 
 
 def _miscounted(
-    documents: Collection[Document], names: Names, there: Mapping[str, Any], item: Counts
-) -> Iterator[Broken]:
+    documents: Collection[MongoDocument], names: Names, there: Mapping[str, Any], item: Counts
+) -> Iterator[BrokenInvariant]:
     field, of = names.theirs[item.field], names.theirs[item.of]
     grouped = _groups(documents, [{"$match": {**there, of: {"$ne": None}}}], {"_id": f"${of}"})
     counted: set[str] = set()
@@ -49,8 +49,8 @@ def _miscounted(
 
 
 def _unfollowed(
-    documents: Collection[Document], names: Names, there: Mapping[str, Any], item: Follows
-) -> Iterator[Broken]:
+    documents: Collection[MongoDocument], names: Names, there: Mapping[str, Any], item: Follows
+) -> Iterator[BrokenInvariant]:
     """Documents that agree in both fields stand or fall together: one of each group is named."""
     field, link, takes = names.theirs[item.field], names.theirs[item.link], names.theirs[item.takes]
     pair = {"link": f"${link}", "field": f"${field}"}
@@ -69,15 +69,15 @@ def _unfollowed(
 
 
 def _groups(
-    documents: Collection[Document], before: list[dict[str, Any]], group: dict[str, Any]
-) -> Iterator[Document]:
+    documents: Collection[MongoDocument], before: list[dict[str, Any]], group: dict[str, Any]
+) -> Iterator[MongoDocument]:
     pipeline = [*before, {"$group": {**group, "n": {"$sum": 1}}}]
     with documents.aggregate(pipeline, allowDiskUse=True) as cursor:
         yield from cursor
 
 
 def _read(
-    documents: Collection[Document], key: str, keys: Sequence[str], there: Mapping[str, Any], field: str
+    documents: Collection[MongoDocument], key: str, keys: Sequence[str], there: Mapping[str, Any], field: str
 ) -> dict[str, Any]:
     """The field of the documents under these keys."""
     found = documents.find({**there, key: {"$in": list(keys)}}, {key: 1, field: 1})

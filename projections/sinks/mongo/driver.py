@@ -15,7 +15,7 @@ from pymongo.collection import Collection
 from eventstore.redaction import public
 from projections.errors import ConfigurationError, KeyConflict, SinkError, SinkUnavailable
 
-Document = dict[str, Any]
+MongoDocument = dict[str, Any]
 
 DUPLICATE_KEY = 11000
 
@@ -24,8 +24,8 @@ _OWN = frozenset(
     | {262, 290, 317, 334, 358, 384, 391, 8000, 9001, 10058, 10107, 11600, 11601, 11602, 13388, 13435, 13436}
     | {14031, 16500, 17280}
 )
-"""What ails a server and no document: unreachable members, no right, no room, no primary, shutting down, an
-interrupted or conflicting transaction, a quota or rate of a hosted server (MongoDB's error_codes.yml)."""
+"""Faults of a server, not of a document: unreachable members, no right, no room, no primary, shutting down,
+an interrupted or conflicting transaction, a quota or rate of a hosted server (MongoDB's error_codes.yml)."""
 
 READ = 100
 """Keys in one `$in`: the embedded server takes seven times as long for ten times as many."""
@@ -34,7 +34,7 @@ _INDEXING = 3600.0
 """Seconds that making one index may take; a connection that is lost shows before that."""
 
 
-def connect(url: str, *, patience: float = 120) -> MongoClient[Document]:
+def connect(url: str, *, patience: float = 120) -> MongoClient[MongoDocument]:
     """A client that waits `patience` seconds for an answer, five at most for a server that is absent. It
     connects when first used."""
     absent = round(1000 * min(5.0, patience))
@@ -56,8 +56,8 @@ def connect(url: str, *, patience: float = 120) -> MongoClient[Document]:
         ) from None
 
 
-def has_index(documents: Collection[Document], field: str, *, unique: bool = False) -> bool:
-    """Is there an index that serves, whoever made it?"""
+def has_index(documents: Collection[MongoDocument], field: str, *, unique: bool = False) -> bool:
+    """Is there an index that serves, ours or another's?"""
     for index in documents.list_indexes():
         fits = list(index["key"])[:1] == [field] and "partialFilterExpression" not in index
         if fits and (not unique or (index.get("unique") and len(index["key"]) == 1)):
@@ -66,7 +66,7 @@ def has_index(documents: Collection[Document], field: str, *, unique: bool = Fal
 
 
 def ensure_index(
-    documents: Collection[Document], field: str, *, unique: bool = False, sparse: bool = False
+    documents: Collection[MongoDocument], field: str, *, unique: bool = False, sparse: bool = False
 ) -> None:
     """Makes an index that begins with `field`, unless the application has one that serves.
 
@@ -85,7 +85,7 @@ def ensure_index(
         raise KeyConflict(
             f"The collection {documents.name} holds several documents with {field} = {value}; "
             "there may be one only.",
-            hint=f"Merge them, and unset the {field} of those that are no address of anyone.",
+            hint=f"Merge them, and unset the {field} of those that are not addresses.",
         ) from error
 
 

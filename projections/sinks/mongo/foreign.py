@@ -13,14 +13,14 @@ from pymongo.collection import Collection
 
 from eventstore.storage.batches import batches
 from projections.sinks.capabilities import ForeignDocument, Normalised
-from projections.sinks.mongo.driver import READ, translated
-from projections.sinks.mongo.names import Document, Names
+from projections.sinks.mongo.driver import READ, MongoDocument, translated
+from projections.sinks.mongo.names import Names
 
 
 class ForeignCollection:
-    """The documents of a collection that have a key, whoever wrote them."""
+    """The documents of a collection that have a key, written by any program."""
 
-    def __init__(self, url: str, documents: Collection[Document], names: Names) -> None:
+    def __init__(self, url: str, documents: Collection[MongoDocument], names: Names) -> None:
         self._url = url
         self._documents = documents
         self._names = names
@@ -64,12 +64,12 @@ class ForeignCollection:
                     merged += self._merge(held, twin)
         return Normalised(rewritten, merged, conflicts)
 
-    def _against(self, held: Document, twin: Document) -> list[str]:
+    def _against(self, held: MongoDocument, twin: MongoDocument) -> list[str]:
         """The application's fields that both have, with different values."""
         theirs = self._theirs(held)
         return sorted(name for name, value in theirs.items() if name in twin and twin[name] != value)
 
-    def _merge(self, held: Document, twin: Document) -> bool:
+    def _merge(self, held: MongoDocument, twin: MongoDocument) -> bool:
         """Gives the twin what it lacks, and deletes `held`; not where the application was faster: the next
         run looks again."""
         theirs = self._theirs(held)
@@ -86,6 +86,6 @@ class ForeignCollection:
             return False
         return gone is not None
 
-    def _theirs(self, held: Document) -> dict[str, Any]:
+    def _theirs(self, held: MongoDocument) -> dict[str, Any]:
         ours = {"_id", "chainfold", *self._names.theirs.values()}
         return {name: value for name, value in held.items() if name not in ours}

@@ -11,9 +11,8 @@ from bson import Int64
 
 from projections.errors import ConfigurationError
 from projections.sinks import Change, Value
+from projections.sinks.mongo.driver import MongoDocument
 from projections.sinks.mongo.types import FIRST, beyond, date, meant, ordered, plain, told, typed
-
-Document = dict[str, Any]
 
 MARKED = {"chainfold.revision": {"$exists": True}}
 """Matches the documents that carry our mark."""
@@ -35,7 +34,7 @@ class Names:
         self._ours = {theirs: name for name, theirs in self.theirs.items()}
         for name in (key, *dates, *rename):
             if name not in self.theirs:
-                raise ConfigurationError(f"{name} is no field of this projection ({', '.join(fields)}).")
+                raise ConfigurationError(f"{name} is not a field of this projection ({', '.join(fields)}).")
         for name in self._ours:
             if name in {"", "_id", "chainfold"} or name.startswith("$") or "." in name:
                 raise ConfigurationError(f"A field of a document cannot be named {name!r} in MongoDB.")
@@ -46,10 +45,10 @@ class Names:
         self._dates = dates
         self.wide = wide
 
-    def guard(self, change: Change) -> Document:
+    def guard(self, change: Change) -> MongoDocument:
         return {self.key: change.key, "chainfold.revision": {"$not": {"$gte": Int64(change.revision)}}}
 
-    def update(self, change: Change) -> Document:
+    def update(self, change: Change) -> MongoDocument:
         """Sets what is given and unsets the rest; the key field is written by the insert alone."""
         given = self._given(change)
         to_unset = {name: "" for name in self._ours if name != self.key and name not in given}
@@ -59,7 +58,7 @@ class Names:
             **({"$unset": to_unset} if to_unset else {}),
         }
 
-    def document(self, change: Change) -> Document:
+    def document(self, change: Change) -> MongoDocument:
         """What `update` makes where there is no document."""
         return {
             "_id": change.key,
@@ -68,7 +67,7 @@ class Names:
             "chainfold": self._mark(change),
         }
 
-    def change(self, held: Document) -> Change:
+    def change(self, held: MongoDocument) -> Change:
         mark = held["chainfold"] if isinstance(held["chainfold"], dict) else {}
         fields = None
         if not mark.get("removed"):
@@ -85,7 +84,7 @@ class Names:
         fields = {name: self._held(name, given[name]) for name in self.theirs if name in given}
         return msgspec.structs.replace(change, fields=fields)
 
-    def _given(self, change: Change) -> Document:
+    def _given(self, change: Change) -> MongoDocument:
         """The change's fields under the application's names, without the key."""
         given = change.fields or {}
         return {
@@ -94,11 +93,11 @@ class Names:
             if theirs != self.key and name in given
         }
 
-    def foreign(self, held: Document) -> dict[str, Value]:
+    def foreign(self, held: MongoDocument) -> dict[str, Value]:
         """Our fields of a document that somebody else wrote."""
         return self._fields(held, meant)
 
-    def _fields(self, held: Document, wide: Callable[[Any], Value]) -> dict[str, Value]:
+    def _fields(self, held: MongoDocument, wide: Callable[[Any], Value]) -> dict[str, Value]:
         return {
             name: wide(held[theirs]) if name in self.wide else plain(held[theirs])
             for name, theirs in self.theirs.items()
@@ -113,7 +112,7 @@ class Names:
             return date(value)
         return typed(value)
 
-    def match(self, name: str, value: Value) -> Document:
+    def match(self, name: str, value: Value) -> MongoDocument:
         """Matches documents whose field has this value: times beyond the Dates by their exact seconds."""
         theirs, held = self.theirs[name], self.stored(name, value)
         if name not in self._dates or not isinstance(value, int | float):
@@ -132,8 +131,8 @@ class Names:
     def _beyond(self, name: str, value: Value) -> bool:
         return name in self._dates and isinstance(value, int | float) and beyond(value)
 
-    def _mark(self, change: Change) -> Document:
-        mark: Document = {"revision": Int64(change.revision), "block": Int64(change.block)}
+    def _mark(self, change: Change) -> MongoDocument:
+        mark: MongoDocument = {"revision": Int64(change.revision), "block": Int64(change.block)}
         if change.fields is None:
             return mark | {"removed": True, "removedAt": datetime.now(UTC)}
         exact = {
@@ -145,8 +144,8 @@ class Names:
 
 
 def _number(value: object) -> int:
-    """A number of our mark; 0 where somebody wrote there what is none, which every revision is above."""
+    """A number of our mark; 0 when another program wrote something else there: every revision is above it."""
     try:
-        return int(value)  # type: ignore[call-overload, no-any-return]  # whatever it is
+        return int(value)  # type: ignore[call-overload, no-any-return]  # of any type
     except (TypeError, ValueError, OverflowError):
         return 0

@@ -6,12 +6,15 @@ from typing import Any
 
 from projections.sinks import Value
 from projections.sinks.capabilities import PageRequest
-from projections.sinks.mongo.names import Document, Names
+from projections.sinks.mongo.driver import MongoDocument
+from projections.sinks.mongo.names import Names
 
 
-def query(names: Names, wanted: PageRequest) -> Document:
+def query(names: Names, wanted: PageRequest) -> MongoDocument:
     """The filter: our documents that are not removed, of these values, after the last page."""
-    match: list[Document] = [{"chainfold.revision": {"$exists": True}, "chainfold.removed": {"$ne": True}}]
+    match: list[MongoDocument] = [
+        {"chainfold.revision": {"$exists": True}, "chainfold.removed": {"$ne": True}}
+    ]
     match += [names.match(name, value) for name, value in wanted.where.items()]
     if wanted.after is not None:
         match.append(_beyond(names, wanted, *wanted.after))
@@ -24,12 +27,12 @@ def order(names: Names, wanted: PageRequest) -> list[tuple[str, int]]:
     return [*by, (names.key, 1)]
 
 
-def _beyond(names: Names, wanted: PageRequest, value: Value, key: str) -> Document:
-    later_key: Document = {names.key: {"$gt": key}}
+def _beyond(names: Names, wanted: PageRequest, value: Value, key: str) -> MongoDocument:
+    later_key: MongoDocument = {names.key: {"$gt": key}}
     if wanted.sort is None:
         return later_key
     field, value = names.theirs[wanted.sort], names.stored(wanted.sort, value)
-    tied: Document = {field: value, **later_key}
+    tied: MongoDocument = {field: value, **later_key}
     beyond: list[Any] = [tied]
     if value is None and not wanted.descending:
         beyond.append({field: {"$ne": None}})

@@ -19,8 +19,8 @@ from pymongo.errors import BulkWriteError, OperationFailure, WriteConcernError
 
 from eventstore.storage.batches import batches
 from projections.sinks import Change
-from projections.sinks.mongo.driver import DUPLICATE_KEY, READ, is_own_trouble
-from projections.sinks.mongo.names import MARKED, Document, Names
+from projections.sinks.mongo.driver import DUPLICATE_KEY, READ, MongoDocument, is_own_trouble
+from projections.sinks.mongo.names import MARKED, Names
 
 SPLIT = 200
 """From so many upserts on it pays to send them over two connections: a fifth to a third less time."""
@@ -28,7 +28,7 @@ SPLIT = 200
 LONGEST = 500
 """Characters of what a server or the driver says of a document: some repeat all of it."""
 
-Operation = InsertOne[Document] | UpdateOne
+Operation = InsertOne[MongoDocument] | UpdateOne
 
 
 class WriteRefused(Struct, frozen=True):
@@ -60,7 +60,7 @@ class Sending:
     """Sends changes, of each key one, into a collection; the driver's errors go up as they are, where they
     are the server's own and not a document's."""
 
-    def __init__(self, documents: Collection[Document], names: Names) -> None:
+    def __init__(self, documents: Collection[MongoDocument], names: Names) -> None:
         self._documents = documents
         self._names = names
         self._tried = False
@@ -144,15 +144,15 @@ class Sending:
         return first + self._send(changes[middle:], operations[middle:])
 
     def _try(self) -> None:
-        """A write that matches nothing and says nothing: whoever refuses it refuses all."""
+        """A write that matches nothing and says nothing: a server that refuses it refuses all."""
         if not self._tried:
-            nobody = {"_id": "chainfold", self._names.key: {"$type": "minKey"}}
-            self._documents.update_one(nobody, {"$set": {"chainfold": {}}})
+            nothing_there = {"_id": "chainfold", self._names.key: {"$type": "minKey"}}
+            self._documents.update_one(nothing_there, {"$set": {"chainfold": {}}})
             self._tried = True
 
 
 def _is_new(held: object, revision: int) -> bool:
-    """A mark that is no number is nobody's revision."""
+    """A mark that is not a number is not a revision."""
     return isinstance(held, int | float) and held >= revision
 
 

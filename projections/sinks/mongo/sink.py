@@ -5,10 +5,9 @@ it does not match (because the collection holds as new a document) it tries to i
 key refuses that; so every refusal is looked at again, and either it is done or it is a conflict.
 Where nearly everything of the last write was new, plain inserts go first: what such an upsert does
 with a key that is absent, at a fraction of its cost. What they are refused takes the guarded road.
-The unique index is looked at whenever documents were made: an application that drops it (as mongoose's
-syncIndexes does) would have two of one key.
-The indexes that readers want are made when the first fill is done, before its marker says so: whoever opens a
-collection whose marker tells of a fill makes them where they are missing.
+The unique index is looked at whenever documents were made: mongoose's syncIndexes, for one, drops it.
+The indexes that readers want are made when the first fill is done, before its marker says so. `open` makes
+those that are missing in a collection whose marker says that it was filled.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ from projections.projectors import Invariant
 from projections.sinks import Change, Marker
 from projections.sinks.capabilities import PageRequest
 from projections.sinks.mongo.aggregations import violations
-from projections.sinks.mongo.driver import READ, connect, ensure_index, has_index, translated
+from projections.sinks.mongo.driver import READ, MongoDocument, connect, ensure_index, has_index, translated
 from projections.sinks.mongo.foreign import ForeignCollection
-from projections.sinks.mongo.names import MARKED, Document, Names
+from projections.sinks.mongo.names import MARKED, Names
 from projections.sinks.mongo.pages import order, query
 from projections.sinks.mongo.sending import Sending, Sent
 from projections.sinks.mongo.sums import Summing
@@ -57,7 +56,7 @@ class MongoSink:
 
     `fields` are ours, `key` among them; `dates` are those of them given in seconds and stored as Date, `wide`
     those that are integers of 256 bits, stored as sortable text; `rename` gives the application's names for
-    ours. Whatever else a document holds is never touched.
+    ours. Other fields of a document are never touched.
     A document that we created, that was removed and holds nothing else is deleted after `grace`
     seconds, which must be longer than any lease: until then its mark refuses older writes.
     """
@@ -89,7 +88,7 @@ class MongoSink:
         self._swept = 0.0
         self._filling = True  # the first time: the indexes come after it
         self._new = 1.0  # the share of the last write that was new: a guess, and costly only if wrong
-        self._client: MongoClient[Document] | None = None
+        self._client: MongoClient[MongoDocument] | None = None
         self._connecting = Lock()
 
     def open(self) -> None:
@@ -137,7 +136,7 @@ class MongoSink:
                     return
         raise MarkerLost(
             f"The marker of the collection {self._collection} is not the one this publisher left.",
-            hint="It reads the sink's marker anew.",
+            hint="It reads the sink's marker again.",
         )
 
     def write(self, changes: Sequence[Change]) -> int:
@@ -225,7 +224,7 @@ class MongoSink:
             return tried(self._documents(), self._names)
 
     def foreign(self) -> ForeignCollection:
-        """The collection as whoever filled it left it."""
+        """The collection as the program that filled it left it."""
         return ForeignCollection(self._url, self._documents(), self._names)
 
     def page(self, wanted: PageRequest) -> list[Change]:
@@ -235,7 +234,7 @@ class MongoSink:
             with cursor.sort(order(self._names, wanted)).limit(wanted.limit) as found:
                 return [self._names.change(held) for held in found]
 
-    def collection(self) -> Collection[Document]:
+    def collection(self) -> Collection[MongoDocument]:
         """The collection itself, for a look at it; it is closed with the sink."""
         return self._documents()
 
@@ -282,13 +281,13 @@ class MongoSink:
         """In a first fill all is new; what is sent after one is mostly there."""
         self._filling, self._new = filling, float(filling)
 
-    def _documents(self) -> Collection[Document]:
+    def _documents(self) -> Collection[MongoDocument]:
         return self._of(self._collection)
 
-    def _markers(self) -> Collection[Document]:
+    def _markers(self) -> Collection[MongoDocument]:
         return self._of("chainfold_markers")
 
-    def _of(self, collection: str) -> Collection[Document]:
+    def _of(self, collection: str) -> Collection[MongoDocument]:
         with self._connecting:  # readers of several threads may be the first
             if self._client is None:
                 self._client = connect(self._url, patience=self._patience)

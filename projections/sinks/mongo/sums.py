@@ -12,7 +12,8 @@ from typing import Any
 
 from bson import Int64
 
-from projections.sinks.mongo.names import Document, Names
+from projections.sinks.mongo.driver import MongoDocument
+from projections.sinks.mongo.names import Names
 from projections.values.fields import beside
 from projections.values.integers import DIGITS
 
@@ -30,9 +31,9 @@ class Summing:
         self._names = names
         self._fields = tuple(fields)
 
-    def pipeline(self, there: Mapping[str, Any]) -> list[Document]:
+    def pipeline(self, there: Mapping[str, Any]) -> list[MongoDocument]:
         """The aggregation over the documents that `there` matches."""
-        group: Document = {"_id": None, "n": {"$sum": 1}}
+        group: MongoDocument = {"_id": None, "n": {"$sum": 1}}
         for place, name in enumerate(self._fields):
             field = f"${self._names.theirs[name]}"
             parts = _wide(field) if name in self._names.wide else _narrow(field)
@@ -52,8 +53,8 @@ class Summing:
         return sums
 
 
-def _narrow(field: str) -> Document:
-    """Parts of an integer of 64 bits; what is no number counts nothing."""
+def _narrow(field: str) -> MongoDocument:
+    """Parts of an integer of 64 bits; anything but a number counts 0."""
     low: Any = {"$mod": [field, _LOW]}
     high = {"$toLong": {"$divide": [{"$subtract": [field, low]}, _LOW]}}
     return {part: _where({"$isNumber": field}, summed) for part, summed in {"low": low, "high": high}.items()}
@@ -63,7 +64,7 @@ def _narrowed(parts: Mapping[str, int]) -> int:
     return parts.get("high", 0) * _LOW + parts.get("low", 0)
 
 
-def _wide(field: str) -> Document:
+def _wide(field: str) -> MongoDocument:
     """Parts of the sortable form: its digits, and how many are negative; other text counts nothing."""
     ours: Any = {"$eq": [{"$type": field}, "string"]}
     whole = {"$and": [ours, {"$eq": [{"$strLenBytes": _text(ours, field)}, DIGITS + 1]}]}
@@ -79,9 +80,9 @@ def _widened(parts: Mapping[str, int]) -> int:
     return int(digits - parts.get("minus", 0) * 10**DIGITS)
 
 
-def _where(condition: Any, summed: Any) -> Document:
+def _where(condition: Any, summed: Any) -> MongoDocument:
     return {"$cond": [condition, summed, Int64(0)]}
 
 
-def _text(ours: Any, field: str) -> Document:
+def _text(ours: Any, field: str) -> MongoDocument:
     return {"$cond": [ours, field, ""]}

@@ -1,7 +1,7 @@
 """A trial before the first document: may we write, does the guard hold, what does the collection demand?
 
 Law: nothing of the application's is touched. The guard is tried on three documents in a collection of the
-trial's own, in the same database, which is dropped whatever came of it; of the collection itself only its
+trial's own, in the same database, which is dropped in any case; of the collection itself only its
 indexes and its options are read.
 """
 
@@ -16,11 +16,11 @@ from pymongo.errors import BulkWriteError
 
 from projections.errors import SinkError
 from projections.sinks import Change
-from projections.sinks.mongo.driver import DUPLICATE_KEY, ensure_index
-from projections.sinks.mongo.names import Document, Names
+from projections.sinks.mongo.driver import DUPLICATE_KEY, MongoDocument, ensure_index
+from projections.sinks.mongo.names import Names
 
 
-def tried(documents: Collection[Document], names: Names) -> list[str]:
+def tried(documents: Collection[MongoDocument], names: Names) -> list[str]:
     """Remarks on what works and needs a look. Raises `SinkError` where the guard does not hold; the driver's
     own errors go up as they are."""
     place = documents.database.get_collection(
@@ -35,8 +35,8 @@ def tried(documents: Collection[Document], names: Names) -> list[str]:
     return remarks + list(_demands(documents, names))
 
 
-def _guard(place: Collection[Document], names: Names) -> Iterator[str]:
-    """Three documents in one unordered bulk, of which the first is older than what is there."""
+def _guard(place: Collection[MongoDocument], names: Names) -> Iterator[str]:
+    """Three documents in one unordered bulk; the first is older than what is there."""
     ensure_index(place, names.key, unique=True, sparse=True)
     try:
         place.bulk_write([InsertOne({"_id": "theirs 1"}), InsertOne({"_id": "theirs 2"})])
@@ -71,8 +71,8 @@ def _guard(place: Collection[Document], names: Names) -> Iterator[str]:
         )
 
 
-def _demands(documents: Collection[Document], names: Names) -> Iterator[str]:
-    """What the collection itself demands of a document, whoever writes it."""
+def _demands(documents: Collection[MongoDocument], names: Names) -> Iterator[str]:
+    """What the collection itself demands of a document by any writer."""
     options = documents.options()
     if options.get("validator") and options.get("validationAction", "error") == "error":
         yield f"{documents.name} has a validator: documents that it refuses are set aside, all others arrive"

@@ -12,17 +12,17 @@ from collections.abc import Iterable, Sequence
 from pymongo.collection import Collection
 
 from eventstore.storage.batches import batches
-from projections.sinks.mongo.driver import READ
-from projections.sinks.mongo.names import Document, Names
+from projections.sinks.mongo.driver import READ, MongoDocument
+from projections.sinks.mongo.names import Names
 
 
-def part(documents: Collection[Document], names: Names, keys: Iterable[str] | None = None) -> list[str]:
+def part(documents: Collection[MongoDocument], names: Names, keys: Iterable[str] | None = None) -> list[str]:
     """Deletes what we made beside another document of the same key, of these keys or of all; returns the keys
     of what was deleted, which are to be sent again."""
     chosen = _doubled(documents, names) if keys is None else keys
     done: list[str] = []
     for some in batches(chosen, READ):
-        found: dict[str, list[Document]] = {}
+        found: dict[str, list[MongoDocument]] = {}
         for document in documents.find({names.key: {"$in": some}}):
             found.setdefault(document[names.key], []).append(document)
         for key, twins in found.items():
@@ -31,7 +31,9 @@ def part(documents: Collection[Document], names: Names, keys: Iterable[str] | No
     return done
 
 
-def _deleted(documents: Collection[Document], names: Names, key: str, twins: Sequence[Document]) -> list[str]:
+def _deleted(
+    documents: Collection[MongoDocument], names: Names, key: str, twins: Sequence[MongoDocument]
+) -> list[str]:
     ours = {"_id", "chainfold", *names.theirs.values()}
     for document in twins:
         if document["_id"] == key and document.keys() <= ours and "chainfold" in document:
@@ -42,7 +44,7 @@ def _deleted(documents: Collection[Document], names: Names, key: str, twins: Seq
     return []
 
 
-def _doubled(documents: Collection[Document], names: Names) -> list[str]:
+def _doubled(documents: Collection[MongoDocument], names: Names) -> list[str]:
     """The keys that several documents have, one of them with our mark."""
     grouped = documents.aggregate(
         [

@@ -34,7 +34,7 @@ def beyond(seconds: float) -> bool:
 
 
 def typed(value: Value) -> Any:
-    """A value that is no time: integers as int64 whatever their size, bytes as hexadecimal."""
+    """A value that is not a time: integers of any size as int64, bytes as hexadecimal."""
     match value:
         case bool():
             return value
@@ -73,8 +73,8 @@ def ordered(value: Value) -> Value:
 
 
 def told(value: Any) -> Value:
-    """A wide integer of MongoDB's as decimal text; text that is no sortable form in quotes, for it is none of
-    ours and may look like one."""
+    """A wide integer of MongoDB's as decimal text; text that is not a sortable form in quotes, because it is
+    not ours and may look like a number."""
     if not isinstance(value, str):
         return plain(value)
     number = from_sortable(value)

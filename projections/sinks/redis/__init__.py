@@ -47,7 +47,7 @@ class RedisKind(SinkKind):
             )
         life = None if table.ttl is None else duration(table.ttl, f"{where}.ttl")
         if life is not None and life != int(life):
-            raise ConfigurationError(f"{where}.ttl: {table.ttl} is no whole number of seconds.")
+            raise ConfigurationError(f"{where}.ttl: {table.ttl} is not a whole number of seconds.")
         return RedisTarget(table.key, None if life is None else int(life))
 
     def place(self, settings: RedisTarget) -> tuple[str, str]:

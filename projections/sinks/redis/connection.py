@@ -103,7 +103,7 @@ def told(client: Any, *sections: str) -> list[dict[str, Any]]:
 
 def pipeline(client: Any) -> Any:
     """A pipeline without a transaction. What a cluster did not answer is tried one by one, by its client,
-    for a second or so each: here the first that fails is told of all, and a thousand take no hour."""
+    for a second or so each: here the first failure stands for all, so that a thousand do not take an hour."""
     made = client.pipeline(transaction=False)
     alone = getattr(made, "parent_execute_command", None)
     if alone is None:

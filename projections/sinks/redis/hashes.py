@@ -9,7 +9,7 @@ import msgspec
 
 from projections.errors import ConfigurationError
 from projections.sinks import Change, Value
-from projections.sinks.redis.script import Call
+from projections.sinks.redis.script import ScriptCall
 from projections.sinks.redis.text import text
 
 MARK = ("revision", "block", "removed")
@@ -56,7 +56,7 @@ class Hashes:
         """The key in Redis of the document under `key`."""
         return f"{self.before}{key}{self.after}"
 
-    def call(self, change: Change, seconds: int | None = None) -> Call:
+    def call(self, change: Change, seconds: int | None = None) -> ScriptCall:
         """What the script writes for a change, to live `seconds` at most.
 
         Nearly all changes have the same names of fields: the calls of a batch share them.
@@ -75,13 +75,13 @@ class Hashes:
         life = life if seconds is None else min(seconds, life or seconds)
         longest = max(self._ttl, self._grace)
         shared: tuple[str | int, ...] = (change.block, life, longest, len(names), len(gone), *names, *gone)
-        return Call(self.name(change.key), [change.revision, *values], shared)
+        return ScriptCall(self.name(change.key), [change.revision, *values], shared)
 
-    def keep_call(self, change: Change) -> Call:
+    def keep_call(self, change: Change) -> ScriptCall:
         """What the script needs to give a filled hash the life of a published one."""
         life = self._grace if change.fields is None else self._ttl
         ours = 3 if change.fields is None else 2 + len(self.as_held(change).fields or {})
-        return Call(self.name(change.key), [change.revision, life, ours])
+        return ScriptCall(self.name(change.key), [change.revision, life, ours])
 
     def change(self, key: str, answer: Sequence[str | None]) -> Change | None:
         """The change behind the values of `names`; None when the hash does not carry our mark."""

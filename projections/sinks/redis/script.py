@@ -27,7 +27,7 @@ from eventstore.storage.batches import batches
 from projections.sinks.redis.connection import pipeline
 
 
-class Call(Struct, frozen=True, gc=False):
+class ScriptCall(Struct, frozen=True, gc=False):
     """The name of a hash, the words of its own, and those that it has in common with others of one call."""
 
     name: str
@@ -76,7 +76,7 @@ _OWN_WORDS = frozenset(
 class _Sent(Struct, frozen=True):
     """Calls that go as one."""
 
-    calls: list[Call]
+    calls: list[ScriptCall]
 
     def words(self, sha: str) -> list[str | int | bytes]:
         """The command. Names go as bytes: other people's need not be UTF-8, which the driver insists on."""
@@ -92,11 +92,11 @@ class _Sent(Struct, frozen=True):
         ]
 
 
-class Whole(Exception):
+class ServerFault(Exception):
     """What a server answered says nothing of a key, but of itself; the message is its own."""
 
 
-def run(client: Any, script: str, calls: Sequence[Call]) -> list[int]:
+def run(client: Any, script: str, calls: Sequence[ScriptCall]) -> list[int]:
     """What a script answers for each key. One that the server does not know is loaded, and sent again.
 
     No call spans keys: a cluster takes it as well. Raises what the server answered where that is an error.
@@ -108,12 +108,12 @@ def run(client: Any, script: str, calls: Sequence[Call]) -> list[int]:
     return [int(done) for [done] in answers]
 
 
-def write(client: Any, calls: Sequence[Call]) -> list[int | str]:
+def write(client: Any, calls: Sequence[ScriptCall]) -> list[int | str]:
     """What `WRITE` answers for each key: a number, or in words why it was not written.
 
     Many keys go to a call, unless one of them is of a call that is refused: then each goes by itself. In a
-    cluster no call spans keys, also where it is one behind a single address. Raises `Whole`, or the driver's
-    own error, for what says nothing of a key.
+    cluster no call spans keys, also where it is one behind a single address. Raises `ServerFault`, or the
+    driver's own error, for what says nothing of a key.
     """
     together = 1 if isinstance(client, RedisCluster) else _TOGETHER
     done: list[int | str] = [0] * len(calls)
@@ -130,14 +130,14 @@ def write(client: Any, calls: Sequence[Call]) -> list[int | str]:
 
 
 def may_write(client: Any, name: str) -> None:
-    """Raises `Whole` where this user may not so much as look into a hash of this name by a script."""
-    [answer] = _answers(client, KEEP, [_Sent([Call(name, ["-1", 0, 0])])])
+    """Raises `ServerFault` where this user may not so much as look into a hash of this name by a script."""
+    [answer] = _answers(client, KEEP, [_Sent([ScriptCall(name, ["-1", 0, 0])])])
     if isinstance(answer, Exception):
-        raise Whole(str(answer)) from answer
+        raise ServerFault(str(answer)) from answer
 
 
 def _parts(
-    client: Any, calls: Sequence[Call], chosen: Iterable[int], *, together: int
+    client: Any, calls: Sequence[ScriptCall], chosen: Iterable[int], *, together: int
 ) -> Iterator[tuple[list[int], Any]]:
     """The places of those that went in one call, and what it was answered."""
     alike: dict[tuple[str | int, ...], list[int]] = {}
@@ -179,7 +179,7 @@ def _settle(done: list[int | str], places: Sequence[int], answer: Any) -> None:
 
 
 def _own_trouble(error: ResponseError) -> None:
-    """Raises `Whole` for an answer that says nothing of a key: no room, a replica, a server that loads."""
+    """Raises `ServerFault` for an answer that says nothing of a key: no room, a replica, loading."""
     said = str(error)
     if not isinstance(error, _ALONE) and (isinstance(error, _OWN) or said.partition(" ")[0] in _OWN_WORDS):
-        raise Whole(said) from error
+        raise ServerFault(said) from error

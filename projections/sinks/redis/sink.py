@@ -30,7 +30,15 @@ from projections.errors import (
 from projections.sinks import Change, Marker
 from projections.sinks.redis.connection import connect, is_cluster, pipeline, told
 from projections.sinks.redis.hashes import Hashes
-from projections.sinks.redis.script import COMPARE_AND_SET, KEEP, Call, Whole, may_write, run, write
+from projections.sinks.redis.script import (
+    COMPARE_AND_SET,
+    KEEP,
+    ScriptCall,
+    ServerFault,
+    may_write,
+    run,
+    write,
+)
 from projections.sinks.redis.trial import tried
 from projections.sinks.redis.witness import Witnesses
 
@@ -48,7 +56,7 @@ class RedisSink:
 
     Values are text: integers decimal, booleans 1 and 0, null the empty string, times in seconds,
     anything deeper JSON. `ttl` is how many seconds a hash lives after its last write (None: for ever);
-    one that expired is no difference. Of a removed document the revision stays for `grace` seconds,
+    an expired one is not a difference. Of a removed document the revision stays for `grace` seconds,
     which must be longer than any lease. What was written is as durable as the server's persistence.
     An answer is waited for `patience` seconds.
     """
@@ -109,11 +117,11 @@ class RedisSink:
         known = _flat(old) if old else []
         with self._translated():
             words: list[str | int] = [len(known), *known, *_flat(new)]
-            [done] = run(self._connected(), COMPARE_AND_SET, [Call(self._marker_key, words)])
+            [done] = run(self._connected(), COMPARE_AND_SET, [ScriptCall(self._marker_key, words)])
         if not done:
             raise MarkerLost(
                 f"The marker of {self._pattern} in Redis is not the one this publisher left there.",
-                hint="It reads the sink's marker anew.",
+                hint="It reads the sink's marker again.",
             )
         self._lost = None
         if restored and self._witnesses is not None:  # after the marker: who dies between fills once more
@@ -148,7 +156,7 @@ class RedisSink:
             raise DocumentsRefused(f"Redis ({self._pattern})", reasons, written=applied)
         return applied
 
-    def _write(self, calls: list[Call]) -> list[int | str]:
+    def _write(self, calls: list[ScriptCall]) -> list[int | str]:
         """Writes, of every hash by itself: where a server hangs up on a value that is too large for it, the
         calls are halved until that one stands alone."""
         client = self._connected()
@@ -240,7 +248,7 @@ class RedisSink:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (RedisError, RedisClusterException, Whole, OSError) as error:
+        except (RedisError, RedisClusterException, ServerFault, OSError) as error:
             raise SinkUnavailable(f"Redis at {public(self._url)} failed: {error}") from error
         except UnicodeError as error:
             raise SinkError(f"A value cannot be stored in Redis: {error}") from error

@@ -1,7 +1,7 @@
 """A trial before the first document: may we run scripts and write, does the guard hold, is the marker safe?
 
 Law: three hashes and a marker of the trial's own, under our key pattern and beside our markers, that live a
-minute at most and are deleted whatever came of it.
+minute at most and are deleted in any case.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from projections.errors import SinkError
-from projections.sinks.redis.script import COMPARE_AND_SET, Call, run, write
+from projections.sinks.redis.script import COMPARE_AND_SET, ScriptCall, run, write
 
 LIFE = 60
-"""Seconds after which what a trial left is gone, where nobody could delete it."""
+"""Seconds after which what a trial left is gone, when it could not be deleted."""
 
 
 def tried(client: Any, told: Sequence[Mapping[str, Any]], *, before: str, after: str) -> list[str]:
@@ -26,9 +26,9 @@ def tried(client: Any, told: Sequence[Mapping[str, Any]], *, before: str, after:
     names = [f"{before}{mark}:{place}{after}" for place in "abc"]
     marker = f"chainfold:marker:{mark}"
     try:
-        first = run(client, COMPARE_AND_SET, [Call(marker, [0, "nonce", "1"])])
+        first = run(client, COMPARE_AND_SET, [ScriptCall(marker, [0, "nonce", "1"])])
         client.expire(marker, LIFE)
-        second = run(client, COMPARE_AND_SET, [Call(marker, [2, "nonce", "0", "nonce", "2"])])
+        second = run(client, COMPARE_AND_SET, [ScriptCall(marker, [2, "nonce", "0", "nonce", "2"])])
         write(client, [_call(names[0], 5)])
         done = write(client, [_call(names[0], 4), _call(names[1], 5), _call(names[2], 5)])
         held = client.hget(names[0], "revision")
@@ -52,7 +52,7 @@ def _remarks(told: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         if policy.startswith("allkeys"):
             yield (
                 f"maxmemory-policy {policy} may evict the marker; it is put back, and a document that is "
-                "missing is no difference. With volatile-lru and a ttl only documents are evicted"
+                "missing is not a difference. With volatile-lru and a ttl only documents are evicted"
             )
         elif policy == "noeviction":
             yield "maxmemory-policy noeviction: with the memory full nothing is written before there is room"
@@ -60,8 +60,8 @@ def _remarks(told: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield "this is a replica that may be written into: its primary overwrites what is written here"
 
 
-def _call(name: str, revision: int) -> Call:
-    return Call(name, [revision, "trial"], (0, LIFE, LIFE, 1, 0, "address"))
+def _call(name: str, revision: int) -> ScriptCall:
+    return ScriptCall(name, [revision, "trial"], (0, LIFE, LIFE, 1, 0, "address"))
 
 
 def _forget(client: Any, names: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ local function write(key)
   local held = redis.pcall('HMGET', key, 'revision', 'removed')
   if held.err then return held.err end
   local newest = tonumber(held[1] or '-1')
-  if not newest then return 'WRONGTYPE its revision is no number' end
+  if not newest then return 'WRONGTYPE its revision is not a number' end
   if newest >= tonumber(revision) then return 0 end
   set[2] = revision
   for i = 1, count do set[4 + 2 * i] = ARGV[values + i] end

@@ -157,7 +157,7 @@ def test_it_waits_longer_each_time_and_arrives_without_a_command(bench: Bench, s
 
 
 def test_a_process_that_begins_tries_what_stands_aside(bench: Bench, sink: Sink) -> None:
-    """So does every `sync`: nobody waits for a pause that another process began."""
+    """So does every `sync`: no process waits for a pause that another began."""
     to_end(publisher(bench.store, sink))
     sink.bad = set()
     sink.sent.clear()

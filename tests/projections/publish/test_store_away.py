@@ -1,4 +1,4 @@
-"""A store that goes away while an event is being handled is no fault of the event."""
+"""A store that goes away while an event is being handled is not a fault of the event."""
 
 from __future__ import annotations
 

@@ -411,7 +411,7 @@ def test_a_duration_no_timer_takes_is_refused(folder: Folder) -> None:
 
 def test_a_life_of_less_than_a_second_would_delete_at_once_and_is_refused(folder: Folder) -> None:
     said = folder.projection(redis={"key": "user:{address}", "ttl": "500ms"})
-    assert said == "projections.p.redis.ttl: 500ms is no whole number of seconds."
+    assert said == "projections.p.redis.ttl: 500ms is not a whole number of seconds."
 
 
 # --- what must fit together ---

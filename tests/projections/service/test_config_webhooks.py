@@ -45,7 +45,10 @@ def test_a_webhook_is_a_rule_and_a_target(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"when": "level1Count > 10"}, "projections.p.webhook[0].when: 'level1Count > 10' is no condition"),
+        (
+            {"when": "level1Count > 10"},
+            "projections.p.webhook[0].when: 'level1Count > 10' is not a cond",
+        ),
         ({"url": "ftp://x"}, "projections.p.webhook[0].url is no address"),
         ({"url": "https://"}, "projections.p.webhook[0].url is no address"),
         ({"url": "https://h:x/"}, "projections.p.webhook[0].url is no address"),

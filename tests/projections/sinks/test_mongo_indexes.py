@@ -118,7 +118,7 @@ def test_a_fill_that_died_before_its_indexes_is_ended_with_them(users: Users, ma
 
 
 def test_a_fill_through_many_revisions_that_died_goes_on_with_them(users: Users, make: Make) -> None:
-    """Its marker may be above 0 before all is sent: whoever sees that makes them at once."""
+    """Its marker may be above 0 before all is sent: a process that sees this makes them at once."""
     first = make()
     first.mark(CLAIMED, old=None)
     first.mark(replace(CLAIMED, revision=7, key=user(1).key), old=CLAIMED)

@@ -29,7 +29,7 @@ def users(mongo: Mongo) -> Iterator[Users]:
         yield made
 
 
-class Whole:
+class ServerFault:
     """A collection on a server that refuses a command as a whole for one document, and names none."""
 
     def __init__(self, real: Users, bad: set[str], code: int = 2) -> None:
@@ -50,14 +50,14 @@ class Whole:
         return self._real.bulk_write(operations, ordered=ordered)
 
 
-class Dead(Whole):
-    """It refuses every write, whatever it is."""
+class Dead(ServerFault):
+    """It refuses every write of any kind."""
 
     def update_one(self, *_: Any, **__: Any) -> Any:
         raise OperationFailure("nothing at all", 2, {"errmsg": "nothing at all"})
 
 
-class Stopping(Whole):
+class Stopping(ServerFault):
     """It stops at the first error."""
 
     def bulk_write(self, operations: Sequence[Any], *, ordered: bool = True) -> Any:
@@ -74,7 +74,7 @@ def changes(count: int) -> list[Change]:
     "bad", [set(), {0}, {99}, {3, 4, 50}, set(range(0, 100, 9))], ids=lambda bad: str(len(bad))
 )
 def test_a_command_that_is_refused_as_a_whole_is_halved(users: Users, way: str, bad: set[int]) -> None:
-    place = Whole(users, {f"k{n:03}" for n in bad})
+    place = ServerFault(users, {f"k{n:03}" for n in bad})
     sent = getattr(Sending(place, NAMES), way)(changes(100))  # type: ignore[arg-type]
     assert sorted(item.change.key for item in sent.refused) == sorted(f"k{n:03}" for n in bad)
     assert {item.why for item in sent.refused} <= {"invalid BSON in body"}
@@ -90,8 +90,8 @@ def test_a_server_that_refuses_every_write_refuses_no_document(users: Users) -> 
 
 @pytest.mark.parametrize("code", [13, 10107, 11600, 14031])
 def test_what_ails_the_server_is_told_at_once(users: Users, code: int) -> None:
-    """No right, no primary, going down, no room: nothing is halved, and nobody is set aside."""
-    place = Whole(users, {"k003"}, code)
+    """No right, no primary, going down, no room: nothing is halved, and no document is set aside."""
+    place = ServerFault(users, {"k003"}, code)
     with pytest.raises(OperationFailure):
         Sending(place, NAMES).upsert(changes(10))  # type: ignore[arg-type]
     assert place.commands == 1

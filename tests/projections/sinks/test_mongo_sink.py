@@ -627,7 +627,7 @@ def run(tasks: list[Callable[[], None]]) -> None:
 def test_a_mark_that_somebody_else_wrote_is_of_no_revision_and_is_written_over(
     make: Make, users: Users, mark: object
 ) -> None:
-    """One document that is odd keeps nobody from reading the others."""
+    """One odd document keeps no reader from the others."""
     sink = make()
     sink.write([user(ALICE, 1), user(BOB, 1)])
     users.update_one({"address": ALICE}, {"$set": {"chainfold.revision": mark}})

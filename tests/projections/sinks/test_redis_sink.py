@@ -209,7 +209,7 @@ def test_a_key_that_is_no_hash_is_a_conflict(server: redis.Redis, make: Make) ->
 
 def test_a_foreign_revision_is_a_conflict(server: redis.Redis, make: Make) -> None:
     server.hset(f"user:{ALICE}", "revision", "v2")
-    with pytest.raises(DocumentsRefused, match=f"{ALICE}.*its revision is no number"):
+    with pytest.raises(DocumentsRefused, match=f"{ALICE}.*its revision is not a number"):
         make().write([user(ALICE, 1)])
 
 

@@ -114,7 +114,7 @@ def test_shipped_sinks_come_first_and_in_their_order(shop: Shop) -> None:
 def test_an_unknown_sink_is_an_unknown_key_and_the_known_ones_are_named(shop: Shop) -> None:
     shop.install()
     said = shop.refusal(users='zzz = { label = "top" }')
-    assert said.startswith("projections.users.zzz is no key of the configuration.")
+    assert "projections.users.zzz" in said
     assert said.endswith("mongo, redis, shelf.")
     assert shop.refusal(users='shelv = { label = "top" }').endswith("Did you mean shelf?")
 
@@ -122,10 +122,10 @@ def test_an_unknown_sink_is_an_unknown_key_and_the_known_ones_are_named(shop: Sh
 def test_the_tables_of_an_installed_sink_are_as_strict_as_ours(shop: Shop) -> None:
     shop.install()
     assert shop.refusal(users="shelf = {}") == "projections.users.shelf.label is missing."
-    assert shop.refusal(users='shelf = { lable = "x" }').startswith("projections.users.shelf.lable is no key")
-    assert shop.refusal('[shelf]\nulr = "x"', users='shelf = { label = "x" }').startswith(
-        "shelf.ulr is no key"
-    )
+    misspelt = shop.refusal(users='shelf = { lable = "x" }')
+    assert "projections.users.shelf.lable" in misspelt
+    assert misspelt.endswith("Did you mean label?")
+    assert shop.refusal('[shelf]\nulr = "x"', users='shelf = { label = "x" }').endswith("Did you mean url?")
 
 
 def test_two_projections_may_not_publish_to_one_place_of_it(shop: Shop) -> None:

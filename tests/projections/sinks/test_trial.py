@@ -97,7 +97,7 @@ class Odd:
 
 
 class Stopping(Odd):
-    """It stops at the first error, whatever it is told."""
+    """It stops at the first error, with any setting."""
 
     def bulk_write(self, operations: Any, *, ordered: bool = True) -> Any:
         return self._real.bulk_write(operations, ordered=True)

@@ -1,4 +1,4 @@
-"""Webhooks over a real fold, store and receiver: each thing is told, none is decided twice."""
+"""Webhooks over a real fold, store and receiver: each fact is sent, and no fact is decided twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from projections.fold.runner import Runner
 from projections.publish.publisher import Publisher
 from projections.sinks import Change, Marker
 from projections.webhooks import Courier, Notification, Outbox, Rule, Target, WebhookSink, parse
-from projections.webhooks.outbox import Standing
+from projections.webhooks.outbox import NotificationState
 from tests.folding import CHAIN, Bench, address, registration
 from tests.servers.hooks import SECRET, Answering, Receiver
 
@@ -45,7 +45,7 @@ class Line:
         return WebhookSink(lease, rule, projection="referrals", chain_id=CHAIN, backfill=backfill)
 
     def lease(self, name: str) -> Lease:
-        """Taken over from whoever held it before."""
+        """Taken over from its holder before."""
         self._leases += 1
         with self.store.write() as tx:
             tx.exec_driver_sql("UPDATE leases SET expires_at = 0")
@@ -80,12 +80,14 @@ class Line:
         with self.store.write() as tx:
             tx.exec_driver_sql("UPDATE notifications SET next_at = 0")
 
-    def notifications(self, state: Standing | None = None, *, name: str = "two") -> list[Notification]:
+    def notifications(
+        self, state: NotificationState | None = None, *, name: str = "two"
+    ) -> list[Notification]:
         with self.store.read() as tx:
             return Outbox(tx, "referrals", name).listed(state=state, key=None, limit=1000)
 
     def rebuild(self) -> None:
-        """Folds anew under other code, and promotes."""
+        """Folds again under other code, and promotes."""
         self.bench.lease.release()
         other = replace(self.bench.projection, fingerprint="f2")
         self.bench.lease = Lease(self.store, "project:other").acquire()
@@ -149,14 +151,14 @@ def test_with_backfill_all_of_history_is_news(line: Line) -> None:
 
 
 def test_a_beginning_that_died_half_way_goes_on(line: Line) -> None:
-    """What it had remembered stays remembered; who crosses in between is told of."""
+    """What it had remembered stays remembered; a crossing in between is reported."""
     line.register((2, 1))
     sink = line.sink("level1Count reached 2")
     sink._begin()  # and dies before it sets its marker
     line.register((3, 1))
     line.register((5, 4), (6, 4))
     again = line.sink("level1Count reached 2")
-    assert line.publish(again) == 0  # nobody had been remembered as below: both are what is there
+    assert line.publish(again) == 0  # neither had been remembered as below: both count as present
     line.register((8, 7), (9, 7))
     assert line.publish(again) == 1
 
@@ -260,19 +262,19 @@ def test_a_publisher_that_dies_before_its_marker_decides_nothing_again(line: Lin
 
 
 def test_the_key_is_the_same_in_another_store(line: Line, tmp_path: Any) -> None:
-    """A store that was lost and synced anew tells again what was told; the receiver knows the keys."""
+    """A store that was lost and synced again sends the same messages; the receiver knows the keys."""
     from projections.migrate import migrate
 
     line.register((2, 1), (3, 1))
     line.publish(line.sink("level1Count reached 2", backfill=True))
-    other = Store(f"sqlite:///{tmp_path / 'anew.db'}")
+    other = Store(f"sqlite:///{tmp_path / 'second.db'}")
     migrate(other)
     with ExitStack() as stack:
-        anew = Line(other, line.hooks, stack)
-        anew.register((2, 1))
-        anew.register((3, 1))
-        anew.publish(anew.sink("level1Count reached 2", backfill=True))
-        [there], [here] = anew.notifications(), line.notifications()
+        second = Line(other, line.hooks, stack)
+        second.register((2, 1))
+        second.register((3, 1))
+        second.publish(second.sink("level1Count reached 2", backfill=True))
+        [there], [here] = second.notifications(), line.notifications()
         assert there.idempotency_key == here.idempotency_key
     other.close()
 

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 from eventstore import clock
 from projections.webhooks.courier import outcome
 from projections.webhooks.outbox import Notification
-from projections.webhooks.post import LONGEST_ANSWER, Answer, Post, Target
+from projections.webhooks.post import LONGEST_ANSWER, Post, ReceiverAnswer, Target
 from projections.webhooks.signing import headers, signature
 from tests.servers.hooks import SECRET, WHSEC, Answering, Receiver
 
@@ -56,7 +56,7 @@ def test_the_signature_of_standard_webhooks_is_that_of_its_specification() -> No
 
 
 def test_a_receiver_from_before_standard_webhooks_takes_a_secret_of_the_new_form() -> None:
-    """The older header is made of the text of the secret, whatever it begins with."""
+    """The older header is made of the text of the secret, with any beginning."""
     made = signature(WHSEC, BODY, at=1_700_000_000)
     mac = hmac.new(WHSEC.encode(), b"1700000000." + BODY, hashlib.sha256).hexdigest()
     assert made == f"t=1700000000,v1={mac}"
@@ -70,7 +70,7 @@ def test_a_secret_of_the_new_form_is_shown_nowhere(hooks: Receiver) -> None:
 
 
 def test_what_is_taken_was_signed(post: Post, hooks: Receiver) -> None:
-    assert post.send(BODY, "k1") == Answer("taken")
+    assert post.send(BODY, "k1") == ReceiverAnswer("taken")
     assert [(call.idempotency_key, call.raw) for call in hooks.calls] == [("k1", BODY)]
     assert hooks.unsigned == 0
 
@@ -128,22 +128,22 @@ def waiting(attempts: int) -> Notification:
 def test_what_failed_is_tried_again_later_and_later_and_then_is_dead() -> None:
     target = Target("http://x", SECRET, attempts=30)
     pauses = [
-        (outcome(waiting(tries), Answer("failed", "no"), target).next_at - clock.now()) / 1e6
+        (outcome(waiting(tries), ReceiverAnswer("failed", "no"), target).next_at - clock.now()) / 1e6
         for tries in range(29)
     ]
     assert 0.9 < pauses[0] <= 2 and 7 < pauses[3] <= 16 and 1790 < pauses[28] <= 3600
-    assert outcome(waiting(29), Answer("failed", "no"), target).state == "dead"
+    assert outcome(waiting(29), ReceiverAnswer("failed", "no"), target).state == "dead"
 
 
 def test_what_is_refused_is_dead_after_three_and_what_is_gone_at_once() -> None:
     target = Target("http://x", SECRET)
-    states = [outcome(waiting(tries), Answer("refused", "no"), target).state for tries in range(3)]
+    states = [outcome(waiting(tries), ReceiverAnswer("refused", "no"), target).state for tries in range(3)]
     assert states == ["pending", "pending", "dead"]
-    assert outcome(waiting(0), Answer("gone", "no"), target).state == "dead"
+    assert outcome(waiting(0), ReceiverAnswer("gone", "no"), target).state == "dead"
 
 
 def test_a_wait_that_was_asked_for_is_not_cut_short() -> None:
-    tried = outcome(waiting(0), Answer("failed", "no", after=600.0), Target("http://x", SECRET))
+    tried = outcome(waiting(0), ReceiverAnswer("failed", "no", after=600.0), Target("http://x", SECRET))
     assert 590 < (tried.next_at - clock.now()) / 1e6 <= 600
 
 
@@ -184,4 +184,4 @@ def test_of_an_answer_no_more_is_read_than_its_cap() -> None:
 
 def test_an_answer_that_is_packed_is_not_unpacked(post: Post, hooks: Receiver) -> None:
     hooks.answer = lambda _: Answering(500, {"Content-Encoding": "gzip"})
-    assert post.send(BODY, "k1") == Answer("failed", "HTTP 500")
+    assert post.send(BODY, "k1") == ReceiverAnswer("failed", "HTTP 500")

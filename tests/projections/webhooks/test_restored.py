@@ -1,4 +1,4 @@
-"""Webhooks across a backup and a restore: each fact is told, and none dropped as one that was told before."""
+"""Webhooks across a backup and a restore: each fact is sent, and no fact is dropped as a repetition."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def tell(line: Line) -> None:
 
 
 def facts(hooks: Receiver) -> Counter[tuple[object, ...]]:
-    """What was paid: by rule and document the transitions, however often each was told."""
+    """What was paid: by rule and document the transitions, however often each was sent."""
     return Counter(
         (body["rule"], body["key"], body["occurrence"], repr(body["before"]), repr(body["value"]))
         for body in hooks.paid.values()
@@ -58,7 +58,7 @@ def facts(hooks: Receiver) -> Counter[tuple[object, ...]]:
 @pytest.mark.parametrize("cut", range(1, len(FACTS)))
 @pytest.mark.long
 def test_after_a_restore_every_fact_is_paid_once(line: Line, tmp_path: Path, cut: int) -> None:
-    """What the lost store told after the backup is told again under the same keys; what is new is new."""
+    """What the lost store sent after the backup is sent again under the same keys; what is new is new."""
     with ExitStack() as stack:
         plain = stack.enter_context(Receiver())
         with closing(migrated(tmp_path / "plain.db")) as undisturbed:
@@ -91,7 +91,7 @@ def test_after_a_restore_every_fact_is_paid_once(line: Line, tmp_path: Path, cut
 
 
 def test_a_document_that_is_gone_since_the_backup_is_news(line: Line, tmp_path: Path) -> None:
-    """`one` saw a count of one; when it is looked at again there is none, so the next one is told."""
+    """`one` saw a count of one; when it is looked at again the count is gone, so the next one is sent."""
     line.register((2, 1))
     tell(line)
     dump(line.store, tmp_path / "backup", tables=TABLES)

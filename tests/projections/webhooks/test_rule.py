@@ -18,7 +18,7 @@ def rule(when: str) -> Rule:
 
 
 def fires(when: str, *seen: Any) -> list[bool]:
-    """Whether the rule fires at each of these values of level1Count; `...` is no document."""
+    """Whether the rule fires at each of these values of level1Count; `...` is the absence of a document."""
     made, memory, said = rule(when), unseen(rule(when)), []
     for value in seen:
         decision = decide(made, memory, None if value is ... else {"level1Count": value})
@@ -71,15 +71,15 @@ def test_a_condition_has_one_way_to_be_written(written: str, when: str) -> None:
 @pytest.mark.parametrize(
     ("when", "said"),
     [
-        ("", "is no condition"),
-        ("level1Count > 10", "is no condition"),
-        ("level1Count reached ten", "is no condition"),
-        ("level1Count reached 1e400", "is no condition"),
-        ("level1Count = three", "three is no value"),
-        ("level1Count = [1]", "is no value"),
-        ("level1Count changed; appeared", "is no condition"),
+        ("", "is not a condition"),
+        ("level1Count > 10", "is not a condition"),
+        ("level1Count reached ten", "is not a condition"),
+        ("level1Count reached 1e400", "is not a condition"),
+        ("level1Count = three", "three is not a value"),
+        ("level1Count = [1]", "is not a value"),
+        ("level1Count changed; appeared", "is not a condition"),
         ("level3Count reached 10", "User has no field level3Count"),
-        ("address reached 10", "address of User is no number"),
+        ("address reached 10", "address of User is not a number"),
         ("level1Count = null", "level1Count of User never is null"),
         ("directReferrer = 3", "directReferrer of User never is 3"),
         ("level1Count = true", "level1Count of User never is true"),
