@@ -1,4 +1,4 @@
-"""The public API for tests: the kit of projectors, and the suites that prove a sink, which need pytest."""
+"""The public API for tests: the kit of projectors; the suites of sinks and sources, which need pytest."""
 
 from __future__ import annotations
 
@@ -7,9 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from projections.testing import Kit, address
-    from projections.testing.contracts import RefusingSinkContract, SinkContract, sink_request
+    from projections.testing.contracts import (
+        NodeContract,
+        RefusingSinkContract,
+        SinkContract,
+        SourceContract,
+        sink_request,
+    )
 
-__all__ = ["Kit", "RefusingSinkContract", "SinkContract", "address", "sink_request"]
+__all__ = [
+    "Kit",
+    "NodeContract",
+    "RefusingSinkContract",
+    "SinkContract",
+    "SourceContract",
+    "address",
+    "sink_request",
+]
 
 _KIT = {"Kit", "address"}
 

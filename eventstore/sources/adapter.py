@@ -4,7 +4,7 @@
     recording = "chainfold_recording:Recording"
 
 A chain whose configuration says `source = "recording"` is then read through `Recording`. The test suite
-`projections.testing.contracts.node.NodeContract` shows whether an adapter keeps the port.
+`chainfold.testing.NodeContract` shows whether an adapter keeps the port.
 """
 
 from __future__ import annotations

@@ -20,10 +20,19 @@ from threading import Lock
 import msgspec
 from msgspec import Struct
 
-from eventstore.errors import AnswerRefused, BlockUnknown, SourceUnavailable
-from eventstore.records import Answer, BlockRange, Header, Identity, Log, Query
-from eventstore.sources import WithoutEvidence
-from eventstore.sources.adapter import ChainSettings
+from chainfold.sources import (
+    Answer,
+    AnswerRefused,
+    BlockRange,
+    BlockUnknown,
+    ChainSettings,
+    Header,
+    Identity,
+    Log,
+    Query,
+    SourceUnavailable,
+    WithoutEvidence,
+)
 
 
 class _Log(Struct, rename="camel"):
