@@ -74,5 +74,6 @@ def test_the_hint_for_a_missing_extra_is_made_in_one_place() -> None:
                 [extra] = node.args
                 assert isinstance(extra, ast.Constant)
                 used.add(extra.value)
-    assert used == EXTRAS - {"dev", "docs"}  # those two are of tools, which no code of ours imports
+    tools = {"dev", "docs", "testing"}  # no command of ours imports what these bring
+    assert used == EXTRAS - tools
     assert install("http").endswith('`pip install ".[http]"`.')
