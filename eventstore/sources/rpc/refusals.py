@@ -31,6 +31,18 @@ _PATIENCE = re.compile(
     r"|backoff_seconds\W+(\d+(?:\.\d+)?)",
     re.IGNORECASE,
 )
+_NO_SUCH_METHOD = (-32601, -32004)
+_NOT_A_METHOD = re.compile(
+    r"\bmethod\b.{0,60}\b(?:not (?:found|supported|available|allowed|exist)|unavailable|unsupported|disabled)"
+    r"|\bunsupported method\b",
+    re.IGNORECASE,
+)
+_NO_SUCH_TAG = (-32601, -32602)
+_NOT_A_TAG = re.compile(
+    r"invalid|unsupported|not supported|unrecogni[sz]ed|unknown (?:block )?(?:tag|parameter)|cannot unmarshal"
+    r"|pars(?:e|ing)|syntax|hex string",
+    re.IGNORECASE,
+)
 _LONGEST_QUOTE = 300
 _LONGEST_TEXT = 4_000
 """Characters of a refusal that are looked at: no node says more about a range."""
@@ -110,6 +122,21 @@ def classify(
             )
         case "unavailable":
             return SourceUnavailable(f"The node failed: {quote}.", hint="It is asked again.")
+
+
+def is_no_such_method(code: int | None, message: str) -> bool:
+    """Does this refusal say that the node lacks the method? Codes differ between nodes, and so do texts."""
+    return code in _NO_SUCH_METHOD or bool(_NOT_A_METHOD.search(message))
+
+
+def is_no_such_tag(code: int | None, error: SourceError) -> bool:
+    """Does this refusal of a question for the block of a tag say that the node lacks the tag?
+
+    A node that has no such block yet says so in other words (execution-apis#879).
+    """
+    if isinstance(error, BlockUnknown | Throttled):
+        return False
+    return code in _NO_SUCH_TAG or bool(_NOT_A_TAG.search(error.message))
 
 
 def _meaning(code: int | None, said: str, http_status: int | None) -> tuple[Meaning, int | None]:
