@@ -23,7 +23,7 @@ from projections.fold.state import GenerationState
 from projections.service.application.sync import synchronise
 from projections.service.config.loader import load
 from projections.service.runtime.fetch_process import at_hand
-from projections.service.runtime.fetch_worker import Span, Task
+from projections.service.runtime.fetch_worker import FetchTask, Span
 from projections.service.runtime.leases import held
 from projections.service.runtime.loops import TRIES, Failed, Stepped, to_end
 from projections.service.runtime.wiring import Plan
@@ -80,7 +80,7 @@ def both(node: str, store: str) -> Outcome:
         _observe(event)
 
     with _planned(node, store) as plan:
-        with Stopwatch() as watch, at_hand(Task(plan.config, Span(), TRIES), plan.store) as fetcher:
+        with Stopwatch() as watch, at_hand(FetchTask(plan.config, Span(), TRIES), plan.store) as fetcher:
             synchronise(plan, publishing=False, shown=lambda: nullcontext(observe), fetcher=fetcher)
         outcome = _served(plan.store, next(iter(plan.projections)), watch)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

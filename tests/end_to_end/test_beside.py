@@ -25,7 +25,7 @@ from projections.service.application.sync import synchronise
 from projections.service.config.loader import load
 from projections.service.runtime import prefetch
 from projections.service.runtime.fetch_process import FetchProcessLost, at_hand
-from projections.service.runtime.fetch_worker import Span, Task
+from projections.service.runtime.fetch_worker import FetchTask, Span
 from projections.service.runtime.loops import Failed, Observer, Stepped
 from projections.service.runtime.summary import Summary
 from projections.service.runtime.wiring import Plan, planned
@@ -322,11 +322,11 @@ import os
 from pathlib import Path
 from projections.service.config.loader import load
 from projections.service.runtime.fetch_process import at_hand
-from projections.service.runtime.fetch_worker import Span, Task
+from projections.service.runtime.fetch_worker import FetchTask, Span
 from projections.service.runtime.wiring import planned
 
 with planned(load(Path("chainfold.toml"))) as plan:
-    with at_hand(Task(plan.config, Span(), 1), plan.store) as found:
+    with at_hand(FetchTask(plan.config, Span(), 1), plan.store) as found:
         plan.store.identity()
         assert found.is_ready()
         for pid in os.getpid(), found.pid:
@@ -350,7 +350,7 @@ def test_a_forked_process_has_nothing_open_that_its_command_has(ground: Ground) 
 def test_no_process_is_forked_from_one_with_threads(ground: Ground) -> None:
     with (
         planned(load(ground.site().folder / "chainfold.toml")) as plan,
-        at_hand(Task(plan.config, Span(), 1), plan.store) as found,
+        at_hand(FetchTask(plan.config, Span(), 1), plan.store) as found,
     ):
         assert found is None
 

@@ -15,7 +15,7 @@ from projections.service.records.results import Result
 from projections.service.runtime import loops
 from projections.service.runtime.asking import ask
 from projections.service.runtime.fetch_process import Fetcher
-from projections.service.runtime.fetch_worker import Span, Task
+from projections.service.runtime.fetch_worker import FetchTask, Span
 from projections.service.runtime.leases import held
 from projections.service.runtime.prefetch import FIRST, Beside
 from projections.service.runtime.progress import SILENT, Progress, Steps
@@ -24,7 +24,7 @@ from projections.service.runtime.summary import Summary
 from projections.service.runtime.wiring import Plan
 
 
-class FailedRange(Struct, frozen=True):
+class ChainGap(Struct, frozen=True):
     """Blocks of a chain that no endpoint gave: a gap that is asked for again at `retry_at`. Times are in
     seconds since 1970."""
 
@@ -60,13 +60,13 @@ def estimates(plan: Plan, span: Span) -> dict[str, ChainEstimate]:
     return found
 
 
-def failed_ranges(plan: Plan) -> list[FailedRange]:
+def failed_ranges(plan: Plan) -> list[ChainGap]:
     """The ranges of all chains that no source gave."""
     found = []
     for name, chain in plan.config.chains.items():
         with plan.store.read() as tx:
             found += [
-                FailedRange(
+                ChainGap(
                     name,
                     item.range.first,
                     item.range.last,
@@ -127,7 +127,7 @@ def synchronise(
     try:
         with held([stage.lease for stage in stages]), shown() as display:
             observe = loops.all_of(summary.observe, display)
-            beside = Beside(plan, fold, observe, Task(plan.config, span, tries), fetcher)
+            beside = Beside(plan, fold, observe, FetchTask(plan.config, span, tries), fetcher)
             with closing(beside):
                 for name, error in _fetched(ingest, beside, tries=tries):
                     _note(failed, name, error, observe)

@@ -17,7 +17,7 @@ from projections.service.records.results import sentence
 from projections.service.records.runs import Outcome
 from projections.service.runtime import loops
 from projections.service.runtime.fetch_process import at_hand
-from projections.service.runtime.fetch_worker import Span, Task
+from projections.service.runtime.fetch_worker import FetchTask, Span
 from projections.service.runtime.run_recorder import recorded
 from projections.service.runtime.wiring import planned
 from projections.service.terminal.display import PROGRESS
@@ -78,7 +78,7 @@ def sync(
         return
     with (
         planned(configuration()) as plan,
-        at_hand(Task(plan.config, span, tries), plan.store) as fetcher,  # before there is a thread
+        at_hand(FetchTask(plan.config, span, tries), plan.store) as fetcher,  # before there is a thread
         recorded(plan.store, "sync") as note,
     ):
         noted = [item for item in remarks(plan) if item.short]

@@ -17,15 +17,15 @@ from projections.service.config import fold as folding
 from projections.service.config import http as listening
 from projections.service.config import schedule as scheduling
 from projections.service.config.placeholders import Placeholders
-from projections.service.config.settings import Chain, Config, Contract, ProjectionSettings
+from projections.service.config.settings import ChainSettings, Config, Contract, ProjectionSettings
 from projections.service.config.tables import (
     ChainTable,
     ContractTable,
-    File,
     From,
     ProjectionTable,
     SinkChoice,
     StoreSettings,
+    Tables,
     decoded,
 )
 from projections.service.config.urls import keys_of_urls, keys_of_webhooks, store_url
@@ -57,7 +57,7 @@ def load(path: Path | None = None) -> Config:
         return _checked(decoded(filled), folder, placeholders.values)
 
 
-def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
+def _checked(raw: Tables, folder: Path, hidden: frozenset[str]) -> Config:
     fold = folding.folding(raw.fold, duration)
     chains = {name: _chain(table, f"chains.{name}", fold.memory) for name, table in raw.chains.items()}
     ids = [chain.chain_id for chain in chains.values()]
@@ -95,7 +95,7 @@ def _checked(raw: File, folder: Path, hidden: frozenset[str]) -> Config:
     )
 
 
-def _sink_tables(raw: File) -> list[Any]:
+def _sink_tables(raw: Tables) -> list[Any]:
     """Every table of a sink or of its server, decoded."""
     return [*raw.servers.values(), *(sink.settings for of in raw.sinks.values() for sink in of.values())]
 
@@ -109,7 +109,7 @@ def _declarations(contracts: Mapping[str, Contract], chain: str) -> Iterator[Dec
                     yield Declaration(name, address_, event, contract.start_block or 0, contract.end_block)
 
 
-def _chain(table: ChainTable, where: str, memory: int) -> Chain:
+def _chain(table: ChainTable, where: str, memory: int) -> ChainSettings:
     whole_number(table.chain_id, f"{where}.chain_id", least=1)
     _check_source(table, where)
     urls = [table.rpc] if isinstance(table.rpc, str) else table.rpc or []
@@ -132,7 +132,7 @@ def _chain(table: ChainTable, where: str, memory: int) -> Chain:
         raise ConfigurationError(
             f"{where}.finality: {finality} is neither finalized, nor safe, nor a depth in blocks."
         )
-    return Chain(
+    return ChainSettings(
         tuple(urls),
         table.websocket,
         table.chain_id,
@@ -168,7 +168,9 @@ def _check_source(table: ChainTable, where: str) -> None:
             )
 
 
-def _contract(table: ContractTable, where: str, chains: Mapping[str, Chain], folder: Path) -> Contract:
+def _contract(
+    table: ContractTable, where: str, chains: Mapping[str, ChainSettings], folder: Path
+) -> Contract:
     known_name(table.chain, chains, f"{where}.chain", "chain")
     given = [table.address] if isinstance(table.address, str) else table.address
     if not given:
@@ -220,7 +222,10 @@ def _abi(named: str, folder: Path, where: str) -> Abi:
 
 
 def _projection(
-    table: ProjectionTable, sinks: dict[str, SinkChoice], where: str, contracts: Mapping[str, Contract]
+    table: ProjectionTable,
+    sinks: dict[str, SinkChoice],
+    where: str,
+    contracts: Mapping[str, Contract],
 ) -> ProjectionSettings:
     sources = [From(contract=table.contract)] if table.contract is not None else list(table.sources)
     if table.contract is not None and table.sources:

@@ -142,7 +142,7 @@ class SinkChoice(Struct, frozen=True):
     settings: Any
 
 
-class File(Struct, frozen=True):
+class Tables(Struct, frozen=True):
     """The whole file: its tables, with those of sinks apart.
 
     `servers` has the tables of the sinks' servers, by kind; `sinks` those of each projection's sinks.
@@ -169,7 +169,7 @@ _NESTED: dict[str, type[Struct]] = {
 _WORDS = {"str": "a string", "int": "an integer", "float": "a number", "object": "a table", "array": "a list"}
 
 
-def decoded(raw: Mapping[str, Any]) -> File:
+def decoded(raw: Mapping[str, Any]) -> Tables:
     """The tables of a parsed file; raises `ConfigurationError` with the whole path of what is wrong."""
     kinds = dict(registry.SHIPPED)
     for key in raw:
@@ -181,7 +181,7 @@ def decoded(raw: Mapping[str, Any]) -> File:
     sinks: dict[str, dict[str, SinkChoice]] = {}
     for name, table in _named(raw, "projections").items():
         projections[name], sinks[name] = _parted(table, f"projections.{name}", kinds)
-    return File(
+    return Tables(
         _table(raw.get("store", {}), StoreSettings, "store"),
         {
             name: _table(raw.get(name, {}), kind.server, name)

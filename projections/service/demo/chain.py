@@ -18,7 +18,7 @@ from eventstore.sources.simulated.node import SimulatedNode
 from projections.decoding.event import parse
 from projections.service.demo.contract import DevelopmentNode, ReferralContract
 
-Pairs = Sequence[tuple[str, str]]
+Registrations = Sequence[tuple[str, str]]
 
 FLAGSHIP = parse("ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)")
 FINAL_AFTER = 4
@@ -32,11 +32,11 @@ class Network(Protocol):
     url: str
     contract: str
 
-    def register(self, pairs: Pairs) -> None:
+    def register(self, pairs: Registrations) -> None:
         """One block with these (user, referrer) registrations."""
         ...
 
-    def reorg(self, depth: int, pairs: Pairs) -> None:
+    def reorg(self, depth: int, pairs: Registrations) -> None:
         """Replaces the last `depth` blocks; the first of the new ones holds these registrations."""
         ...
 
@@ -66,10 +66,10 @@ class _Anvil:
         self.url = node.url
         self.contract = self._contract.address
 
-    def register(self, pairs: Pairs) -> None:
+    def register(self, pairs: Registrations) -> None:
         self._contract.register_many(pairs)
 
-    def reorg(self, depth: int, pairs: Pairs) -> None:
+    def reorg(self, depth: int, pairs: Registrations) -> None:
         self._node.rpc("anvil_reorg", depth, [[self._contract.call_register_many(pairs), 0]])
 
 
@@ -82,14 +82,14 @@ class _Simulated:
         self.url = url
         self._chain.mine()
 
-    def register(self, pairs: Pairs) -> None:
+    def register(self, pairs: Registrations) -> None:
         self._chain.mine(logs=self._logs(pairs))
         self._chain.finalize(max(0, self._chain.head().number - FINAL_AFTER))
 
-    def reorg(self, depth: int, pairs: Pairs) -> None:
+    def reorg(self, depth: int, pairs: Registrations) -> None:
         self._chain.reorg(depth, logs=[self._logs(pairs), *([] for _ in range(depth - 1))])
 
-    def _logs(self, pairs: Pairs) -> list[Emission]:
+    def _logs(self, pairs: Registrations) -> list[Emission]:
         at = (self._chain.head().timestamp + 12).to_bytes(32, "big")
         return [
             Emission(

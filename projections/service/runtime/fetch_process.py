@@ -19,7 +19,15 @@ from multiprocessing.connection import Connection
 
 from eventstore.errors import ChainfoldError
 from eventstore.storage.store import Store
-from projections.service.runtime.fetch_worker import Begin, Ended, Held, Ready, Task, Told, main
+from projections.service.runtime.fetch_worker import (
+    Begin,
+    Ended,
+    FetchReady,
+    FetchTask,
+    HeldLease,
+    Relayed,
+    main,
+)
 
 PATIENCE = 0.0
 """Seconds that a step here waits for the process to be there: none, for meanwhile there is work to do."""
@@ -35,7 +43,7 @@ class FetchProcessLost(ChainfoldError):
 class Fetcher:
     """One process and the pipe to it. `OSError` where no process is to be had; close it in any case."""
 
-    def __init__(self, task: Task, *, fork: bool = False) -> None:
+    def __init__(self, task: FetchTask, *, fork: bool = False) -> None:
         self.resident = FETCHING
         self._pipe, theirs = Pipe()
         self.pid, self._kill, self._wait = (_forked if fork else _started)(self._pipe, theirs)
@@ -48,12 +56,12 @@ class Fetcher:
         """Has it imported what it needs? One that has ended never will: then all is done here."""
         try:
             if not self._is_ready and self._pipe.poll(PATIENCE):
-                self._is_ready = isinstance(self._pipe.recv(), Ready)
+                self._is_ready = isinstance(self._pipe.recv(), FetchReady)
         except (EOFError, OSError):
             return False
         return self._is_ready
 
-    def begin(self, leases: dict[str, Held]) -> None:
+    def begin(self, leases: dict[str, HeldLease]) -> None:
         """Has it fetch under these leases; `FetchProcessLost` where it has ended."""
         try:
             self._pipe.send(Begin(leases))
@@ -63,16 +71,16 @@ class Fetcher:
     def has_told(self) -> bool:
         return self._pipe.poll()
 
-    def told(self) -> Told | Ended:
+    def told(self) -> Relayed | Ended:
         """The next message, waited for; `FetchProcessLost` where the process has ended without one."""
         try:
-            message: Ready | Told | Ended = self._pipe.recv()
-            if isinstance(message, Ready):
+            message: FetchReady | Relayed | Ended = self._pipe.recv()
+            if isinstance(message, FetchReady):
                 message = self._pipe.recv()
         except (EOFError, OSError) as error:
             raise self._lost() from error
-        assert not isinstance(message, Ready)  # it is said once
-        if isinstance(message, Told):
+        assert not isinstance(message, FetchReady)  # it is said once
+        if isinstance(message, Relayed):
             self.resident = message.resident
         return message
 
@@ -92,7 +100,7 @@ class Fetcher:
 
 
 @contextmanager
-def at_hand(task: Task, store: Store) -> Iterator[Fetcher | None]:
+def at_hand(task: FetchTask, store: Store) -> Iterator[Fetcher | None]:
     """A process that waits for its word, forked from this one, which has only this store open; None where
     there is one core, or a thread besides this one, whose locks a fork would leave taken for ever."""
     fetcher = None

@@ -41,7 +41,7 @@ class Span(Struct, frozen=True):
     contract: str | None = None
 
 
-class Task(Struct, frozen=True):
+class FetchTask(Struct, frozen=True):
     """What is fetched, and how often what may heal is tried."""
 
     config: Config
@@ -49,7 +49,7 @@ class Task(Struct, frozen=True):
     tries: int
 
 
-class Held(Struct, frozen=True):
+class HeldLease(Struct, frozen=True):
     """A lease as it was taken by the process that lends it."""
 
     owner: str
@@ -59,16 +59,16 @@ class Held(Struct, frozen=True):
 class Begin(Struct, frozen=True):
     """The word to begin: the leases of the stages to turn, by name."""
 
-    leases: Mapping[str, Held]
+    leases: Mapping[str, HeldLease]
 
 
-class Ready(Struct, frozen=True):
+class FetchReady(Struct, frozen=True):
     """Everything is imported and made; `resident` bytes of memory are in use."""
 
     resident: int
 
 
-class Told(Struct, frozen=True):
+class Relayed(Struct, frozen=True):
     """What a stage told its observer, while `resident` bytes of memory were in use."""
 
     event: Stepped | Failed
@@ -96,14 +96,14 @@ def main(handle: int) -> None:
     """Serves the process at the other end of the pipe, and ends with it."""
     parent = Connection(handle)
     with suppress(EOFError, OSError):  # that process has ended, before there was anything to do
-        task: Task = parent.recv()
+        task: FetchTask = parent.recv()
         span = task.span
         try:
             plan = Plan(replace(task.config, projections={}))
             stages = plan.ingest(first=span.first, last=span.last, contract=span.contract, window=WINDOW)
         except ChainfoldError:
             return  # the command comes to the same, and says so
-        parent.send(Ready(resident()))
+        parent.send(FetchReady(resident()))
         begin: Begin = parent.recv()
         threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
         for stage in stages:
@@ -121,7 +121,7 @@ def _turned(stage: IngestStage, parent: Connection, *, tries: int) -> Exception 
     """Turns a stage to its end; what it raised, with the traceback for who asks for that."""
 
     def observe(event: Stepped | Failed) -> None:
-        _say(parent, Told(event, resident()))
+        _say(parent, Relayed(event, resident()))
 
     try:
         persist(stage, stage.open, observe, tries=tries)

@@ -21,7 +21,7 @@ from eventstore.ingest.window import Window
 from projections.fold.runner import BATCH
 from projections.service.config.fold import LEAST
 from projections.service.runtime.fetch_process import FETCHING, Fetcher, FetchProcessLost, cores
-from projections.service.runtime.fetch_worker import Ended, Held, Task, Told, resident
+from projections.service.runtime.fetch_worker import Ended, FetchTask, HeldLease, Relayed, resident
 from projections.service.runtime.loops import Failed, Observer, Stepped
 from projections.service.runtime.stages import FoldStage, IngestStage
 from projections.service.runtime.wiring import Plan
@@ -57,7 +57,12 @@ class Beside:
     """
 
     def __init__(
-        self, plan: Plan, folds: Sequence[FoldStage], observe: Observer, task: Task, fetcher: Fetcher | None
+        self,
+        plan: Plan,
+        folds: Sequence[FoldStage],
+        observe: Observer,
+        task: FetchTask,
+        fetcher: Fetcher | None,
     ) -> None:
         self._plan = plan
         self._observe = observe
@@ -115,13 +120,15 @@ class Beside:
             stage.close()
         waited = [stage.name for stage in stages]
         try:
-            fetcher.begin({stage.lease.name: Held(stage.lease.owner, stage.lease.epoch) for stage in stages})
+            fetcher.begin(
+                {stage.lease.name: HeldLease(stage.lease.owner, stage.lease.epoch) for stage in stages}
+            )
             while waited:
                 folded = self._follow(fetcher)
                 while waited and (not folded or fetcher.has_told()):
                     folded = True  # what was told may be what a fold waits for
                     match fetcher.told():
-                        case Told(event):
+                        case Relayed(event):
                             self.observe(event)
                         case Ended(name, error):
                             waited.remove(name)

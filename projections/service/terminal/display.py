@@ -17,14 +17,14 @@ from projections.service.runtime.loops import Failed, Observer, Stepped
 from projections.service.runtime.progress import Progress
 from projections.service.terminal.bars import QUIET, bars, counted, span
 from projections.service.terminal.log_lines import warn
-from projections.service.terminal.progress import Course, Position, Whole
+from projections.service.terminal.progress import Course, Extent, StageProgress
 
 
 @contextmanager
 def showing(
     *,
     every: float = QUIET,
-    whole: Whole = Whole(),  # noqa: B008 - it is frozen
+    whole: Extent = Extent(),  # noqa: B008 - it is frozen
 ) -> Iterator[Observer]:
     """An observer that shows the steps of stages: on a terminal as bars with rate and ETA, elsewhere as a
     line with the same figures, one `every` so many seconds.
@@ -32,7 +32,7 @@ def showing(
     courses: dict[str, Course] = {}
     before = time.monotonic()
 
-    def placed(event: Stepped) -> Position:
+    def placed(event: Stepped) -> StageProgress:
         nonlocal before
         course = courses.setdefault(event.stage, Course(before, whole))
         before = time.monotonic()

@@ -14,7 +14,7 @@ from projections.service.runtime.loops import Record
 from projections.webhooks.courier import Delivered
 
 
-class Position(Struct, frozen=True):
+class StageProgress(Struct, frozen=True):
     """How far one stage is: `done` of `of` units, `rate` a second since it began, `eta` in seconds."""
 
     done: int
@@ -23,7 +23,7 @@ class Position(Struct, frozen=True):
     eta: float | None
 
 
-class Whole(Struct, frozen=True):
+class Extent(Struct, frozen=True):
     """What there is to do, where records do not tell: blocks up to `last`, where not up to the head, and how
     many documents of a projection are above a revision, and so not published yet (asked once of a sink)."""
 
@@ -34,13 +34,13 @@ class Whole(Struct, frozen=True):
 class Course:
     """How one stage comes along, seen from its records; it began at `since`, by the monotonic clock."""
 
-    def __init__(self, since: float, whole: Whole) -> None:
+    def __init__(self, since: float, whole: Extent) -> None:
         self._since = since
         self._whole = whole
         self._first: int | None = None
         self._done = self._of = 0
 
-    def at(self, record: Record, now: float) -> Position:
+    def at(self, record: Record, now: float) -> StageProgress:
         """Where it is after `record`: blocks of an ingester or prover, events of a fold, documents sent."""
         match record:
             case Ingested():
@@ -57,7 +57,7 @@ class Course:
                 self._done += len(record.blocks) if record.blocks else 0
                 self._of = self._done + record.left
         rate = self._done / max(now - self._since, 1e-9)
-        return Position(self._done, self._of, rate, (self._of - self._done) / rate if rate else None)
+        return StageProgress(self._done, self._of, rate, (self._of - self._done) / rate if rate else None)
 
     def _fetched(self, record: Ingested) -> None:
         """Blocks from the first that was missing: the chain may begin far above block 0."""
