@@ -36,10 +36,10 @@ class Finding(Struct, frozen=True):
     notes: list[str] = []
 
 
-Group = Callable[["Plan"], Iterable[Trial]]
+CheckGroup = Callable[["Plan"], Iterable[Trial]]
 
 
-def groups() -> list[Group]:
+def groups() -> list[CheckGroup]:
     """Every kind of part, in the order of the river. Imported here: the libraries of nodes and servers take
     a second."""
     from projections.service.checkup import chains, folds, serving, sinks, store

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from projections.service.application import adopt as application
 from projections.service.application.adopt import Adopted
-from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.app import JsonOption, app, configuration
 from projections.service.cli.opening import steps_of
 from projections.service.runtime.run_recorder import recorded
 from projections.service.runtime.wiring import planned
@@ -28,7 +28,7 @@ def adopt(
     normalise: Annotated[
         bool, typer.Option("--normalise", help="Write addresses in mixed case in lower case first.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Take over a collection that a script of yours filled.
 

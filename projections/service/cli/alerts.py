@@ -12,7 +12,7 @@ from eventstore.errors import ChainfoldError
 from projections.errors import ConfigurationError
 from projections.service.alerts.catalogue import kind_of
 from projections.service.alerts.delivery import addresses
-from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.app import JsonOption, app, configuration
 from projections.service.cli.runs import when
 from projections.service.records.incidents import Incident, Incidents
 from projections.service.runtime.wiring import planned
@@ -28,7 +28,7 @@ def listed(
     limit: Annotated[int, typer.Option(min=1)] = 50,
     before: Annotated[int | None, typer.Option(min=1, help="Only incidents with a lower number.")] = None,
     open_only: Annotated[bool, typer.Option("--open", help="Only those that are not over.")] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Incidents, the newest first: open and past, told or not."""
     with planned(configuration()) as plan, plan.store.read() as tx:

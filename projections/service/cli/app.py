@@ -45,7 +45,9 @@ class Options:
 
 options = Options()
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+ProjectionArgument = Annotated[str, typer.Argument(metavar="PROJECTION", help="Which projection.")]
 
 
 def _version(*, wanted: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from eventstore.backup.restoration import Restored
-from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.app import JsonOption, app, configuration
 from projections.service.runtime import backup as service
 from projections.service.runtime.run_recorder import recorded
 from projections.service.runtime.wiring import planned
@@ -20,7 +20,7 @@ Directory = Annotated[Path, typer.Argument(help="The directory of the backup.", 
 
 
 @app.command()
-def backup(directory: Directory, *, as_json: Json = False) -> None:
+def backup(directory: Directory, *, as_json: JsonOption = False) -> None:
     """Write the journal into a directory; again, only what is new since.
 
     Runs beside the service. What an interrupted backup had written is kept, the former one stands until then.
@@ -54,7 +54,7 @@ def restore(
             help="This store takes the place of the one that was backed up, which is not used any more.",
         ),
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Put a backup into the store of the configuration, which must be empty: all of it, or nothing."""
     if check:

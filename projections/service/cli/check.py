@@ -5,13 +5,13 @@ from __future__ import annotations
 import typer
 
 from projections.service.checkup import checkup
-from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.app import JsonOption, app, configuration
 from projections.service.runtime.wiring import Plan
 from projections.service.terminal.output import out, print_json
 
 
 @app.command()
-def check(*, as_json: Json = False) -> None:
+def check(*, as_json: JsonOption = False) -> None:
     """What would fail, before it does.
 
     Tries all that `sync` and `run` need at their start: configuration, store, every node, projections, sinks,

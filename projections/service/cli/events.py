@@ -18,7 +18,7 @@ from eventstore.journal.history import PAGE, Question, ask
 from eventstore.journal.journal import Journal
 from eventstore.records import Filter
 from projections.errors import ConfigurationError
-from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.app import JsonOption, app, configuration
 from projections.service.runtime.wiring import Plan, planned
 from projections.service.status.audit import EventRow, event_row, narrowed
 from projections.service.status.declared import Declared
@@ -54,7 +54,7 @@ def events(
         int | None, typer.Option(min=1, help=f"At most so many; of a table {SHOWN:,}, else all.")
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="jsonl is one JSON document a line.")] = "table",
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """The raw history, as it was learned: decoded where the event is declared.
 

@@ -10,7 +10,7 @@ import typer
 from eventstore.errors import ChainfoldError
 from eventstore.journal.history import Question
 from projections.errors import ConfigurationError
-from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.app import JsonOption, app, configuration
 from projections.service.export.parquet import ExportedChain, export_events, export_logs
 from projections.service.runtime.wiring import Plan, planned
 from projections.service.status.declared import Declared
@@ -30,7 +30,7 @@ def export(
     decoded: Annotated[
         bool, typer.Option("--decoded", help="A file for each declared event, its parameters as columns.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the canonical logs as Parquet: raw into one file, or decoded into a file for each event.
 

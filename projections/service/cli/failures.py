@@ -12,7 +12,7 @@ from projections.fold.generation import Generations
 from projections.fold.state import GenerationState
 from projections.publish.set_aside import Aside
 from projections.service.application.sync import failed_ranges
-from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.app import JsonOption, ProjectionArgument, app, configuration
 from projections.service.records.requests import Requests, Retry, RetryDocuments, Skip
 from projections.service.records.results import sentence
 from projections.service.runtime.asking import ask
@@ -25,11 +25,9 @@ failures = typer.Typer(
 )
 app.add_typer(failures, name="failures")
 
-Name = Annotated[str, typer.Argument(help="Which projection.")]
-
 
 @failures.command("list")
-def list_failures(*, as_json: Json = False) -> None:
+def list_failures(*, as_json: JsonOption = False) -> None:
     """Blocks that no endpoint gave, what halted a projection, what a quarantine passed over, and documents
     that a sink does not take."""
     with planned(configuration()) as plan:
@@ -146,7 +144,7 @@ def _send_again(plan: Plan, projection: str | None) -> None:
 
 @failures.command("skip")
 def skip(
-    projection: Name,
+    projection: ProjectionArgument,
     *,
     block: Annotated[int, typer.Option(min=0, help="The event's block.")],
     log_index: Annotated[int, typer.Option(min=0, help="Its log index.")],

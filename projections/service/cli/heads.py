@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from projections.errors import ConfigurationError
-from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.app import JsonOption, app, configuration
 from projections.service.records.requests import Requests, Retreat
 from projections.service.records.results import sentence
 from projections.service.runtime.asking import ask
@@ -26,7 +26,7 @@ def show_heads(
         bool,
         typer.Option("--follow", help="The chain moved back: take back what lies above its head."),
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Every endpoint's newest block beside ours: does a node lag, or did the chain move back?
 

@@ -8,7 +8,7 @@ import typer
 
 from eventstore.errors import StoreError
 from projections.errors import ConfigurationError
-from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.app import JsonOption, app, configuration
 from projections.service.cli.runs import when
 from projections.service.records.requests import Requests, ResendNotifications
 from projections.service.records.results import NotificationsDue, Result, sentence
@@ -35,7 +35,7 @@ def listed(
     state: Annotated[str | None, typer.Option(help="Only pending, delivered or dead ones.")] = None,
     key: Annotated[str | None, typer.Option(help="Only those of this document.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 50,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """What was told, what waits, what could not be delivered and why; the newest first."""
     if state is not None and state not in STANDINGS:
@@ -75,7 +75,7 @@ def retry(
     every: All = False,
     projection: Which = None,
     webhook: Of = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Send dead letters again, and what waits at once; their attempts are counted anew."""
     _again(number, projection, webhook, every=every, replay=False, as_json=as_json)
@@ -88,7 +88,7 @@ def replay(
     every: All = False,
     projection: Which = None,
     webhook: Of = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Send again what was delivered, under the same idempotency key: for a receiver that lost it."""
     _again(number, projection, webhook, every=every, replay=True, as_json=as_json)

@@ -11,7 +11,7 @@ import typer
 
 from projections.service.application.rebuild import Rebuilt, generations
 from projections.service.application.rebuild import rebuild as build_again
-from projections.service.cli.app import app, configuration
+from projections.service.cli.app import ProjectionArgument, app, configuration
 from projections.service.records.requests import Requests, Resume, Rollback
 from projections.service.records.results import sentence
 from projections.service.runtime.asking import ask
@@ -20,12 +20,10 @@ from projections.service.runtime.wiring import planned
 from projections.service.terminal.display import showing
 from projections.service.terminal.output import out
 
-Name = Annotated[str, typer.Argument(metavar="PROJECTION", help="Which projection.")]
-
 
 @app.command()
 def rebuild(
-    projection: Name,
+    projection: ProjectionArgument,
     *,
     promote: Annotated[
         bool, typer.Option("--promote/--no-promote", help="Replace what is served when it is finished.")
@@ -75,7 +73,7 @@ def _compared(done: Rebuilt) -> list[str]:
 
 @app.command()
 def rollback(
-    projection: Name,
+    projection: ProjectionArgument,
     *,
     to_block: Annotated[int, typer.Option(min=0, help="The newest block whose events stay folded.")],
     hold: Annotated[bool, typer.Option("--hold", help="Wait there until `chainfold resume`.")] = False,
@@ -96,7 +94,7 @@ def rollback(
 
 
 @app.command()
-def resume(projection: Name) -> None:
+def resume(projection: ProjectionArgument) -> None:
     """Let a projection go on that `rollback --hold` made wait."""
     with planned(configuration()) as plan:
         answer = ask(plan.fold_of(projection), Requests(plan.store), Resume())

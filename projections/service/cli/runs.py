@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.app import JsonOption, app, configuration
 from projections.service.records.runs import Run, Runs
 from projections.service.runtime.wiring import planned
 from projections.service.terminal.output import out, print_json, table
@@ -20,7 +20,7 @@ def runs(
     limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
     before: Annotated[int | None, typer.Option(min=1, help="Only runs with a lower number.")] = None,
     command: Annotated[str | None, typer.Option(help="Only runs of this command, e.g. sync.")] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """What was run, when, and how it ended."""
     with planned(configuration()) as plan, plan.store.read() as tx:

@@ -13,7 +13,7 @@ from eventstore.errors import ChainfoldError
 from projections.errors import ConfigurationError
 from projections.fold.document_type import Shape
 from projections.fold.replay import Replay, Touch, undone
-from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.app import JsonOption, app, configuration
 from projections.service.cli.watch import watched
 from projections.service.runtime.wiring import planned
 from projections.service.status.overview import whole_status
@@ -27,7 +27,7 @@ from projections.values.fields import beside
 @app.command()
 def status(
     *,
-    as_json: Json = False,
+    as_json: JsonOption = False,
     check: Annotated[
         bool, typer.Option("--check", help="Exit 1 where anything is in error or an incident is open.")
     ] = False,
@@ -67,7 +67,7 @@ def show(
     *,
     at_block: Annotated[int | None, typer.Option(min=0, help="As it was after this block.")] = None,
     history: Annotated[bool, typer.Option("--history", help="And the events that made it.")] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """One document, now or after any past block, and the events that made it."""
     key = _key(key)
@@ -116,7 +116,7 @@ def _touch(item: Touch, encode: Callable[[Any], bytes]) -> dict[str, Any]:
 
 @app.command()
 def stats(
-    projection: Annotated[str, typer.Argument(help="Which projection.")], *, as_json: Json = False
+    projection: Annotated[str, typer.Argument(help="Which projection.")], *, as_json: JsonOption = False
 ) -> None:
     """The totals, and what MongoDB itself counts."""
     with planned(configuration()) as plan:

@@ -11,7 +11,7 @@ from eventstore.storage.store import Store
 from projections.errors import ConfigurationError
 from projections.service.application.sync import estimates, failed_ranges, resynchronise, synchronise
 from projections.service.checkup.remarks import as_line, remarks
-from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.app import JsonOption, app, configuration
 from projections.service.cli.opening import Opening, steps_of
 from projections.service.records.results import sentence
 from projections.service.records.runs import Outcome
@@ -25,7 +25,7 @@ from projections.service.terminal.output import out, print_json
 
 
 @app.command()
-def migrate(*, as_json: Json = False) -> None:
+def migrate(*, as_json: JsonOption = False) -> None:
     """Bring the event store's schema up to date."""
     from projections.migrate import migrate as bring_up_to_date
 
@@ -64,7 +64,7 @@ def sync(
     tries: Annotated[
         int, typer.Option(min=1, help="How often to try what may heal, with growing pauses.")
     ] = loops.TRIES,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Catch up once: fetch, fold, publish, exit.
 

@@ -11,7 +11,7 @@ from eventstore.records import NO_END, BlockRange
 from eventstore.report import Check
 from projections.errors import ConfigurationError
 from projections.service.application import verify as application
-from projections.service.cli.app import Json, app, configuration
+from projections.service.cli.app import JsonOption, app, configuration
 from projections.service.records.runs import Outcome
 from projections.service.runtime.run_recorder import recorded
 from projections.service.runtime.wiring import planned
@@ -37,7 +37,7 @@ def verify(
     ] = None,
     seed: Annotated[int, typer.Option(help="Which sample is drawn.")] = 0,
     repair: Annotated[bool, typer.Option("--repair", help="Put right what differs, and look again.")] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare what is stored with what it was made from, and name what differs.
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from msgspec import Struct
 
 from projections.errors import ConfigurationError
 from projections.service.config.tables import AlertsTable
+from projections.service.config.values import ReadDuration
 
-Seconds = Callable[[str, str], float]
 """The seconds of a duration, and where it is written; `ConfigurationError` where it is none."""
 
 
@@ -38,7 +36,7 @@ class Alerts(Struct, frozen=True):
     every: float
 
 
-def alerts(table: AlertsTable, seconds: Seconds) -> Alerts:
+def alerts(table: AlertsTable, seconds: ReadDuration) -> Alerts:
     """`[alerts]`, checked."""
     urls = [table.urls] if isinstance(table.urls, str) else table.urls
     for place, url in enumerate(urls):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
 
 from projections.errors import ConfigurationError
 from projections.service.config.tables import HttpTable
+from projections.service.config.values import ReadDuration
 
-Seconds = Callable[[str, str], float]
 """The seconds of a duration, and where it is written; `ConfigurationError` where it is none."""
 
 TAKEN = frozenset({"chains", "events", "projections", "retry", "status", "stream"})
@@ -44,7 +43,7 @@ class Http(Struct, frozen=True):
     requests_per_second: float | None
 
 
-def http(table: HttpTable, seconds: Seconds) -> Http:
+def http(table: HttpTable, seconds: ReadDuration) -> Http:
     """`[http]`, checked. Complaints never show a token."""
     host, port = address(table.listen, "http.listen")
     for place, token in enumerate(table.tokens):

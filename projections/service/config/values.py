@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from eth_hash.auto import keccak
 
 from projections.errors import ConfigurationError
+
+ReadDuration = Callable[[str, str], float]
+"""Reads a duration in seconds; it takes the text and the path of its key."""
 
 
 def known_name(name: str, known: Mapping[str, object], where: str, what: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from eventstore.backup import state
@@ -13,22 +12,21 @@ from eventstore.backup.restoration import check as look
 from eventstore.backup.restoration import restore as put_back
 from eventstore.storage.store import Store
 from projections import schema
+from projections.service.runtime.progress import Advance
 from projections.webhooks import outbox
 
 TABLES = (*state.TABLES, "skips", "notification_rules", "notification_memory", "notifications")
 """What is kept beside history: decisions, and what webhooks remember, told and are to tell. Documents are
 not: they are folded anew."""
 
-Counter = Callable[[int, int], None]
 
-
-def backup(store: Store, directory: Path, *, progress: Counter = lambda done, of: None) -> Dumped:
+def backup(store: Store, directory: Path, *, progress: Advance = lambda done, of: None) -> Dumped:
     """Brings the backup in `directory` up to this moment; see `eventstore.backup.dump.dump`."""
     return dump(store, directory, tables=TABLES, progress=progress)
 
 
 def restore(
-    store: Store, directory: Path, *, keep_id: bool = False, progress: Counter = lambda done, of: None
+    store: Store, directory: Path, *, keep_id: bool = False, progress: Advance = lambda done, of: None
 ) -> Restored:
     """Puts a backup into an empty store; see `eventstore.backup.restoration.restore`."""
     return put_back(
@@ -36,7 +34,7 @@ def restore(
     )
 
 
-def check(directory: Path, *, progress: Counter = lambda done, of: None) -> Restored:
+def check(directory: Path, *, progress: Advance = lambda done, of: None) -> Restored:
     """Looks at all of a backup; see `eventstore.backup.restoration.check`."""
     own = [schema.metadata.tables[name] for name in TABLES if name in schema.metadata.tables]
     return look(directory, kept=state.kept_by([*state.OWN, *own]), progress=progress)
