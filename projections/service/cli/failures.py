@@ -12,7 +12,7 @@ from projections.fold.generation import Generations
 from projections.fold.state import GenerationState
 from projections.publish.set_aside import Aside
 from projections.service.application.sync import failed_ranges
-from projections.service.cli.app import JsonOption, ProjectionArgument, app, configuration
+from projections.service.cli.app import JsonOption, app, configuration
 from projections.service.records.requests import Requests, Retry, RetryDocuments, Skip
 from projections.service.records.results import sentence
 from projections.service.runtime.asking import ask
@@ -144,7 +144,7 @@ def _send_again(plan: Plan, projection: str | None) -> None:
 
 @failures.command("skip")
 def skip(
-    projection: ProjectionArgument,
+    projection: Annotated[str, typer.Argument(help="Which projection.")],
     *,
     block: Annotated[int, typer.Option(min=0, help="The event's block.")],
     log_index: Annotated[int, typer.Option(min=0, help="Its log index.")],
