@@ -8,7 +8,8 @@ from msgspec import Struct
 from sqlalchemy import text
 
 from eventstore.journal.coverage import Covered
-from eventstore.journal.journal import Journal, StoredBlock
+from eventstore.journal.journal import Journal
+from eventstore.journal.reading import StoredBlock
 from eventstore.journal.tail import Tail
 from eventstore.records import BlockRange, Filter, Header, Log, Watch
 from eventstore.storage.lease import Lease

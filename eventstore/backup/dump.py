@@ -23,8 +23,8 @@ from eventstore.backup import line, manifest, state
 from eventstore.backup.file import Writing
 from eventstore.backup.manifest import Chain, File, Manifest, Segment
 from eventstore.errors import BackupError
-from eventstore.journal import digest
-from eventstore.journal.entries import Told, chronicle
+from eventstore.journal.entries import Told, chronicle, digest_at
+from eventstore.journal.totals import Extent, extents
 from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
@@ -114,39 +114,21 @@ def refuse(store: Store, directory: Path) -> None:
 def _chains(tx: Connection) -> list[Chain]:
     """Every chain of the store, as it stands."""
     genesis = {row.chain_id: row.genesis for row in tx.execute(text("SELECT chain_id, genesis FROM chains"))}
-    heads = {
-        row.chain_id: row
-        for row in tx.execute(
-            text(
-                "SELECT chain_id, max(entry) AS entries, "
-                "sum(CASE kind WHEN 'appended' THEN log_count ELSE 0 END) AS logs "
-                "FROM entries GROUP BY chain_id"
-            )
-        )
-    }
+    reached = extents(tx)
     found = []
-    for chain_id in sorted(genesis.keys() | heads.keys()):
+    for chain_id in sorted(genesis.keys() | reached.keys()):
         seen = genesis.get(chain_id)
-        head = heads.get(chain_id)
-        entries = 0 if head is None else int(head.entries)
+        extent = reached.get(chain_id, Extent(0, 0))
         found.append(
             Chain(
                 chain_id,
                 None if seen is None else line.hexed(seen),
-                entries,
-                0 if head is None else int(head.logs),
-                line.hexed(_digest_at(tx, chain_id, entries) or digest.START),
+                extent.entry,
+                extent.logs,
+                line.hexed(digest_at(tx, chain_id, extent.entry)),
             )
         )
     return found
-
-
-def _digest_at(tx: Connection, chain_id: int, entry: int) -> bytes | None:
-    found = tx.execute(
-        text("SELECT digest FROM entries WHERE chain_id = :chain AND entry = :entry"),
-        {"chain": chain_id, "entry": entry},
-    ).scalar()
-    return None if found is None else bytes(found)
 
 
 # --- what is there already ---
@@ -201,7 +183,7 @@ def _other_history(tx: Connection, base: Manifest, goal: list[Chain]) -> str | N
         entries = now.get(chain.chain_id, 0)
         if entries < chain.entries:
             return f"of chain {chain.chain_id} it has {chain.entries:,} entries, this store {entries:,}"
-        at = _digest_at(tx, chain.chain_id, chain.entries) or digest.START
+        at = digest_at(tx, chain.chain_id, chain.entries)
         if line.hexed(at) != chain.digest:
             return f"entry {chain.entries:,} of chain {chain.chain_id} is another one here"
     return None
@@ -218,7 +200,7 @@ def _grown(
     there = base.of(chain.chain_id)
     last = there[-1] if there else None
     since = 0 if last is None else last.last_entry
-    previous = _digest_at(tx, chain.chain_id, since) or digest.START
+    previous = digest_at(tx, chain.chain_id, since)
     carried = last if last is not None and last.file.bytes < small else None
     writing: _Segment | None = None
     try:

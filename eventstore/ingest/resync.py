@@ -20,6 +20,7 @@ from eventstore.ingest.plan import BlockRequest, apart, filters_at, only, wants
 from eventstore.ingest.ranges import query_of, read
 from eventstore.ingest.window import Window
 from eventstore.journal.coverage import Covered
+from eventstore.journal.history import Question, ask
 from eventstore.journal.journal import Journal
 from eventstore.journal.tail import Tail
 from eventstore.proof import bloom
@@ -205,8 +206,8 @@ class Resync:
         entry: int,
     ) -> Resynced:
         with self._store.read() as tx:
-            recorded = Journal(tx, self._chain).history(first=part.first, last=part.last, limit=2**31)
-        living = [item.log for item in recorded]
+            recorded = ask(tx, self._chain, Question(first=part.first, last=part.last))
+            living = [item.log for item in recorded]
         found = compare([log for log in living if wants(chosen, log)], logs)
         lacking, wrong, doubted = [found.missing], [], []
         for number in found.wrong:

@@ -105,6 +105,15 @@ class Told(Struct, frozen=True):
         return None
 
 
+def digest_at(tx: Connection, chain_id: int, entry: int) -> bytes:
+    """The digest of an entry; where there is no such entry, the digest before the first."""
+    found = tx.execute(
+        text("SELECT digest FROM entries WHERE chain_id = :chain AND entry = :entry"),
+        {"chain": chain_id, "entry": entry},
+    ).scalar()
+    return digest.START if found is None else bytes(found)
+
+
 def chronicle(tx: Connection, chain_id: int, *, since: int = 0) -> Iterator[Told]:
     """Every entry after `since`, ascending, within this snapshot."""
     kinds: Kinds = {

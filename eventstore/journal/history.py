@@ -14,9 +14,9 @@ from msgspec import Struct
 from sqlalchemy import Connection, TextClause, bindparam
 
 from eventstore.journal.by_kind import LISTED
-from eventstore.journal.journal import Journal
+from eventstore.journal.kinds import kinds_of
 from eventstore.records import NO_END, Filter, Log
-from eventstore.storage.planner import key_by_key
+from eventstore.storage.planner import by_index, key_by_key
 from eventstore.storage.sql import text
 
 PAGE = 1_000
@@ -66,7 +66,7 @@ def ask(tx: Connection, chain_id: int, question: Question, *, page: int = PAGE) 
     """The answer in the order of (block, index, entry), in the memory of one page, within this snapshot."""
     kinds = None
     if question.filters is not None:
-        kinds = sorted(Journal(tx, chain_id).kinds(question.filters))
+        kinds = sorted(kinds_of(tx, question.filters))
         if not kinds:
             return
     begin = (NO_END, NO_END, NO_END) if question.newest_first else (-1, 0, 0)
@@ -90,6 +90,8 @@ def ask(tx: Connection, chain_id: int, question: Question, *, page: int = PAGE) 
         values["kinds"] = json.dumps(kinds)
     of_kinds = "" if kinds is None else _among(tx, listed=listed)
     few = kinds is not None and _are_few(tx, values, of_kinds)
+    if not few and not question.orphaned and question.orphaned_by is None:
+        by_index(tx)  # along the primary key, which is the order of the answer
     query = _bound(_query(tx, question, of_kinds=of_kinds, few=few), of_kinds)
     while True:
         rows = tx.execute(query, values).all()
@@ -98,6 +100,18 @@ def ask(tx: Connection, chain_id: int, question: Question, *, page: int = PAGE) 
         if len(rows) < page:
             return
         values |= {"block": rows[-1][0], "index": rows[-1][1], "entry": rows[-1][2]}
+
+
+def count_ever(tx: Connection, chain_id: int, *, first: int, last: int | None) -> int:
+    """How many logs these blocks ever had, orphaned ones included; `last` None: to the end."""
+    return int(
+        tx.execute(
+            text(
+                "SELECT count(*) FROM logs WHERE chain_id = :chain AND block_number BETWEEN :first AND :last"
+            ),
+            {"chain": chain_id, "first": first, "last": NO_END if last is None else last},
+        ).scalar_one()
+    )
 
 
 _LISTED = "IN :kinds"

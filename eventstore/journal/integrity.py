@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from eventstore.journal import digest
+from eventstore.journal.canonical import LIVING_BY_PASS
 from eventstore.journal.entries import chronicle
 from eventstore.records import Appended, Orphaned
 from eventstore.report import Check, Findings
@@ -101,10 +102,6 @@ def _entries(
         yield told.entry, broken
 
 
-_LIVING = (
-    "NOT EXISTS (SELECT 1 FROM orphans o WHERE o.chain_id = l.chain_id "
-    "AND o.block_number = l.block_number AND o.entry = l.entry)"
-)
 _TOUCHED = (
     "SELECT l.entry AS entry, l.kind AS kind, min(l.block_number) AS first_block FROM logs l "
     "WHERE l.chain_id = :chain GROUP BY l.entry, l.kind UNION ALL "
@@ -146,14 +143,14 @@ _STRAY = (
         "block {0}",
         "lives {1} times, under different hashes",
         "SELECT l.block_number, count(DISTINCT l.hash) FROM (SELECT chain_id, number AS block_number, entry, "
-        f"hash FROM blocks) l WHERE l.chain_id = :chain AND {_LIVING} GROUP BY l.block_number "
+        f"hash FROM blocks) l WHERE l.chain_id = :chain AND {LIVING_BY_PASS} GROUP BY l.block_number "
         "HAVING count(DISTINCT l.hash) > 1",
     ),
     (
         "block {0}, log {1}",
         "lives {2} times",
-        f"SELECT l.block_number, l.log_index, count(*) FROM logs l WHERE l.chain_id = :chain AND {_LIVING} "
-        "GROUP BY l.block_number, l.log_index HAVING count(*) > 1",
+        "SELECT l.block_number, l.log_index, count(*) FROM logs l WHERE l.chain_id = :chain "
+        f"AND {LIVING_BY_PASS} GROUP BY l.block_number, l.log_index HAVING count(*) > 1",
     ),
     (
         "entry {0}",

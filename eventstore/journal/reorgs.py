@@ -44,6 +44,28 @@ def reorgs_after(tx: Connection, chain_id: int, entry: int, *, limit: int) -> li
     return _found(tx, chain_id, "entry > :bound ORDER BY entry", entry, limit)
 
 
+def newest_reorg(tx: Connection, chain_id: int) -> int:
+    """The entry of the newest reorg; 0 where the journal has none."""
+    found = tx.execute(
+        text("SELECT max(entry) FROM entries WHERE chain_id = :chain AND kind = 'orphaned'"),
+        {"chain": chain_id},
+    ).scalar()
+    return int(found or 0)
+
+
+def was_orphaned(tx: Connection, chain_id: int, topic: bytes) -> bool:
+    """Did a log leave the chain that carries these 32 bytes as an indexed parameter?"""
+    found = tx.execute(
+        text(
+            "SELECT 1 FROM orphans o JOIN logs l ON l.chain_id = o.chain_id "
+            "AND l.block_number = o.block_number AND l.entry = o.entry WHERE o.chain_id = :chain "
+            "AND (l.topic1 = :topic OR l.topic2 = :topic OR l.topic3 = :topic) LIMIT 1"
+        ),
+        {"chain": chain_id, "topic": topic},
+    ).first()
+    return found is not None
+
+
 def _found(tx: Connection, chain_id: int, condition: str, bound: int, limit: int) -> list[Reorg]:
     rows = tx.execute(
         text(

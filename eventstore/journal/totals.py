@@ -20,6 +20,30 @@ class Totals(Struct, frozen=True):
     last_reorg: int | None = None
 
 
+class Extent(Struct, frozen=True):
+    """How far a journal reaches: its newest `entry`, and the `logs` that were ever appended."""
+
+    entry: int
+    logs: int
+
+
+def extents(tx: Connection) -> dict[int, Extent]:
+    """How far the journal of each chain reaches, by chain id; without the chains that have no entry."""
+    rows = tx.execute(
+        text(
+            "SELECT chain_id, max(entry), sum(CASE kind WHEN 'appended' THEN log_count ELSE 0 END) "
+            "FROM entries GROUP BY chain_id"
+        )
+    )
+    return {chain_id: Extent(int(entry), int(logs)) for chain_id, entry, logs in rows}
+
+
+def heads(tx: Connection) -> dict[int, int]:
+    """The newest entry of each chain, by chain id; without the chains that have none."""
+    rows = tx.execute(text("SELECT chain_id, max(entry) FROM entries GROUP BY chain_id"))
+    return {chain_id: int(entry) for chain_id, entry in rows}
+
+
 class Tally:
     """The totals of every chain, each counted once from the beginning; for any number of threads."""
 

@@ -17,7 +17,8 @@ from sqlalchemy import Connection
 
 from eventstore.errors import AnswerRefused, BlockUnknown, SourceError
 from eventstore.journal.coverage import Coverage, joined
-from eventstore.journal.journal import Journal, Recorded
+from eventstore.journal.history import Learned, Question, ask
+from eventstore.journal.journal import Journal
 from eventstore.journal.proofs import Anchor, Disproof, Ledger
 from eventstore.proof import Evidence
 from eventstore.proof.evidence import (
@@ -257,17 +258,13 @@ class Prover:
                 raise
             return Unproven(error.message)
 
-    def _living(self, blocks: Sequence[Sealed], task: Task) -> dict[int, list[Recorded]]:
+    def _living(self, blocks: Sequence[Sealed], task: Task) -> dict[int, list[Learned]]:
         """The canonical logs that the journal holds for the task's filters, by block."""
-        found: dict[int, list[Recorded]] = {}
+        found: dict[int, list[Learned]] = {}
+        question = Question(first=blocks[0].number, last=blocks[-1].number, filters=tuple(task.filters))
         with self._store.read() as tx:
-            journal = Journal(tx, self._chain)
-            for address in {item.address for item in task.filters}:
-                for item in journal.history(
-                    first=blocks[0].number, last=blocks[-1].number, address=address, limit=2**31 - 1
-                ):
-                    if any(wanted.matches(item.log) for wanted in task.filters):
-                        found.setdefault(item.log.block_number, []).append(item)
+            for item in ask(tx, self._chain, question):
+                found.setdefault(item.log.block_number, []).append(item)
         return found
 
     def _commit(

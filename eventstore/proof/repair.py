@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eventstore.journal.coverage import Coverage, Covered
+from eventstore.journal.history import Question, ask
 from eventstore.journal.journal import Journal
 from eventstore.proof import Evidence
 from eventstore.proof.evidence import logs_of
@@ -41,7 +42,7 @@ def repair(
             if any(part.first <= number <= part.last for part in coverage.ranges(item))
         ]
         journal = Journal(tx, chain_id)
-        known = journal.history(first=number, last=number, limit=2**31 - 1)
+        known = list(ask(tx, chain_id, Question(first=number, last=number)))
         held = [item.log for item in known]
         ours = [log for log in held if any(item.matches(log) for item in filters)]
         stray = any(item.timestamp != block.timestamp for item in known) or any(

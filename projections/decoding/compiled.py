@@ -25,7 +25,7 @@ from typing import Any
 
 from eth_abi.grammar import parse as parse_type
 
-from eventstore.journal.journal import StoredBlock, StoredLog
+from eventstore.journal.reading import StoredBlock, StoredLog
 from projections.decoding.event import Event
 from projections.generated_code import define
 

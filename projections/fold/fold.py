@@ -13,7 +13,8 @@ from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
 from eventstore.errors import ChainfoldError
-from eventstore.journal.journal import Kind, Page, StoredBlock, StoredLog
+from eventstore.journal.kinds import LogKind
+from eventstore.journal.reading import LogPage, StoredBlock, StoredLog
 from eventstore.records import Log, Watch
 from eventstore.storage.legible import LONG, legible
 from eventstore.storage.refused_values import refuses_data
@@ -42,7 +43,7 @@ class Projection(Struct, frozen=True):
     name: str
     chain_id: int
     projector: Projector
-    routes: Mapping[Kind, Route | Fork]
+    routes: Mapping[LogKind, Route | Fork]
     watches: tuple[Watch, ...]
     fingerprint: str
     follow: Literal["latest", "finalized"] = "latest"
@@ -60,14 +61,14 @@ class Projection(Struct, frozen=True):
         """The lowest block that may hold an event of it."""
         return min(watch.first_block for watch in self.watches)
 
-    def routed(self, kinds: Mapping[int, Kind]) -> dict[int, Way]:
+    def routed(self, kinds: Mapping[int, LogKind]) -> dict[int, Way]:
         """The ways of those interned kinds of which logs may be this projection's."""
         found = {kind: way_of(self.routes, named) for kind, named in kinds.items()}
         return {kind: way for kind, way in found.items() if way is not None}
 
     def may_take(self, log: Log) -> bool:
         """Is a log of an event that is handled, or claims to be?"""
-        kind = Kind(log.address, log.topics[0] if log.topics else b"")
+        kind = LogKind(log.address, log.topics[0] if log.topics else b"")
         way = way_of(self.routes, kind)
         if way is None or isinstance(way, Route):
             return way is not None
@@ -102,7 +103,7 @@ class Fold:
     def page(
         self,
         documents: TrackedDocuments,
-        page: Page,
+        page: LogPage,
         routes: Mapping[int, Way],
         *,
         after: int,
@@ -208,7 +209,7 @@ def _hints(
             ) from raised
 
 
-def events_of(routes: Mapping[int, Way], page: Page) -> list[Any]:
+def events_of(routes: Mapping[int, Way], page: LogPage) -> list[Any]:
     """For each log its event, None where it is of no event that is handled, or the `ChainfoldError` that says
     why it is none."""
     blocks, decoders = page.blocks, {kind: route.decode for kind, route in routes.items()}

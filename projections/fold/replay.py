@@ -11,7 +11,8 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from eventstore.journal.journal import Journal, StoredLog
+from eventstore.journal.journal import Journal
+from eventstore.journal.reading import StoredLog
 from eventstore.records import NO_END
 from eventstore.storage.store import Store
 from projections.fold.document_type import Shape

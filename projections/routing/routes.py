@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from eventstore.journal.journal import Kind, StoredBlock, StoredLog
+from eventstore.journal.kinds import LogKind
+from eventstore.journal.reading import StoredBlock, StoredLog
 from eventstore.records import Filter
 from projections.decoding import compiled
 from projections.decoding.damaged import damaged
@@ -28,7 +29,7 @@ class Route(Struct, frozen=True):
     seconds), `log_index`, `tx_hash`, `contract` (address, lower-case hex).
     """
 
-    kind: Kind
+    kind: LogKind
     decoder: Decoder
     handle: Callable[[Any, Any], None]
     decode: compiled.Decode
@@ -46,7 +47,7 @@ class Route(Struct, frozen=True):
         """What must be fetched for it: of an anonymous event, whose first topic may be anything, all."""
         return Filter(self.kind.address, None if self.anonymous is not None else self.kind.topic0)
 
-    def may_be(self, kind: Kind) -> bool:
+    def may_be(self, kind: LogKind) -> bool:
         """May a log of this kind be of this event?"""
         if self.anonymous is None:
             return kind == self.kind
@@ -56,7 +57,7 @@ class Route(Struct, frozen=True):
         """Decodes logs with this first topic (empty: with none)."""
         return self.decode if self.anonymous is None else self.anonymous(topic0)
 
-    def of(self, kind: Kind) -> Route:
+    def of(self, kind: LogKind) -> Route:
         """The way of its own kind: itself."""
         return self
 
@@ -98,7 +99,7 @@ def bind(
                 slow = of_topic(topic0)
                 routes.append(
                     Route(
-                        Kind(address, topic0),
+                        LogKind(address, topic0),
                         decoder,
                         handle,
                         slow if quick is None else quick(contract, slow),

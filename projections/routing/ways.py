@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
-from eventstore.journal.journal import Kind, StoredBlock, StoredLog
+from eventstore.journal.kinds import LogKind
+from eventstore.journal.reading import StoredBlock, StoredLog
 from eventstore.records import Watch
 from projections.decoding.compiled import Decode
 from projections.decoding.meaning import Declaration, Meaning, Misfit
@@ -52,15 +53,15 @@ class Fork(Struct, frozen=True):
 
     meaning: Meaning
     bound: tuple[Bound, ...]
-    _known: dict[Kind, Way] = field(default_factory=dict)
+    _known: dict[LogKind, Way] = field(default_factory=dict)
 
-    def of(self, kind: Kind) -> Way:
+    def of(self, kind: LogKind) -> Way:
         found = self._known.get(kind)
         if found is None:
             found = self._known[kind] = self._taken(kind)
         return found
 
-    def _taken(self, kind: Kind) -> Way:
+    def _taken(self, kind: LogKind) -> Way:
         mine = [item for item in self.bound if item.route.may_be(kind)]
         decoders = [(item.declaration, item.route.decoding(kind.topic0)) for item in mine]
         segment, address, first = self.meaning.segment, kind.address, bool(kind.topic0)
@@ -112,7 +113,7 @@ class Taken(Struct, frozen=True):
     handle: Callable[[Any, Any], None]
 
 
-def ways(meaning: Meaning, bound: Sequence[Bound], *, where: str) -> dict[Kind, Route | Fork]:
+def ways(meaning: Meaning, bound: Sequence[Bound], *, where: str) -> dict[LogKind, Route | Fork]:
     """By (address, topic0), or (address, ANY), where the logs of a projection go; `bound` by precedence.
 
     Raises `SignatureError`, which starts with `where`, for an anonymous event that no log can be told to be,
@@ -122,7 +123,7 @@ def ways(meaning: Meaning, bound: Sequence[Bound], *, where: str) -> dict[Kind, 
     by_address: dict[bytes, list[Bound]] = {}
     for item in bound:
         by_address.setdefault(item.declaration.address, []).append(item)
-    found: dict[Kind, Route | Fork] = {}
+    found: dict[LogKind, Route | Fork] = {}
     for address, here in by_address.items():
         for one, other in combinations(here, 2):
             if _both(one, other):
@@ -132,15 +133,15 @@ def ways(meaning: Meaning, bound: Sequence[Bound], *, where: str) -> dict[Kind, 
             if rivals := meaning.rivals(item.declaration):
                 raise _ambiguous(item.declaration, rivals[0], where)
             if item.declaration.event.anonymous:
-                found[Kind(address, ANY)] = fork
+                found[LogKind(address, ANY)] = fork
             elif item.route.kind not in found:
                 found[item.route.kind] = item.route if _is_plain(meaning, item, lowest) else fork
     return found
 
 
-def way_of(routes: Mapping[Kind, Route | Fork], kind: Kind) -> Way | None:
+def way_of(routes: Mapping[LogKind, Route | Fork], kind: LogKind) -> Way | None:
     """Where the logs of a kind go, None where nothing of the projection takes them."""
-    way = routes.get(kind) or routes.get(Kind(kind.address, ANY))
+    way = routes.get(kind) or routes.get(LogKind(kind.address, ANY))
     return None if way is None else way.of(kind)
 
 

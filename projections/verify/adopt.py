@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from eventstore.journal.reorgs import was_orphaned
 from eventstore.storage.batches import batches
-from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.fold.fold import Projection
 from projections.fold.generation import Generations
@@ -171,12 +171,4 @@ def _left_the_chain(tx: Connection, projection: Projection, key: str) -> bool:
         topic = bytes.fromhex(key.lower().removeprefix("0x")).rjust(32, b"\0")
     except ValueError:
         return False
-    found = tx.execute(
-        text(
-            "SELECT 1 FROM orphans o JOIN logs l ON l.chain_id = o.chain_id "
-            "AND l.block_number = o.block_number AND l.entry = o.entry WHERE o.chain_id = :chain "
-            "AND (l.topic1 = :topic OR l.topic2 = :topic OR l.topic3 = :topic) LIMIT 1"
-        ),
-        {"chain": projection.chain_id, "topic": topic},
-    ).first()
-    return found is not None
+    return was_orphaned(tx, projection.chain_id, topic)

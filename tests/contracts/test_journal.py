@@ -9,6 +9,7 @@ from sqlalchemy import MetaData, text
 
 from eventstore.errors import HistoryConflict, StoreError
 from eventstore.journal.coverage import Coverage, Covered
+from eventstore.journal.history import Question, ask
 from eventstore.journal.integrity import check_digests
 from eventstore.journal.journal import Journal
 from eventstore.records import Appended, BlockRange, Filter, Log, Orphaned, Watch
@@ -71,7 +72,7 @@ def test_a_log_keeps_its_topics_and_its_data(store: Store) -> None:
     topics = (b"\x01" * 32, b"\x02" * 32, b"\x03" * 32, b"\x04" * 32)
     append(store, [log(1, 0, topics=topics, data=b"\x00\xff"), log(1, 1, topics=())])
     with store.read() as tx:
-        found = Journal(tx, CHAIN).history()
+        found = list(ask(tx, CHAIN, Question()))
     assert [item.log for item in found] == [
         log(1, 0, topics=topics, data=b"\x00\xff"),
         log(1, 1, topics=()),
@@ -89,7 +90,7 @@ def test_more_logs_than_one_statement_carries_are_all_kept(store: Store) -> None
     logs = [log(number, index, data=bytes([index])) for number in range(1, 31) for index in range(100)]
     assert append(store, logs) == Appended(1, 1, 30, 3_000)
     with store.read() as tx:
-        assert [item.log for item in Journal(tx, CHAIN).history(limit=5_000)] == logs
+        assert [item.log for item in ask(tx, CHAIN, Question())] == logs
         assert check_digests(tx, CHAIN) == []
 
 
@@ -120,7 +121,7 @@ def test_both_logs_that_a_reorg_puts_at_one_place_stay(store: Store) -> None:
     orphan(store, 1)
     append(store, [log(1, data=b"new", branch="b")], "b")
     with store.read() as tx:
-        found = Journal(tx, CHAIN).history(orphaned=None)
+        found = list(ask(tx, CHAIN, Question(orphaned=None)))
     assert [(item.log.data, item.entry, item.orphaned_by) for item in found] == [
         (b"old", 1, 2),
         (b"new", 3, None),

@@ -12,6 +12,7 @@ import pytest
 import redis
 from pymongo import MongoClient
 
+from eventstore.journal.history import Question, ask
 from eventstore.journal.journal import Journal
 from eventstore.journal.tail import Tail
 from projections.fold.generation import Generations
@@ -109,7 +110,7 @@ class Site:
 
     def orphaned(self) -> int:
         with planned(load(self.path)) as plan, plan.store.read() as tx:
-            return len(Journal(tx, CHAIN).history(orphaned=True, limit=100_000))
+            return len(list(ask(tx, CHAIN, Question(orphaned=True))))
 
     def position(self) -> tuple[int, int, bytes]:
         with planned(load(self.path)) as plan, plan.store.read() as tx:
@@ -284,7 +285,7 @@ def test_the_history_of_a_real_node_is_proved_also_after_a_reorg_below_finality(
         with planned(load(site.path)) as plan:
             [check] = verify(plan, ["events"])
             with plan.store.read() as tx:
-                final, filled = Tail(tx, CHAIN).finalized(), len(Journal(tx, CHAIN).history(limit=10_000))
+                final, filled = Tail(tx, CHAIN).finalized(), len(list(ask(tx, CHAIN, Question())))
         assert (check.found, check.error, check.note, check.checked) == (0, "", "", final + 1)
         assert filled > 0
         network.reorg(10)

@@ -16,7 +16,7 @@ import requests
 from eventstore.errors import AnswerRefused, BlockUnknown, SourceError
 from eventstore.ingest.branch import Ingested
 from eventstore.ingest.ingestor import Ingestor
-from eventstore.journal.journal import Journal
+from eventstore.journal.history import Question, ask
 from eventstore.proof import bloom
 from eventstore.records import Answer, BlockRange, Filter, Header, Log, Query, Watch
 from eventstore.sources.rpc.client import RpcClient
@@ -109,7 +109,7 @@ def recorded(store: Store, *, orphaned: bool = False) -> dict[int, list[Log]]:
     """The journal by block: what is canonical, or what is orphaned."""
     found: dict[int, list[Log]] = {}
     with store.read() as tx:
-        for item in Journal(tx, CHAIN).history(orphaned=orphaned, limit=100_000):
+        for item in ask(tx, CHAIN, Question(orphaned=orphaned)):
             found.setdefault(item.log.block_number, []).append(item.log)
     return found
 

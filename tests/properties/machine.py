@@ -24,8 +24,8 @@ from eventstore.errors import ChainfoldError, Fenced, SourceError, StoreUnavaila
 from eventstore.ingest.ingestor import Ingestor
 from eventstore.ingest.window import Window
 from eventstore.journal.coverage import Coverage
+from eventstore.journal.history import Question, ask
 from eventstore.journal.integrity import check_digests
-from eventstore.journal.journal import Journal
 from eventstore.journal.tail import Tail
 from eventstore.records import Answer, BlockRange, Filter, Header, Identity, Log, Query, Watch
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
@@ -559,7 +559,7 @@ class World:
             finalized = Tail(tx, CHAIN).finalized()
             if broken := check_digests(tx, CHAIN):
                 raise Violation(f"the journal's digests do not hold: {broken}")
-            living = [item.log for item in Journal(tx, CHAIN).history(limit=100_000)]
+            living = [item.log for item in ask(tx, CHAIN, Question())]
             for item in self._watches:
                 if Coverage(tx, CHAIN).through(item) < head:
                     raise Violation(f"{item} is not covered to the head {head}")

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from eventstore.ingest.failed_ranges import FailedRanges
 from eventstore.journal.proofs import Disproof, Ledger
-from eventstore.storage.sql import text
+from eventstore.journal.reorgs import newest_reorg
 from projections.fold.generation import Generations
 from projections.fold.state import GenerationState
 from projections.publish.set_aside import Aside, sinks_with
@@ -123,13 +123,10 @@ def _unproven(
 
 def _followed(tx: Connection, chain_id: int, projections: list[Projection]) -> bool:
     """Does what is served of each projection stand on the newest entry that took blocks away?"""
-    entry = tx.execute(
-        text("SELECT max(entry) FROM entries WHERE chain_id = :chain AND kind = 'orphaned'"),
-        {"chain": chain_id},
-    ).scalar()
+    entry = newest_reorg(tx, chain_id)
     for own in projections:
         served = Generations(tx, own.name).served()
-        if served is None or served.state != "live" or served.entry < (entry or 0):
+        if served is None or served.state != "live" or served.entry < entry:
             return False
     return True
 

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
-from sqlalchemy import Connection
 
 from eventstore import private_files
 from eventstore.extras import install
-from eventstore.journal.history import Learned, Question, ask
-from eventstore.records import NO_END, Filter
-from eventstore.storage.sql import text
+from eventstore.journal.history import Learned, Question, ask, count_ever
+from eventstore.records import Filter
 from eventstore.storage.store import Store
 from projections.decoding.event import Event, Layout
 from projections.errors import ConfigurationError
@@ -115,7 +113,7 @@ def _rows(
     done = 0
     for source in sources:
         with store.read() as tx:
-            total = done + _ever(tx, source.chain_id, asked)
+            total = done + count_ever(tx, source.chain_id, first=asked.first, last=asked.last)
             question = Question(first=asked.first, last=asked.last, filters=source.filters)
             for row in ask(tx, source.chain_id, question):
                 done += 1
@@ -123,13 +121,6 @@ def _rows(
                 if done % 1_000 == 0:
                     progress(done, total)
     progress(done, done)
-
-
-def _ever(tx: Connection, chain_id: int, asked: Question) -> int:
-    """How many logs these blocks ever had: no fewer than are to be read."""
-    span = {"chain": chain_id, "first": asked.first, "last": NO_END if asked.last is None else asked.last}
-    query = "SELECT count(*) FROM logs WHERE chain_id = :chain AND block_number BETWEEN :first AND :last"
-    return int(tx.execute(text(query), span).scalar_one())
 
 
 def _weight(row: Learned) -> int:

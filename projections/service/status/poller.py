@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from eventstore.errors import ChainfoldError
+from eventstore.journal.totals import heads
 from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
@@ -54,10 +55,7 @@ def look(store: Store) -> Beat:
                 )
             )
         }
-        entries = {
-            row[0]: row[1]
-            for row in tx.execute(text("SELECT chain_id, max(entry) FROM entries GROUP BY chain_id"))
-        }
+        entries = heads(tx)
     return Beat(str(identity or ""), served, entries)
 
 

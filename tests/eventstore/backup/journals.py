@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import text
 
 from eventstore.journal.coverage import Covered
+from eventstore.journal.history import Question, ask
 from eventstore.journal.journal import Journal
 from eventstore.journal.tail import Tail
 from eventstore.records import BlockRange, Filter, Header, Log
@@ -83,7 +84,9 @@ class Author:
         last = self._heads[chain]
         known = {item.number: item for item in journal.canonical_blocks_below(last + 1, 1_000)}
         logs = [log for number in sorted(known) for log in self._logs(number, BOB, 100)]
-        there = {(item.log.block_number, item.log.log_index) for item in journal.history(limit=10**6)}
+        kinds = journal.kinds([Filter(ALICE), Filter(BOB)])
+        page = journal.read(kinds, after=-1, to=last, limit=10**6)
+        there = {(item.block_number, item.log_index) for item in page.logs}
         fresh = [log for log in logs if (log.block_number, log.log_index) not in there]
         journal.append(fresh, known, [Covered(Filter(BOB, TOPICS[0]), BlockRange(0, last))])
 
@@ -124,6 +127,6 @@ def told(store: Store) -> dict[str, Any]:
                 )
             ).all()
         )
-        found["history"] = {chain: Journal(tx, chain).history(orphaned=None, limit=10**6) for chain in CHAINS}
-        found["canonical"] = {chain: Journal(tx, chain).history(limit=10**6) for chain in CHAINS}
+        found["history"] = {chain: list(ask(tx, chain, Question(orphaned=None))) for chain in CHAINS}
+        found["canonical"] = {chain: list(ask(tx, chain, Question())) for chain in CHAINS}
     return found

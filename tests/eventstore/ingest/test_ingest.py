@@ -15,6 +15,7 @@ from eventstore.ingest.branch import Ingested
 from eventstore.ingest.ingestor import Ingestor
 from eventstore.ingest.window import Window
 from eventstore.journal.coverage import Coverage
+from eventstore.journal.history import Question, ask
 from eventstore.journal.integrity import check_digests
 from eventstore.journal.journal import Journal
 from eventstore.records import Filter, Log, Watch
@@ -66,7 +67,7 @@ def to_end(stage: Ingestor) -> list[Ingested]:
 
 def canonical(store: Store) -> list[Log]:
     with store.read() as tx:
-        return [item.log for item in Journal(tx, CHAIN).history(limit=100_000)]
+        return [item.log for item in ask(tx, CHAIN, Question())]
 
 
 def on_chain(chain: SimulatedChain, *addresses: bytes) -> list[Log]:
@@ -121,7 +122,7 @@ def test_a_reorg_is_one_orphaned_entry_and_says_how_deep(store: Store, chain: Si
     to_end(stage)
     assert canonical(store) == on_chain(chain)
     with store.read() as tx:
-        gone = Journal(tx, CHAIN).history(orphaned=True)
+        gone = list(ask(tx, CHAIN, Question(orphaned=True)))
     assert [item.log.data for item in gone] == [bytes([n]) for n in range(16, 21)]
 
 

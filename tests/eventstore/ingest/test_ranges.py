@@ -23,7 +23,7 @@ from eventstore.ingest.failed_ranges import FailedRange, FailedRanges, outside
 from eventstore.ingest.ingestor import Ingestor
 from eventstore.ingest.window import Window
 from eventstore.journal.coverage import Coverage
-from eventstore.journal.journal import Journal
+from eventstore.journal.history import Question, ask
 from eventstore.records import Answer, BlockRange, Filter, Header, Identity, Log, Query, Watch
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.source import SimulatedSource
@@ -126,7 +126,7 @@ def to_end(stage: Ingestor, *, errors: int = 20) -> list[Ingested]:
 
 def stored(store: Store) -> list[Log]:
     with store.read() as tx:
-        return [item.log for item in Journal(tx, CHAIN).history(limit=100_000)]
+        return [item.log for item in ask(tx, CHAIN, Question())]
 
 
 def failed(store: Store) -> list[FailedRange]:
@@ -283,7 +283,7 @@ def test_an_altered_log_makes_its_block_orphaned_and_appended_anew(
     to_end(stage)
     assert stored(store) == chain.logs_in(0, HEAD)
     with store.read() as tx:
-        gone = Journal(tx, CHAIN).history(orphaned=True)
+        gone = list(ask(tx, CHAIN, Question(orphaned=True)))
     assert [(item.log.block_number, item.log.data) for item in gone] == [(77, b"x")]
 
 

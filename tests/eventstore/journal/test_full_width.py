@@ -21,6 +21,7 @@ from eventstore.ingest.resync import compare
 from eventstore.journal import digest
 from eventstore.journal.coverage import Coverage, Covered
 from eventstore.journal.entries import chronicle
+from eventstore.journal.history import Question, ask
 from eventstore.journal.integrity import check_journal
 from eventstore.journal.journal import Journal
 from eventstore.journal.tail import Tail
@@ -96,7 +97,7 @@ def test_every_legal_number_goes_through_the_journal_and_a_backup(store: Store, 
             assert Journal(tx, chain).append(logs, blocks) is None
         with store.read() as tx:
             journal = Journal(tx, chain)
-            assert [item.log for item in journal.history()] == logs
+            assert [item.log for item in ask(tx, chain, Question())] == logs
             kinds = journal.kinds([*FILTERS])
             assert journal.count(kinds, after=span.first - 1, to=span.last) == len(logs)
             page = journal.read(kinds, after=span.first - 1, to=span.last, limit=100)
@@ -117,7 +118,7 @@ def test_every_legal_number_goes_through_the_journal_and_a_backup(store: Store, 
                 assert Journal(tx, chain).orphan(span.first) is not None
                 assert Journal(tx, chain).append(logs, blocks) is not None
             with store.read() as tx:
-                assert [item.log for item in Journal(tx, chain).history()] == logs
+                assert [item.log for item in ask(tx, chain, Question())] == logs
                 assert check_journal(tx, chain).ok
 
     whole()
@@ -145,8 +146,8 @@ def test_a_backup_of_every_legal_number_is_restored_into_postgresql(
     restore(postgres_store, tmp_path / "backup", keep_id=True)
     with postgres_store.read() as tx:
         for chain, number in enumerate(EDGES):
-            assert [item.log.log_index for item in Journal(tx, chain).history()] == EDGES
-            assert {item.timestamp for item in Journal(tx, chain).history()} == {number}
+            assert [item.log.log_index for item in ask(tx, chain, Question())] == EDGES
+            assert {item.timestamp for item in ask(tx, chain, Question())} == {number}
             assert check_journal(tx, chain).ok
 
 

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from eventstore.ingest.ingestor import Ingestor
+from eventstore.journal.history import Question, ask
 from eventstore.journal.journal import Journal
 from eventstore.journal.proofs import Disproof, Ledger
 from eventstore.proof.header import Sealed
@@ -77,7 +78,7 @@ class Stand:
 
     def living(self) -> list[Log]:
         with self.store.read() as tx:
-            return [item.log for item in Journal(tx, CHAIN).history(limit=10_000)]
+            return [item.log for item in ask(tx, CHAIN, Question())]
 
     def repair(self, number: int) -> str:
         header = self.chain.header(number)
@@ -275,7 +276,7 @@ def test_a_block_whose_time_a_node_lied_about_is_named_and_repaired(stand: Stand
     stand.ingest()
     assert [item for step in stand.prove() for item in step.failed] == []
     with stand.store.read() as tx:
-        times = {item.timestamp for item in Journal(tx, CHAIN).history(first=22, last=22)}
+        times = {item.timestamp for item in ask(tx, CHAIN, Question(first=22, last=22))}
     assert times == {right.timestamp}
 
 

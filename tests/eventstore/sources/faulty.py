@@ -22,6 +22,7 @@ from eventstore.ingest.failed_ranges import FailedRanges
 from eventstore.ingest.ingestor import Ingestor
 from eventstore.ingest.window import Window
 from eventstore.journal.coverage import Coverage
+from eventstore.journal.history import Question, ask
 from eventstore.journal.integrity import check_digests
 from eventstore.journal.journal import Journal
 from eventstore.records import BlockRange, Filter, Log, Query, Watch
@@ -278,7 +279,7 @@ def _mend(store: Store, stage: Ingestor, made: SimulatedChain, *, linked: bool) 
 
 def _stored(store: Store) -> set[Log]:
     with store.read() as tx:
-        return {item.log for item in Journal(tx, CHAIN).history(limit=100_000)}
+        return {item.log for item in ask(tx, CHAIN, Question())}
 
 
 def _there(made: SimulatedChain) -> set[Log]:

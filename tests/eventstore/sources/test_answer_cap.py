@@ -16,7 +16,7 @@ from eventstore.ingest.failed_ranges import FailedRanges
 from eventstore.ingest.ingestor import Ingestor
 from eventstore.ingest.window import Window
 from eventstore.journal.coverage import Coverage
-from eventstore.journal.journal import Journal
+from eventstore.journal.history import Question, ask
 from eventstore.records import Filter, Watch
 from eventstore.sources.rpc.call import Call, CallRefused
 from eventstore.sources.rpc.client import RpcClient
@@ -136,7 +136,7 @@ def test_a_range_whose_answer_is_too_large_is_narrowed(sqlite_store: Store) -> N
     chain = chain_of([4_000] * 60, final=50)
     ingested(sqlite_store, chain, max_answer=60_000)
     with sqlite_store.read() as tx:
-        assert [item.log for item in Journal(tx, CHAIN).history()] == chain.logs_in(0, 60)
+        assert [item.log for item in ask(tx, CHAIN, Question())] == chain.logs_in(0, 60)
         assert FailedRanges(tx, CHAIN).all() == []
 
 
@@ -151,7 +151,7 @@ def test_a_block_that_no_method_gives_in_a_smaller_answer_is_a_gap_and_holds_up_
         [failed] = FailedRanges(tx, CHAIN).all()
         assert (failed.range.first, failed.range.last) == (place, place)
         assert "max_answer" in failed.reason
-        found = [item.log.block_number for item in Journal(tx, CHAIN).history()]
+        found = [item.log.block_number for item in ask(tx, CHAIN, Question())]
         assert found == [number for number in range(1, 61) if number != place]
         gaps = Coverage(tx, CHAIN).gaps(Watch(Filter(ALICE)), 60)
         assert [(gap.first, gap.last) for gap in gaps] == [(place, place)]
@@ -164,5 +164,5 @@ def test_the_same_source_takes_it_with_a_higher_cap(sqlite_store: Store) -> None
         assert FailedRanges(tx, CHAIN).hurry() == 1
     ingested(sqlite_store, chain, max_answer=200_000)
     with sqlite_store.read() as tx:
-        assert len(Journal(tx, CHAIN).history()) == 60
+        assert len(list(ask(tx, CHAIN, Question()))) == 60
         assert FailedRanges(tx, CHAIN).all() == []

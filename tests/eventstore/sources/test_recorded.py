@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eventstore.ingest.ingestor import Ingestor
-from eventstore.journal.journal import Journal
+from eventstore.journal import history
 from eventstore.proof.proven import proven
 from eventstore.proof.prover import Prover
 from eventstore.records import BlockRange, Filter, Log, Query, Watch
@@ -71,7 +71,7 @@ def ingested(store: Store, node: SimulatedNode) -> list[Log]:
     ingestor.close()
     source.close()
     with store.read() as tx:
-        return [item.log for item in Journal(tx, CHAIN).history(limit=10_000)]
+        return [item.log for item in history.ask(tx, CHAIN, history.Question())]
 
 
 def test_the_file_holds_383_logs_some_of_them_anonymous() -> None:

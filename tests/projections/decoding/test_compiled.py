@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore.journal.journal import StoredBlock, StoredLog
+from eventstore.journal.reading import StoredBlock, StoredLog
 from projections.decoding.compiled import Decode, compile_decoder
 from projections.decoding.decoder import Decoder
 from projections.decoding.event import Event, Parameter

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from eventstore.journal.history import Learned
-from eventstore.journal.journal import Kind, StoredBlock, StoredLog
+from eventstore.journal.kinds import LogKind
+from eventstore.journal.reading import StoredBlock, StoredLog
 from eventstore.records import Log
 from projections.decoding.event import Event, parse
 from projections.errors import DecodingError, SignatureError
@@ -133,7 +134,7 @@ def wanted(spans: list[Span], log: Log) -> Event | None:
 
 def folded(plan: Plan, log: Log) -> tuple[str, dict[str, Any]] | str | None:
     """The event that a handler is given, as its name and values; a refusal; None where none is called."""
-    kind = Kind(log.address, log.topics[0] if log.topics else b"")
+    kind = LogKind(log.address, log.topics[0] if log.topics else b"")
     ways = plan.projections["p"].routed({1: kind})
     if not ways or log.block_number < plan.projections["p"].first_block:
         return None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from eventstore.journal.journal import StoredBlock, StoredLog
+from eventstore.journal.reading import StoredBlock, StoredLog
 from projections.decoding.event import parse
 from projections.errors import SignatureError
 from projections.projectors import Projector, handles

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eventstore.journal.journal import StoredBlock, StoredLog
+from eventstore.journal.reading import StoredBlock, StoredLog
 from projections.decoding.event import Event, parse
 from projections.errors import SignatureError
 from projections.projectors.referrals import Referrals

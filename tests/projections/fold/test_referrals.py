@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventstore.journal.journal import StoredBlock
+from eventstore.journal.reading import StoredBlock
 from projections.fold.document_type import Shape
 from projections.fold.documents import TrackedDocuments
 from projections.projectors.referrals import Referrals

@@ -1,0 +1,116 @@
+"""Entries that were kept elsewhere, back into an empty journal: the only writer beside `Journal`.
+
+Law: the caller has checked each entry against its digest; nothing is checked here.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+from eventstore.journal.entries import Told
+from eventstore.records import Appended
+from eventstore.storage import bulk
+
+BATCH = 20_000
+"""Rows that are inserted together."""
+
+_GONE_KINDS = (
+    "INSERT INTO entry_kinds (chain_id, kind, entry, first_block) "
+    "SELECT o.chain_id, l.kind, o.orphaned_by, min(l.block_number) FROM orphans o JOIN logs l "
+    "ON l.chain_id = o.chain_id AND l.block_number = o.block_number AND l.entry = o.entry "
+    "WHERE o.chain_id = :chain GROUP BY o.chain_id, l.kind, o.orphaned_by"
+)
+
+
+class Refill:
+    """Puts whole entries, as `chronicle` gives them, into an empty store, many rows at once."""
+
+    def __init__(self, tx: Connection) -> None:
+        self._tx = tx
+        self._kinds: dict[tuple[bytes, bytes], int] = {}
+        self._new: list[tuple[int, bytes, bytes]] = []
+        self._rows: dict[str, list[tuple[object, ...]]] = {table: [] for table in _COLUMNS}
+        self._waiting = 0
+
+    def add(self, chain: int, told: Told) -> None:
+        """Adds one entry; they ascend, chain by chain."""
+        entry = told.entry
+        number = entry.entry
+        rows = self._rows
+        rows["entries"].append(
+            (
+                chain,
+                number,
+                "appended" if isinstance(entry, Appended) else "orphaned",
+                entry.first_block,
+                entry.last_block,
+                entry.log_count,
+                told.head_hash,
+                told.recorded_at,
+                told.previous_digest,
+                told.digest,
+            )
+        )
+        rows["blocks"] += [(chain, b.number, number, b.hash, b.parent_hash, b.timestamp) for b in told.blocks]
+        rows["orphans"] += [(chain, block, of_entry, number) for block, of_entry in told.gone]
+        touched: dict[int, int] = {}
+        add = rows["logs"].append
+        for log in told.logs:
+            topics = (*log.topics, None, None, None, None)
+            pair = (log.address, topics[0] or b"")
+            kind = self._kinds.get(pair) or self._intern(pair)
+            touched.setdefault(kind, log.block_number)  # logs ascend
+            add(
+                (
+                    chain,
+                    log.block_number,
+                    log.log_index,
+                    number,
+                    kind,
+                    log.tx_hash,
+                    log.tx_index,
+                    *topics[1:4],
+                    log.data,
+                )
+            )
+        rows["entry_kinds"] += [(chain, kind, number, first) for kind, first in touched.items()]
+        self._waiting += 1 + len(told.blocks) + len(told.logs) + len(told.gone)
+        if self._waiting >= BATCH:
+            self._flush()
+
+    def finish(self, chain: int) -> None:
+        """Inserts what is left of a chain, and notes which kinds its reorgs touched."""
+        self._flush()
+        self._tx.execute(text(_GONE_KINDS), {"chain": chain})
+
+    def _flush(self) -> None:
+        for table, columns in _COLUMNS.items():
+            bulk.insert(self._tx, table, columns, self._rows[table])
+            self._rows[table] = []
+        self._waiting = 0
+
+    def _intern(self, pair: tuple[bytes, bytes]) -> int:
+        kind = self._kinds[pair] = len(self._kinds) + 1
+        self._rows["log_kinds"].append((kind, *pair))
+        return kind
+
+
+_COLUMNS: dict[str, tuple[str, ...]] = {
+    "log_kinds": ("kind", "address", "topic0"),
+    "entries": (
+        "chain_id",
+        "entry",
+        "kind",
+        "first_block",
+        "last_block",
+        "log_count",
+        "head_hash",
+        "recorded_at",
+        "previous_digest",
+        "digest",
+    ),
+    "entry_kinds": ("chain_id", "kind", "entry", "first_block"),
+    "blocks": ("chain_id", "number", "entry", "hash", "parent_hash", "timestamp"),
+    "logs": bulk.LOG_COLUMNS,
+    "orphans": ("chain_id", "block_number", "entry", "orphaned_by"),
+}
