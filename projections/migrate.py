@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 from alembic import command
@@ -13,9 +12,9 @@ from msgspec import Struct
 
 import eventstore
 import projections
-from eventstore import clock
 from eventstore.errors import SchemaOutdated
 from eventstore.redaction import public
+from eventstore.storage import identity
 from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
@@ -36,11 +35,7 @@ def migrate(store: Store) -> Migrated:
         before = _revisions(store, tx)
         config.attributes["connection"] = tx
         command.upgrade(config, "heads")
-        if tx.execute(text("SELECT count(*) FROM store")).scalar_one() == 0:
-            tx.execute(
-                text("INSERT INTO store VALUES (:id, :now)"),
-                {"id": secrets.token_hex(16), "now": clock.now()},
-            )
+        identity.draw(tx)
         return Migrated(before, _revisions(store, tx))
 
 

@@ -23,9 +23,9 @@ from eventstore.backup import line, manifest, state
 from eventstore.backup.file import Writing
 from eventstore.backup.manifest import Chain, File, Manifest, Segment
 from eventstore.errors import BackupError
+from eventstore.journal.chains import geneses
 from eventstore.journal.entries import Told, chronicle, digest_at
 from eventstore.journal.totals import Extent, extents
-from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
 FULL = 32 << 20
@@ -113,7 +113,7 @@ def refuse(store: Store, directory: Path) -> None:
 
 def _chains(tx: Connection) -> list[Chain]:
     """Every chain of the store, as it stands."""
-    genesis = {row.chain_id: row.genesis for row in tx.execute(text("SELECT chain_id, genesis FROM chains"))}
+    genesis = geneses(tx)
     reached = extents(tx)
     found = []
     for chain_id in sorted(genesis.keys() | reached.keys()):

@@ -17,11 +17,11 @@ from sqlalchemy import Connection
 from eventstore.backup import file, line, manifest, state
 from eventstore.backup.manifest import Chain, Manifest, Segment
 from eventstore.errors import BackupError
-from eventstore.journal import digest
+from eventstore.journal import chains, digest
 from eventstore.journal.entries import Told
 from eventstore.journal.refill import Refill
 from eventstore.redaction import public
-from eventstore.storage import schema
+from eventstore.storage import identity, schema
 from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
@@ -89,12 +89,11 @@ def restore(
                 progress(done, found.logs)
             filling.finish(chain.chain_id)
             if chain.genesis is not None:
-                genesis = {"chain": chain.chain_id, "genesis": line.unhex(chain.genesis)}
-                tx.execute(text("INSERT INTO chains VALUES (:chain, :genesis)"), genesis)
+                chains.remember(tx, chain.chain_id, line.unhex(chain.genesis))
         for _ in _state(directory, found, lambda lines: state.restore(tx, lines, wanted)):
             pass
         if keep_id:
-            tx.execute(text("UPDATE store SET id = :id"), {"id": found.store})
+            identity.replace(tx, found.store)
         after(tx)
         if not store.sqlite:  # it would plan for the empty tables that it knows
             for table in schema.HISTORY:

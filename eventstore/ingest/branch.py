@@ -18,12 +18,12 @@ from eventstore.ingest.head import HeadTracker
 from eventstore.ingest.reorg import Rewind, Wait
 from eventstore.journal import behind
 from eventstore.journal.journal import Journal
+from eventstore.journal.progress import Progress
 from eventstore.journal.tail import Tail
 from eventstore.journal.waymarks import Waymarks
 from eventstore.records import NO_END, BlockRange, Header
 from eventstore.sources import Source
 from eventstore.storage.lease import Lease
-from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
 Follow = Literal["latest", "finalized"]
@@ -120,10 +120,7 @@ class Branch:
             failures.forget(BlockRange(to + 1, NO_END))
             failures.hurry()  # why the others failed may have been the branch that was left
             behind.forget(tx, self._chain)
-            tx.execute(
-                text("UPDATE progress SET head = :head WHERE chain_id = :chain"),
-                {"chain": self._chain, "head": view.head.number},
-            )
+            Progress(tx, self._chain).moved(view.head.number)
         return Ingested(
             view.head.number,
             view.finalized,

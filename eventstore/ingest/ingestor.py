@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-from eventstore import clock
 from eventstore.errors import (
     HistoryConflict,
     SourceError,
@@ -27,16 +26,15 @@ from eventstore.ingest.plan import BlockRequest, Gap, covered_by, holes, lowest_
 from eventstore.ingest.ranges import Fetched, Narrowed, Ranges, Unobtainable, query_of, read
 from eventstore.ingest.resync import Resync, Resynced
 from eventstore.ingest.window import Window
-from eventstore.journal import behind
+from eventstore.journal import behind, chains
 from eventstore.journal.coverage import Coverage, Covered
 from eventstore.journal.journal import Journal
-from eventstore.journal.tail import Tail, genesis_of
+from eventstore.journal.progress import Progress
+from eventstore.journal.tail import Tail
 from eventstore.records import BlockRange, Filter, Header, Watch, clipped
 from eventstore.sources import Source
 from eventstore.sources.chain_id import refusal
 from eventstore.storage.lease import Lease
-from eventstore.storage.legible import legible
-from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
 IN_FLIGHT = 4
@@ -88,15 +86,12 @@ class Ingestor:
         self._ranges.forget()
         identity = self._source.identity()
         with self._lease.commit() as tx:
-            known = genesis_of(tx, self._chain)
+            known = chains.genesis_of(tx, self._chain)
             wrong = refusal(identity, chain_id=self._chain, genesis=known)
             if wrong is not None:
                 raise wrong
             if known is None:
-                tx.execute(
-                    text("INSERT INTO chains VALUES (:chain, :genesis)"),
-                    {"chain": self._chain, "genesis": identity.genesis},
-                )
+                chains.remember(tx, self._chain, identity.genesis)
 
     def begin(self, wanted: Filter, has_code: HasCode) -> int | None:
         """Covers all blocks below that in which the contract was created: without code there were no logs.
@@ -283,21 +278,11 @@ class Ingestor:
         """Writes down, for `status`, why the source could not be read; the next look that ends well
         takes it back."""
         with self._lease.commit() as tx:
-            tx.execute(
-                text("UPDATE progress SET error = :reason WHERE chain_id = :chain"),
-                {"chain": self._chain, "reason": legible(reason)},
-            )
+            Progress(tx, self._chain).failed(reason)
 
     def _note(self, view: View, tip: int) -> None:
         """Writes down, for `status`, that all is fetched as of now, and whether the source shows less than
         the `tip` that is known."""
         with self._lease.commit() as tx:
             behind.note(tx, self._chain, shown=view.head.number, known=tip)
-            tx.execute(
-                text(
-                    "INSERT INTO progress VALUES (:chain, :head, :now, NULL) "
-                    "ON CONFLICT (chain_id) DO UPDATE SET head = excluded.head, "
-                    "last_sync_at = excluded.last_sync_at, error = NULL"
-                ),
-                {"chain": self._chain, "head": view.head.number, "now": clock.now()},
-            )
+            Progress(tx, self._chain).synced(view.head.number)

@@ -9,6 +9,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from eventstore import clock
+from eventstore.journal.progress import Progress
 from eventstore.storage.sql import text
 
 LASTING = 120.0
@@ -67,16 +68,18 @@ def read(tx: Connection, chain_id: int) -> Behind | None:
     """What the last looks found; None where the node showed all that we know."""
     row = tx.execute(
         text(
-            "SELECT b.shown, b.known, b.since, p.last_sync_at, "
+            "SELECT b.shown, b.known, b.since, "
             "(SELECT number FROM finality f WHERE f.chain_id = b.chain_id), "
             "(SELECT max(number) FROM tail t WHERE t.chain_id = b.chain_id) "
-            "FROM behind b LEFT JOIN progress p ON p.chain_id = b.chain_id WHERE b.chain_id = :chain"
+            "FROM behind b WHERE b.chain_id = :chain"
         ),
         {"chain": chain_id},
     ).first()
     if row is None:
         return None
-    shown, known, since, seen, final, tip = row
+    shown, known, since, final, tip = row
     if tip != known:  # the known end moved since: the next look tells
         return None
+    progress = Progress(tx, chain_id).read()
+    seen = None if progress is None else progress.synced_at
     return Behind(shown, known, since, max(since, seen or 0), -1 if final is None else final)

@@ -14,12 +14,6 @@ from eventstore.records import Header
 from eventstore.storage.sql import text
 
 
-def genesis_of(tx: Connection, chain_id: int) -> bytes | None:
-    """The hash of the chain's first block, once it was seen."""
-    found = tx.execute(text("SELECT genesis FROM chains WHERE chain_id = :chain"), {"chain": chain_id})
-    return found.scalar()
-
-
 class Tail:
     """The tail of one chain, seen within the caller's transaction or snapshot.
 

@@ -7,6 +7,7 @@ from threading import Lock
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from eventstore.storage.identity import identity_of
 from eventstore.storage.sql import text
 
 
@@ -53,8 +54,7 @@ class Tally:
 
     def totals(self, tx: Connection, chain_id: int) -> Totals:
         """All of the journal as the snapshot has it; of a snapshot that is older than what is known, too."""
-        store = tx.execute(text("SELECT id FROM store")).scalar()
-        where = str(store), chain_id  # another store in the place of the former has another history
+        where = str(identity_of(tx)), chain_id  # another store in the place of the former has another history
         with self._lock:
             known = self._known.get(where, Totals())
         found = _extended(tx, chain_id, known)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoConnection
@@ -18,7 +18,7 @@ from eventstore import private_files
 from eventstore.errors import ChainfoldError, SchemaOutdated, StoreError, StoreUnavailable
 from eventstore.extras import install
 from eventstore.redaction import public
-from eventstore.storage import schema
+from eventstore.storage.identity import identity_of
 from eventstore.storage.refused_values import refuses_data, unfit, within_sqlalchemy
 
 if TYPE_CHECKING:
@@ -77,13 +77,13 @@ class Store:
     def identity(self) -> str:
         """The id drawn when the store was made; sinks remember it. `SchemaOutdated` before that."""
         with self.read() as tx:
-            found = tx.execute(select(schema.store.c.id)).scalar()
+            found = identity_of(tx)
         if found is None:
             raise SchemaOutdated(
                 f"The event store {public(self.url)} is not set up.",
                 hint="Run `chainfold migrate`.",
             )
-        return str(found)
+        return found
 
     def close(self) -> None:
         self.engine.dispose()

@@ -19,7 +19,8 @@ from projections.fold.document_type import Shape
 from projections.fold.documents import TrackedDocuments
 from projections.fold.fold import Fold, Projection
 from projections.fold.generation import Generations
-from projections.fold.state import GenerationState, skips_of
+from projections.fold.skips import skips_of
+from projections.fold.state import GenerationState
 
 PAGE = 10_000
 

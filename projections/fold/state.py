@@ -295,12 +295,3 @@ class GenerationState:
             f"DELETE FROM {table} WHERE {match}",
             [(self._generation, *row) for row in rows],
         )
-
-
-def skips_of(tx: Connection, projection: str) -> dict[tuple[bytes, int], str]:
-    """The events that every build of this projection passes over, and why."""
-    rows = tx.execute(
-        text("SELECT block_hash, log_index, reason FROM skips WHERE projection = :projection"),
-        {"projection": projection},
-    )
-    return {(block_hash, index): reason for block_hash, index, reason in rows}

@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
+from eventstore.storage.identity import identity_of
 from eventstore.storage.sql import text
 from projections.errors import ForeignMarker
 from projections.sinks import Marker
@@ -82,14 +83,11 @@ def refusal(
 
     A marker of an earlier send is a sink that was put back, or a send that died: it is caught up.
     """
-    store, sends, nonce = tx.execute(
-        text(
-            "SELECT s.id, coalesce(p.sends, 0), coalesce(p.nonce, '') FROM store s LEFT JOIN publications p "
-            "ON p.projection = :projection AND p.sink = :sink"
-        ),
+    sends, nonce = tx.execute(
+        text("SELECT sends, nonce FROM publications WHERE projection = :projection AND sink = :sink"),
         {"projection": projection, "sink": sink},
-    ).one()
-    if marker.store != store:
+    ).first() or (0, "")
+    if marker.store != identity_of(tx):
         whose = "another event store"
     elif (marker.projection, marker.chain_id) != (projection, chain_id):
         whose = f"the projection {marker.projection} of chain {marker.chain_id}"

@@ -13,11 +13,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from eventstore import clock
 from eventstore.errors import ChainfoldError
-from eventstore.storage import schema
+from eventstore.storage.identity import identity_of
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from projections.errors import DocumentsRefused, MarkerLost, SinkError
@@ -191,7 +191,7 @@ class Publisher:
             changes.mark_all(top + 1)
             changes.mark(sorted(held - state.load(sorted(held)).keys()), top + 1)
             Generations(tx, self._projection).advance(served, replace(served, revision=top + 1))
-            ours = Marker(_store_id(tx), self._chain, self._projection, top, "")
+            ours = Marker(str(identity_of(tx)), self._chain, self._projection, top, "")
             ours = Publications(tx, self._projection, self._sink.name).announce(ours)
         self._sink.mark(ours, old=foreign)
 
@@ -211,7 +211,7 @@ class Publisher:
         with self._lease.commit() as tx:
             if not revision:
                 Aside(tx, self._projection, self._sink.name).forget()
-            ours = Marker(_store_id(tx), self._chain, self._projection, revision, "", key)
+            ours = Marker(str(identity_of(tx)), self._chain, self._projection, revision, "", key)
             ours = Publications(tx, self._projection, self._sink.name).announce(ours)
         self._sink.mark(ours, old=None)
 
@@ -272,7 +272,3 @@ def _standing(aside: Aside) -> _Standing:
     if not first:
         return _Standing(known=True)
     return _Standing(True, aside.count(), f"{first[0].key}: {first[0].reason}")
-
-
-def _store_id(tx: Connection) -> str:
-    return str(tx.execute(select(schema.store.c.id)).scalar_one())

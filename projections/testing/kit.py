@@ -34,10 +34,10 @@ from sqlalchemy.event import listen
 
 from eventstore.journal.coverage import Covered
 from eventstore.journal.journal import Journal
+from eventstore.journal.progress import Progress
 from eventstore.records import BlockRange, CheckedLogs, Filter, Header, Log
 from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.storage.lease import Lease
-from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.decoding.event import Event, Parameter, names, parse
 from projections.decoding.meaning import Declaration, Meaning
@@ -419,13 +419,7 @@ class _River:
         with self.store.write() as tx:
             covered = [Covered(Filter(CONTRACT), BlockRange(0, through))]
             Journal(tx, _CHAIN).append(logs, headers, covered)
-            tx.execute(
-                text(
-                    "INSERT INTO progress VALUES (:chain, :head, 0, NULL) "
-                    "ON CONFLICT (chain_id) DO UPDATE SET head = excluded.head"
-                ),
-                {"chain": _CHAIN, "head": through},
-            )
+            Progress(tx, _CHAIN).synced(through, at=0)
 
     def _projection(self) -> Projection:
         kind, events, roles = self._binding

@@ -15,6 +15,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam
 
 from eventstore import clock
+from eventstore.storage.identity import identity_of
 from eventstore.storage.legible import legible
 from eventstore.storage.sql import text
 from projections.sinks import Marker
@@ -83,7 +84,7 @@ def put_back(tx: Connection) -> None:
     A key that is remembered is looked at even where its document is gone since. Nothing is decided before the
     documents are served, which is when they are folded to where the backup was taken, or above.
     """
-    store = str(tx.execute(text("SELECT id FROM store")).scalar_one())
+    store = str(identity_of(tx))
     for projection, rule, marker in tx.execute(
         text("SELECT projection, rule, marker FROM notification_rules")
     ).all():

@@ -7,8 +7,8 @@ from functools import partial
 
 from eventstore.errors import BlockUnknown, SourceError, StoreError
 from eventstore.ingest.creation import absent
+from eventstore.journal.chains import genesis_of
 from eventstore.journal.coverage import Coverage
-from eventstore.journal.tail import genesis_of
 from eventstore.proof.profile import profile_of
 from eventstore.records import BlockRange, Header, Query
 from eventstore.redaction import public

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eventstore.errors import BlockUnknown
+from eventstore.journal.chains import genesis_of
 from eventstore.journal.proofs import Ledger
-from eventstore.journal.tail import genesis_of
 from eventstore.proof.prover import Proved, Prover
 from eventstore.records import BlockRange, Watch
 from eventstore.sources import Node

@@ -9,12 +9,12 @@ from eventstore.ingest.failed_ranges import FailedRanges
 from eventstore.journal import behind
 from eventstore.journal.coverage import Coverage
 from eventstore.journal.journal import Journal
+from eventstore.journal.progress import Progress
 from eventstore.journal.proofs import Disproof, Ledger
 from eventstore.journal.tail import Tail
 from eventstore.journal.totals import Tally
 from eventstore.proof.proven import proven
 from eventstore.records import Filter, Watch
-from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.decoding.meaning import Meaning
 from projections.service.records.calls import calls_of
@@ -33,10 +33,10 @@ def chain_status(
     """The state of one chain's journal, in one snapshot; `emitters` are by address the name of a contract,
     `meaning` is what they declare. A caller that looks repeatedly passes a `tally`."""
     with store.read() as tx:
-        head, last_sync, error = tx.execute(
-            text("SELECT head, last_sync_at, error FROM progress WHERE chain_id = :chain"),
-            {"chain": chain_id},
-        ).first() or (None, None, None)
+        progress = Progress(tx, chain_id).read()
+        head = None if progress is None else progress.head
+        last_sync = None if progress is None else progress.synced_at
+        error = None if progress is None else progress.error
         tail = Tail(tx, chain_id)
         known, finalized = tail.headers(), tail.finalized()
         coverage = Coverage(tx, chain_id)

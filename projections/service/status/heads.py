@@ -9,7 +9,8 @@ from msgspec import Struct
 from eventstore.errors import ChainfoldError, WrongChain
 from eventstore.ingest.head import HeadTracker
 from eventstore.ingest.reorg import Rewind
-from eventstore.journal.tail import Tail, genesis_of
+from eventstore.journal.chains import genesis_of
+from eventstore.journal.tail import Tail
 from eventstore.records import Header
 from eventstore.sources import Node
 

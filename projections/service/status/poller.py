@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from eventstore.errors import ChainfoldError
 from eventstore.journal.totals import heads
+from eventstore.storage.identity import identity_of
 from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
@@ -45,7 +46,7 @@ NOTHING = Beat("", {}, {})
 def look(store: Store) -> Beat:
     """Where everything stands now."""
     with store.read() as tx:
-        identity = tx.execute(text("SELECT id FROM store")).scalar()
+        identity = identity_of(tx)
         served = {
             row.projection: Served(row.id, row.state, row.block, row.revision, row.timestamp)
             for row in tx.execute(
@@ -56,7 +57,7 @@ def look(store: Store) -> Beat:
             )
         }
         entries = heads(tx)
-    return Beat(str(identity or ""), served, entries)
+    return Beat(identity or "", served, entries)
 
 
 class Pulse(threading.Thread):
