@@ -20,6 +20,12 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+_KEY = Text().with_variant(Text(collation="C"), "postgresql")
+"""Keys sort byte by byte, so that both engines give one order."""
+
+_WIDE_ID = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite numbers the rows of a table only where its key is declared INTEGER."""
+
 
 def _where(condition: str) -> dict[str, Any]:
     """An index over these rows only, on both engines."""
@@ -56,7 +62,7 @@ documents = Table(
     "documents",
     metadata,
     Column("generation", Integer, primary_key=True, autoincrement=False),
-    Column("key", Text, primary_key=True),
+    Column("key", _KEY, primary_key=True),
     Column("body", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -68,7 +74,7 @@ document_index = Table(
     Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("name", Text, primary_key=True),
     Column("value", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
+    Column("key", _KEY, primary_key=True),
     sqlite_with_rowid=False,
 )
 
@@ -78,7 +84,7 @@ undo = Table(
     metadata,
     Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("block", BigInteger, primary_key=True, autoincrement=False),
-    Column("key", Text, primary_key=True),
+    Column("key", _KEY, primary_key=True),
     Column("before", LargeBinary),
     sqlite_with_rowid=False,
 )
@@ -88,7 +94,7 @@ changes = Table(
     "changes",
     metadata,
     Column("projection", String(100), primary_key=True),
-    Column("key", Text, primary_key=True),
+    Column("key", _KEY, primary_key=True),
     Column("revision", BigInteger, nullable=False),
     Index("changes_by_revision", "projection", "revision", "key"),
     sqlite_with_rowid=False,
@@ -116,7 +122,7 @@ publications = Table(
     Column("sends", BigInteger, nullable=False),
     Column("nonce", String(32), nullable=False),
     Column("revision", BigInteger, nullable=False, server_default=text("0")),
-    Column("key", Text, nullable=False, server_default=text("''")),
+    Column("key", _KEY, nullable=False, server_default=text("''")),
     Column("error", Text),
 )
 
@@ -127,7 +133,7 @@ set_aside = Table(
     metadata,
     Column("projection", String(100), primary_key=True),
     Column("sink", String(100), primary_key=True),
-    Column("key", Text, primary_key=True),
+    Column("key", _KEY, primary_key=True),
     Column("revision", BigInteger, nullable=False),
     Column("reason", Text, nullable=False),
     Column("attempts", BigInteger, nullable=False),
@@ -155,7 +161,7 @@ notification_memory = Table(
     metadata,
     Column("projection", String(100), primary_key=True),
     Column("rule", String(100), primary_key=True),
-    Column("key", Text, primary_key=True),
+    Column("key", _KEY, primary_key=True),
     Column("state", Text, nullable=False),
     Column("fired", BigInteger, nullable=False),
     sqlite_with_rowid=False,
@@ -165,10 +171,10 @@ notification_memory = Table(
 notifications = Table(
     "notifications",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _WIDE_ID, primary_key=True),
     Column("projection", String(100), nullable=False),
     Column("rule", String(100), nullable=False),
-    Column("key", Text, nullable=False),
+    Column("key", _KEY, nullable=False),
     Column("occurrence", BigInteger, nullable=False),
     Column("idempotency_key", String(40), nullable=False),
     Column("body", LargeBinary, nullable=False),

@@ -23,7 +23,7 @@ from eventstore.journal.kinds import interned
 from eventstore.journal.proofs import Ledger
 from eventstore.journal.reading import JournalReader
 from eventstore.records import NO_END, Appended, CheckedLogs, Header, Log, Orphaned
-from eventstore.storage import bulk
+from eventstore.storage import bulk, history_tables
 from eventstore.storage.gc_pause import acyclic
 from eventstore.storage.planner import by_index, key_by_key
 
@@ -78,8 +78,7 @@ class Journal(JournalReader):
         touched, count = self._touched_kinds(gone)
         bulk.insert(
             self._tx,
-            "orphans",
-            ("chain_id", "block_number", "entry", "orphaned_by"),
+            history_tables.orphans,
             [(self._chain, number, of_entry, entry) for number, of_entry in gone],
         )
         orphaned = Orphaned(entry, rows[0].number, rows[-1].number, count)
@@ -163,8 +162,8 @@ class Journal(JournalReader):
                     log.log_index,
                     entry,
                     kind,
-                    log.tx_hash,
                     log.tx_index,
+                    log.tx_hash,
                     topics[1] if len(topics) > 1 else None,
                     topics[2] if len(topics) > 2 else None,
                     topics[3] if len(topics) > 3 else None,
@@ -174,11 +173,10 @@ class Journal(JournalReader):
         held = [blocks[number] for number in dict.fromkeys(map(attrgetter("block_number"), logs))]
         bulk.insert(
             self._tx,
-            "blocks",
-            ("chain_id", "number", "entry", "hash", "parent_hash", "timestamp"),
+            history_tables.blocks,
             [(chain, b.number, entry, b.hash, b.parent_hash, b.timestamp) for b in held],
         )
-        bulk.insert(self._tx, "logs", bulk.LOG_COLUMNS, rows)
+        bulk.insert(self._tx, history_tables.logs, rows)
         appended = Appended(entry, held[0].number, held[-1].number, len(logs))
         Ledger(self._tx, chain).void(
             appended.first_block, appended.last_block, addresses={address for address, _ in kind_of}
@@ -214,8 +212,7 @@ class Journal(JournalReader):
         )
         bulk.insert(
             self._tx,
-            "entry_kinds",
-            ("chain_id", "kind", "entry", "first_block"),
+            history_tables.entry_kinds,
             [(self._chain, kind, item.entry, first) for kind, first in touched.items()],
         )
 

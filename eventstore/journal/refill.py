@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from eventstore.journal.entries import Told
 from eventstore.records import Appended
 from eventstore.storage import bulk
+from eventstore.storage.history_tables import HISTORY, metadata
 
 BATCH = 20_000
 """Rows that are inserted together."""
@@ -29,7 +30,7 @@ class Refill:
         self._tx = tx
         self._kinds: dict[tuple[bytes, bytes], int] = {}
         self._new: list[tuple[int, bytes, bytes]] = []
-        self._rows: dict[str, list[tuple[object, ...]]] = {table: [] for table in _COLUMNS}
+        self._rows: dict[str, list[tuple[object, ...]]] = {table: [] for table in HISTORY}
         self._waiting = 0
 
     def add(self, chain: int, told: Told) -> None:
@@ -67,8 +68,8 @@ class Refill:
                     log.log_index,
                     number,
                     kind,
-                    log.tx_hash,
                     log.tx_index,
+                    log.tx_hash,
                     *topics[1:4],
                     log.data,
                 )
@@ -84,8 +85,8 @@ class Refill:
         self._tx.execute(text(_GONE_KINDS), {"chain": chain})
 
     def _flush(self) -> None:
-        for table, columns in _COLUMNS.items():
-            bulk.insert(self._tx, table, columns, self._rows[table])
+        for table, rows in self._rows.items():
+            bulk.insert(self._tx, metadata.tables[table], rows)
             self._rows[table] = []
         self._waiting = 0
 
@@ -93,24 +94,3 @@ class Refill:
         kind = self._kinds[pair] = len(self._kinds) + 1
         self._rows["log_kinds"].append((kind, *pair))
         return kind
-
-
-_COLUMNS: dict[str, tuple[str, ...]] = {
-    "log_kinds": ("kind", "address", "topic0"),
-    "entries": (
-        "chain_id",
-        "entry",
-        "kind",
-        "first_block",
-        "last_block",
-        "log_count",
-        "head_hash",
-        "recorded_at",
-        "previous_digest",
-        "digest",
-    ),
-    "entry_kinds": ("chain_id", "kind", "entry", "first_block"),
-    "blocks": ("chain_id", "number", "entry", "hash", "parent_hash", "timestamp"),
-    "logs": bulk.LOG_COLUMNS,
-    "orphans": ("chain_id", "block_number", "entry", "orphaned_by"),
-}

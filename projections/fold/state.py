@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from eventstore.storage import bulk
 from eventstore.storage.batches import batches
 from eventstore.storage.planner import by_index, key_by_key
 from eventstore.storage.sql import text
+from projections import schema
 from projections.fold.documents import Delta, Whole
 
 CHUNK = 500
@@ -156,13 +157,8 @@ class GenerationState:
 
     def load_whole(self, whole: Whole) -> None:
         """Writes all documents and their index, where there were none."""
-        bulk.insert(self._tx, "documents", ("generation", "key", "body"), whole.documents(self._generation))
-        bulk.insert(
-            self._tx,
-            "document_index",
-            ("generation", "name", "value", "key"),
-            whole.index(self._generation),
-        )
+        bulk.insert(self._tx, schema.documents, whole.documents(self._generation))
+        bulk.insert(self._tx, schema.document_index, whole.index(self._generation))
 
     def apply(self, delta: Delta) -> None:
         """Writes a batch's documents, index rows and before-images."""
@@ -178,11 +174,11 @@ class GenerationState:
                 kept.append((key, body))
         by_index(self._tx)
         self._delete("documents", ("key",), gone)
-        self._insert("documents", ("key", "body"), made)
+        self._insert(schema.documents, made)
         self._update_documents(kept)
         self._delete("document_index", ("name", "value", "key"), delta.index_gone)
-        self._insert("document_index", ("name", "value", "key"), delta.index_new)
-        self._insert("undo", ("block", "key", "before"), delta.undo)
+        self._insert(schema.document_index, delta.index_new)
+        self._insert(schema.undo, delta.undo)
 
     def drop_undo(self, *, above: int | None = None, through: int | None = None) -> None:
         """Forgets before-images above a block (they were restored) or up to one (it is final)."""
@@ -197,8 +193,7 @@ class GenerationState:
     def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Keeps the events that a quarantine passed over."""
         self._insert(
-            "dead_letters",
-            ("block", "log_index", "entry", "reason", "stack"),
+            schema.dead_letters,
             [(item.block, item.log_index, item.entry, item.reason, item.stack) for item in letters],
         )
 
@@ -262,19 +257,13 @@ class GenerationState:
             return
         bulk.insert(
             self._tx,
-            "documents",
-            ("generation", "key", "body"),
+            schema.documents,
             [(self._generation, *row) for row in rows],
             over="ON CONFLICT (generation, key) DO UPDATE SET body = excluded.body",
         )
 
-    def _insert(self, table: str, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
-        bulk.insert(
-            self._tx,
-            table,
-            ("generation", *columns),
-            [(self._generation, *row) for row in rows],
-        )
+    def _insert(self, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
+        bulk.insert(self._tx, table, [(self._generation, *row) for row in rows])
 
     def _delete(self, table: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         if not rows:

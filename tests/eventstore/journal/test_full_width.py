@@ -27,7 +27,7 @@ from eventstore.journal.journal import Journal
 from eventstore.journal.tail import Tail
 from eventstore.records import BlockRange, Filter, Header, Log, Watch
 from eventstore.sources.rpc import codec
-from eventstore.storage import bulk, schema
+from eventstore.storage import bulk, history_tables, schema
 from eventstore.storage.legal import MOST
 from eventstore.storage.store import Store
 from projections.migrate import migrate
@@ -269,10 +269,11 @@ def test_so_is_a_log_index_of_the_read_side(postgres_store: Store, table: str) -
 def test_copy_refuses_what_its_column_would_turn_into_another_number(
     postgres_store: Store, column: str, value: int
 ) -> None:
-    row: dict[str, object] = dict.fromkeys(bulk.LOG_COLUMNS, 1)
+    columns = history_tables.logs.columns.keys()
+    row: dict[str, object] = dict.fromkeys(columns, 1)
     row |= dict.fromkeys(("tx_hash", "topic1", "topic2", "topic3", "data"), b"") | {column: value}
     with pytest.raises(DataRefused, match=f"{value} for logs.{column}"), postgres_store.write() as tx:
-        bulk.insert(tx, "logs", bulk.LOG_COLUMNS, [tuple(row[name] for name in bulk.LOG_COLUMNS)])
+        bulk.insert(tx, history_tables.logs, [tuple(row[name] for name in columns)])
 
 
 # --- stores that hold what the narrow column made of an index ---

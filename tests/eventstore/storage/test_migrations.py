@@ -14,7 +14,7 @@ from eventstore.errors import StoreError
 from eventstore.journal.history import Question, ask
 from eventstore.journal.integrity import check_digests, check_journal
 from eventstore.journal.journal import Journal
-from eventstore.storage import bulk, schema
+from eventstore.storage import history_tables, schema
 from eventstore.storage.store import Store
 from projections.migrate import _config, migrate
 from tests.blocks import headers_of, log
@@ -146,4 +146,4 @@ def test_a_log_may_be_appended_after_the_migration(old: Store) -> None:
         logs = [log(50)]
         Journal(tx, CHAIN).append(logs, headers_of(logs, "a"), [])
     assert rows(old)["logs"][-1]["block_number"] == 50
-    assert set(bulk.LOG_COLUMNS) == set(rows(old)["logs"][-1])
+    assert set(history_tables.logs.columns.keys()) == set(rows(old)["logs"][-1])

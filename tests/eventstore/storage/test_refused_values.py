@@ -8,7 +8,7 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, text
 
 from eventstore.errors import DataRefused, StoreError, StoreUnavailable
 from eventstore.storage import bulk
@@ -28,8 +28,14 @@ def by_driver(tx: Connection, column: str, value: object) -> None:
 
 
 def in_bulk(tx: Connection, column: str, value: object) -> None:
-    bulk.insert(tx, "held", (column,), [(value,)])
+    bulk.insert(tx, HELD[column], [(value,)])
 
+
+HELD = {
+    name: Table("held", MetaData(), Column(name, kind))
+    for name, kind in (("number", BigInteger()), ("name", Text()), ("key", Text()))
+}
+"""The table `held` below, of one column each."""
 
 ROADS = [by_statement, by_driver, in_bulk]
 
