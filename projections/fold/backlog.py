@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from eventstore.journal.coverage import Coverage
 from eventstore.journal.journal import Journal
+from eventstore.journal.progress import Progress
 from eventstore.journal.tail import Tail
-from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 from projections.fold.fold import Projection, events_of
 from projections.fold.generation import Generation
@@ -41,12 +41,10 @@ def is_whole(tx: Connection, projection: Projection, *, limit: int, finalized: i
     `limit` is then not half of history."""
     if hold is not None and limit >= hold:
         return True
-    head = tx.execute(
-        text("SELECT head FROM progress WHERE chain_id = :chain"), {"chain": projection.chain_id}
-    ).scalar()
-    if head is None:
+    progress = Progress(tx, projection.chain_id).read()
+    if progress is None:
         return False
-    end = finalized if finalized >= 0 else int(head)
+    end = finalized if finalized >= 0 else progress.head
     lasts = [watch.last_block for watch in projection.watches]
     if all(last is not None for last in lasts):
         end = min(end, max(last for last in lasts if last is not None))

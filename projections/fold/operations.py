@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from eventstore import clock
-from eventstore.journal.journal import Journal
-from eventstore.storage.legible import legible
-from eventstore.storage.sql import text
+from eventstore.journal.history import Question, ask
 from projections.errors import ProjectorError
 from projections.fold.changes import Changes
 from projections.fold.generation import Generation, Generations
 from projections.fold.runner import Folded, Runner, create_build
+from projections.fold.skips import skip
 from projections.fold.state import GenerationState
 
 
@@ -148,23 +146,17 @@ class Operations:
         with self._lease.commit() as tx:
             rows = [
                 item
-                for item in Journal(tx, self._projection.chain_id).history(first=block, last=block)
+                for item in ask(tx, self._projection.chain_id, Question(first=block, last=block))
                 if item.log.log_index == log_index
             ]
             if not rows:
                 raise ProjectorError(f"The journal holds no log {log_index} in block {block}.")
-            tx.execute(
-                text(
-                    "INSERT INTO skips VALUES (:projection, :hash, :index, :reason, :now) "
-                    "ON CONFLICT (projection, block_hash, log_index) DO UPDATE SET reason = excluded.reason"
-                ),
-                {
-                    "projection": self._projection.name,
-                    "hash": rows[0].log.block_hash,
-                    "index": log_index,
-                    "reason": legible(reason),
-                    "now": clock.now(),
-                },
+            skip(
+                tx,
+                self._projection.name,
+                block_hash=rows[0].log.block_hash,
+                log_index=log_index,
+                reason=reason,
             )
             served = Generations(tx, self._projection.name).served()
         if served is not None and served.block >= block:

@@ -27,7 +27,8 @@ from projections.fold.document_type import Shape
 from projections.fold.documents import ROOM, Delta, TrackedDocuments, Whole
 from projections.fold.fold import Batch, Fold, Projection
 from projections.fold.generation import Generation, Generations, Promoted
-from projections.fold.state import GenerationState, skips_of
+from projections.fold.skips import skips_of
+from projections.fold.state import GenerationState
 from projections.fold.uncommitted import COMMIT_EVERY, Ahead
 from projections.routing.ways import Way
 
