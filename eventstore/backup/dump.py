@@ -7,19 +7,18 @@ place. What an interrupted dump had finished is kept, and the next one goes on f
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from eventstore import private_files
 from eventstore.backup import line, manifest, state
+from eventstore.backup.directory import alone, written
 from eventstore.backup.file import Writing
 from eventstore.backup.manifest import Chain, File, Manifest, Segment
 from eventstore.errors import BackupError
@@ -68,7 +67,7 @@ def dump(
     """
     began = time.monotonic()
     identity = store.identity()
-    with _written(directory), _alone(directory), store.read() as tx:
+    with written(directory), alone(directory), store.read() as tx:
         goal = _chains(tx)
         base = _base(tx, directory, identity, goal)
         total = sum(chain.logs for chain in goal) - base.logs
@@ -102,7 +101,7 @@ def dump(
 
 def refuse(store: Store, directory: Path) -> None:
     """Raises what `dump` would refuse this directory for, and writes nothing."""
-    with _written(directory):
+    with written(directory):
         place = next(path for path in (directory, *directory.absolute().parents) if path.exists())
         if not os.access(place, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -295,29 +294,3 @@ def _tidy(directory: Path, whole: Manifest) -> None:
 
 def _entries(of: Manifest) -> int:
     return sum(chain.entries for chain in of.chains)
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """One dump at a time into one directory; the lock goes with its process."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, private_files.MODE), "r+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BackupError(f"Another process is writing a backup into {directory}.") from None
-        yield
-
-
-@contextmanager
-def _written(directory: Path) -> Iterator[None]:
-    """What the file system refuses, as a sentence."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        raise BackupError(
-            f"The backup cannot be written into {directory}: {error.strerror or error}.",
-            hint=("Make room and run it again: it goes on where it stopped. " if full else "")
-            + "What was there before stands.",
-        ) from error

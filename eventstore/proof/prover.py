@@ -16,7 +16,6 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from eventstore.errors import AnswerRefused, BlockUnknown, SourceError
-from eventstore.journal.coverage import Coverage, joined
 from eventstore.journal.history import Learned, Question, ask
 from eventstore.journal.journal import Journal
 from eventstore.journal.proofs import Anchor, Disproof, Ledger
@@ -32,10 +31,10 @@ from eventstore.proof.evidence import (
     wants_receipts,
 )
 from eventstore.proof.header import Sealed
+from eventstore.proof.pending import next_task
 from eventstore.proof.profile import Profile, profile_of
-from eventstore.proof.proven import without
 from eventstore.proof.task import Task, Way, disproof_of, parts_of, query_of
-from eventstore.records import BlockRange, Filter, Watch, clipped
+from eventstore.records import BlockRange, Watch, clipped
 from eventstore.storage.lease import Lease
 from eventstore.storage.sql import text
 from eventstore.storage.store import Store
@@ -113,7 +112,7 @@ class Prover:
             return Proved(self._name, reason=self._waits[1])
         self._waits = None
         with self._store.read() as tx:
-            task = self._task(tx)
+            task = next_task(tx, self._chain, self._watches, within=self._within, span=SPAN)
         if task is None:
             return Proved(self._name)
         down_to = max(task.blocks.first, task.anchor.number - SPAN + 1)
@@ -166,59 +165,6 @@ class Prover:
             ledger.anchor(way.below)
         if way.broken is not None:
             ledger.refute(way.broken)
-
-    # --- what is to be proved ---
-
-    def _task(self, tx: Connection) -> Task | None:
-        final = tx.execute(
-            text("SELECT number, hash FROM finality WHERE chain_id = :chain"), {"chain": self._chain}
-        ).first()
-        if final is None:
-            return None
-        ledger = Ledger(tx, self._chain)
-        failed = {item.number for item in ledger.disproofs() if item.kind != "unlinked"}
-        gaps: dict[Filter, list[BlockRange]] = {}
-        for watch in self._watches:
-            gaps.setdefault(watch.filter, []).extend(self._gaps(tx, ledger, watch, final.number, failed))
-        last = max((gap.last for found in gaps.values() for gap in found), default=None)
-        if last is None:
-            return None
-        due = {
-            wanted: gap.first
-            for wanted, found in gaps.items()
-            for gap in found
-            if gap.first <= last <= gap.last
-        }
-        first = max([last - SPAN + 1, *due.values()])
-        first = max([first, *(gap.last + 1 for found in gaps.values() for gap in found if gap.last < last)])
-        anchor = ledger.anchor_above(last)
-        if anchor is None or anchor.number > final.number >= last:
-            anchor = Anchor(final.number, bytes(final.hash))
-        every = joined(sorted((g for found in gaps.values() for g in found), key=lambda gap: gap.first))
-        return Task(
-            BlockRange(first, last),
-            tuple(due),
-            anchor,
-            Journal(tx, self._chain).head(),
-            ledger.mark(),
-            sum(map(len, every)),
-        )
-
-    def _gaps(
-        self, tx: Connection, ledger: Ledger, watch: Watch, final: int, failed: set[int]
-    ) -> list[BlockRange]:
-        """What of `watch` is final, covered, not proven, and did not fail already; ascending."""
-        last = final if watch.last_block is None else min(final, watch.last_block)
-        proven = [item.range for item in ledger.proven(watch.filter)]
-        done = sorted([*proven, *(BlockRange(n, n) for n in failed)], key=lambda item: item.first)
-        found = []
-        for covered in Coverage(tx, self._chain).ranges(watch.filter):
-            part = clipped(covered, first=watch.first_block, last=last)
-            if part is not None and self._within is not None:
-                part = clipped(part, first=self._within.first, last=self._within.last)
-            if part is not None:
-                found += without(part, done)
-        return found
 
     # --- proving ---
 
