@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 CAP = 100
 """Differences that one check names; the others are counted."""
+
+OnProgress = Callable[[int, int], None]
+"""Called with how much is done, and of how much."""
 
 
 class Difference(Struct, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -20,11 +20,12 @@ from sqlalchemy import Connection
 from eventstore.backup import line, manifest, state
 from eventstore.backup.directory import alone, written
 from eventstore.backup.file import Writing
-from eventstore.backup.manifest import Chain, File, Manifest, Segment
+from eventstore.backup.manifest import BackedUpChain, BackupFile, Manifest, Segment
 from eventstore.errors import BackupError
 from eventstore.journal.chains import geneses
-from eventstore.journal.entries import Told, chronicle, digest_at
+from eventstore.journal.entries import EntryRecord, chronicle, digest_at
 from eventstore.journal.totals import Extent, extents
+from eventstore.report import OnProgress
 from eventstore.storage.store import Store
 
 FULL = 32 << 20
@@ -34,14 +35,12 @@ SMALL = 8 << 20
 """The newest file of a chain is carried over into the next one while it is smaller than this: so the number
 of files grows with the journal and not with the number of backups, for at most as many bytes copied."""
 
-Counter = Callable[[int, int], None]
-
 
 class Dumped(Struct, frozen=True):
     """What one dump did: `entries` and `logs` are those that were new, `bytes` all that the backup takes."""
 
     store: str
-    chains: list[Chain]
+    chains: list[BackedUpChain]
     entries: int
     logs: int
     files: int
@@ -54,7 +53,7 @@ def dump(
     directory: Path,
     *,
     tables: Iterable[str] = state.TABLES,
-    progress: Counter = lambda done, of: None,
+    progress: OnProgress = lambda done, of: None,
     full: int = FULL,
     small: int = SMALL,
 ) -> Dumped:
@@ -75,7 +74,7 @@ def dump(
         for chain in goal:
             with closing(_grown(tx, directory, grown, chain, full=full, small=small)) as steps:
                 for step in steps:
-                    if isinstance(step, Told):
+                    if isinstance(step, EntryRecord):
                         done += len(step.logs)
                         progress(done, total)
                         continue
@@ -110,7 +109,7 @@ def refuse(store: Store, directory: Path) -> None:
                 _base(tx, directory, store.identity(), _chains(tx))
 
 
-def _chains(tx: Connection) -> list[Chain]:
+def _chains(tx: Connection) -> list[BackedUpChain]:
     """Every chain of the store, as it stands."""
     genesis = geneses(tx)
     reached = extents(tx)
@@ -119,7 +118,7 @@ def _chains(tx: Connection) -> list[Chain]:
         seen = genesis.get(chain_id)
         extent = reached.get(chain_id, Extent(0, 0))
         found.append(
-            Chain(
+            BackedUpChain(
                 chain_id,
                 None if seen is None else line.hexed(seen),
                 extent.entry,
@@ -133,7 +132,7 @@ def _chains(tx: Connection) -> list[Chain]:
 # --- what is there already ---
 
 
-def _base(tx: Connection, directory: Path, identity: str, goal: list[Chain]) -> Manifest:
+def _base(tx: Connection, directory: Path, identity: str, goal: list[BackedUpChain]) -> Manifest:
     """What this dump goes on from: an interrupted one, else the last whole one, else nothing."""
     whole = manifest.read(directory) if (directory / manifest.NAME).exists() else None
     if whole is None:
@@ -175,7 +174,7 @@ def _interrupted(directory: Path) -> Manifest | None:
     return begun if all((directory / file.name).exists() for file in begun.files) else None
 
 
-def _other_history(tx: Connection, base: Manifest, goal: list[Chain]) -> str | None:
+def _other_history(tx: Connection, base: Manifest, goal: list[BackedUpChain]) -> str | None:
     """Why what is there is not the beginning of what is to be written; None where it is."""
     now = {chain.chain_id: chain.entries for chain in goal}
     for chain in base.chains:
@@ -192,8 +191,8 @@ def _other_history(tx: Connection, base: Manifest, goal: list[Chain]) -> str | N
 
 
 def _grown(
-    tx: Connection, directory: Path, base: Manifest, chain: Chain, *, full: int, small: int
-) -> Generator[Told | Manifest]:
+    tx: Connection, directory: Path, base: Manifest, chain: BackedUpChain, *, full: int, small: int
+) -> Generator[EntryRecord | Manifest]:
     """Writes what is new of one chain: each entry that is written, and after each file what the backup is
     then."""
     there = base.of(chain.chain_id)
@@ -239,7 +238,7 @@ class _Segment:
         self._chain = chain_id
         self._first = entry if carried is None else carried.first_entry
         self._logs = 0 if carried is None else carried.logs
-        self._last: Told | None = None
+        self._last: EntryRecord | None = None
         self._writing = Writing(directory, f"chain-{chain_id}-entries-{self._first}-to-{entry}.jsonl.gz")
         if carried is not None:
             try:
@@ -252,12 +251,12 @@ class _Segment:
     def bytes(self) -> int:
         return self._writing.bytes
 
-    def add(self, told: Told) -> None:
+    def add(self, told: EntryRecord) -> None:
         self._writing.add(*line.written(told))
         self._logs += len(told.logs)
         self._last = told
 
-    def finish(self, base: Manifest, chain: Chain) -> Manifest:
+    def finish(self, base: Manifest, chain: BackedUpChain) -> Manifest:
         """What the backup is with this file in it."""
         assert self._last is not None
         end = self._last.entry.entry
@@ -273,7 +272,7 @@ class _Segment:
         self._writing.abandon()
 
 
-def _state(tx: Connection, directory: Path, name: str, tables: Iterable[str]) -> File:
+def _state(tx: Connection, directory: Path, name: str, tables: Iterable[str]) -> BackupFile:
     writing = Writing(directory, name)
     try:
         for row in state.written(tx, tables):

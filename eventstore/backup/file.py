@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from eventstore import private_files
-from eventstore.backup.manifest import File, damaged, opened
+from eventstore.backup.manifest import BackupFile, damaged, opened
 from eventstore.errors import BackupError
 
 LEVEL = 5
@@ -41,7 +41,7 @@ class Writing:
         self.bytes = 0
         self.lines = 0
 
-    def carry(self, file: File) -> None:
+    def carry(self, file: BackupFile) -> None:
         """Takes over all of another file, as it is. Raises `BackupDamaged` where that is not what it was."""
         for piece in pieces(self._directory, file):
             self.write(piece)
@@ -68,7 +68,7 @@ class Writing:
     def flush(self) -> None:
         """What the compression calls: nothing is to be seen before all is."""
 
-    def finish(self, name: str) -> File:
+    def finish(self, name: str) -> BackupFile:
         """Puts the file into its place, on disk."""
         if not self.bytes:
             self.add(b"", 0)  # no lines are a gzip file as well
@@ -78,7 +78,7 @@ class Writing:
         os.fsync(self._file.fileno())
         self._file.close()
         self._partial.replace(self._directory / name)
-        return File(name, self.bytes, self._hash.hexdigest(), self.lines)
+        return BackupFile(name, self.bytes, self._hash.hexdigest(), self.lines)
 
     def abandon(self) -> None:
         """Leaves nothing of it behind."""
@@ -87,7 +87,7 @@ class Writing:
         self._partial.unlink(missing_ok=True)
 
 
-def pieces(directory: Path, file: File) -> Iterator[bytes]:
+def pieces(directory: Path, file: BackupFile) -> Iterator[bytes]:
     """The bytes of a file; raises `BackupDamaged` where it is missing, or, at the end, not what it was."""
     path = directory / file.name
     found, size = sha256(), 0
@@ -108,7 +108,7 @@ def pieces(directory: Path, file: File) -> Iterator[bytes]:
         raise damaged(path, "its bytes are not those that were written")
 
 
-def lines(directory: Path, file: File) -> Iterator[bytes]:
+def lines(directory: Path, file: BackupFile) -> Iterator[bytes]:
     """The lines of a file; raises `BackupDamaged` where it cannot be unpacked, a line is longer than one may
     be, or there are more of them than the manifest says."""
     path = directory / file.name

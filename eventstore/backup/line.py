@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 from msgspec import Struct
 
-from eventstore.journal.entries import Told
+from eventstore.journal.entries import EntryRecord
 from eventstore.records import Appended, Header, Log, Orphaned
 
 
@@ -58,7 +58,7 @@ class OrphanLine(Struct, tag="orphan", array_like=True, gc=False, forbid_unknown
 _decode = msgspec.json.Decoder(EntryLine | BlockLine | LogLine | OrphanLine).decode
 
 
-def written(told: Told) -> tuple[bytes, int]:
+def written(told: EntryRecord) -> tuple[bytes, int]:
     """The lines of one entry, and how many they are."""
     entry = told.entry
     kind = "appended" if isinstance(entry, Appended) else "orphaned"
@@ -82,9 +82,9 @@ def written(told: Told) -> tuple[bytes, int]:
     return "\n".join(lines).encode(), len(lines) - 1
 
 
-def read(lines: Iterable[bytes]) -> Iterator[Told]:
+def read(lines: Iterable[bytes]) -> Iterator[EntryRecord]:
     """The entries of these lines; raises ValueError where a line is none, or stands where it may not."""
-    told: Told | None = None
+    told: EntryRecord | None = None
     for line in lines:
         match _decode(line):
             case EntryLine() as item:
@@ -116,11 +116,11 @@ def read(lines: Iterable[bytes]) -> Iterator[Told]:
         yield told
 
 
-def _begun(item: EntryLine) -> Told:
+def _begun(item: EntryLine) -> EntryRecord:
     if item.kind not in ("appended", "orphaned"):
         raise ValueError(f"an entry is of the kind {item.kind}")
     make = Appended if item.kind == "appended" else Orphaned
-    return Told(
+    return EntryRecord(
         make(item.number, item.first_block, item.last_block, item.log_count),
         unhex(item.head_hash),
         item.recorded_at,

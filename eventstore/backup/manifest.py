@@ -36,7 +36,7 @@ VERSION: Final = 1
 _FILE = re.compile(r"(chain-\d+-entries-\d+-to-\d+|state-\d+)\.jsonl\.gz(\.partial)?")
 
 
-class File(Struct, frozen=True, forbid_unknown_fields=True):
+class BackupFile(Struct, frozen=True, forbid_unknown_fields=True):
     """A file of the backup: its size in bytes, its sha256 in hex, and how many lines it holds."""
 
     name: str
@@ -52,10 +52,10 @@ class Segment(Struct, frozen=True, forbid_unknown_fields=True):
     first_entry: int
     last_entry: int
     logs: int
-    file: File
+    file: BackupFile
 
 
-class Chain(Struct, frozen=True, forbid_unknown_fields=True):
+class BackedUpChain(Struct, frozen=True, forbid_unknown_fields=True):
     """A chain, up to its entry number `entries`, whose digest this is. Hashes are hex with 0x; the genesis
     is null where it was never seen."""
 
@@ -76,13 +76,13 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: Literal[1] = VERSION
     store: str
     taken_at: int
-    chains: list[Chain]
+    chains: list[BackedUpChain]
     segments: list[Segment]
-    state: File | None
+    state: BackupFile | None
     seal: str = ""
 
     @property
-    def files(self) -> list[File]:
+    def files(self) -> list[BackupFile]:
         state = [] if self.state is None else [self.state]
         return [*(segment.file for segment in self.segments), *state]
 

@@ -15,17 +15,16 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from eventstore.backup import file, line, manifest, state
-from eventstore.backup.manifest import Chain, Manifest, Segment
+from eventstore.backup.manifest import BackedUpChain, Manifest, Segment
 from eventstore.errors import BackupError
 from eventstore.journal import chains, digest
-from eventstore.journal.entries import Told
+from eventstore.journal.entries import EntryRecord
 from eventstore.journal.refill import Refill
 from eventstore.redaction import public
+from eventstore.report import OnProgress
 from eventstore.storage import identity, schema
 from eventstore.storage.sql import text
 from eventstore.storage.store import Store
-
-Counter = Callable[[int, int], None]
 
 
 class Restored(Struct, frozen=True):
@@ -35,14 +34,14 @@ class Restored(Struct, frozen=True):
     store: str
     of: str
     taken_at: int
-    chains: list[Chain]
+    chains: list[BackedUpChain]
     entries: int
     logs: int
     seconds: float
 
 
 def check(
-    directory: Path, *, kept: state.Kept | None = None, progress: Counter = lambda done, of: None
+    directory: Path, *, kept: state.Kept | None = None, progress: OnProgress = lambda done, of: None
 ) -> Restored:
     """Looks at all of a backup, as a restore would. Raises `BackupDamaged` naming the file, `BackupError`
     where it is of another version, or holds of its tables what is not `kept` (None: whatever is there).
@@ -66,7 +65,7 @@ def restore(
     keep_id: bool = False,
     tables: Iterable[str] = state.TABLES,
     after: Callable[[Connection], None] = lambda _: None,
-    progress: Counter = lambda done, of: None,
+    progress: OnProgress = lambda done, of: None,
 ) -> Restored:
     """Puts a backup into a store that is set up and empty.
 
@@ -110,7 +109,7 @@ def _whole(directory: Path) -> Manifest:
     return found
 
 
-def _told(directory: Path, found: Manifest, chain: Chain) -> Iterator[Told]:
+def _told(directory: Path, found: Manifest, chain: BackedUpChain) -> Iterator[EntryRecord]:
     """The entries of one chain, each held against its own digest, the last against the manifest's."""
     previous, last, logs = digest.START, 0, 0
     for segment in found.of(chain.chain_id):
@@ -130,7 +129,7 @@ def _told(directory: Path, found: Manifest, chain: Chain) -> Iterator[Told]:
         )
 
 
-def _read(directory: Path, segment: Segment) -> Iterator[Told]:
+def _read(directory: Path, segment: Segment) -> Iterator[EntryRecord]:
     try:
         yield from line.read(file.lines(directory, segment.file))
     except ValueError as error:  # msgspec's are ValueErrors

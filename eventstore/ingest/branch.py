@@ -18,7 +18,7 @@ from eventstore.ingest.head import HeadTracker
 from eventstore.ingest.reorg import Rewind, Wait
 from eventstore.journal import behind
 from eventstore.journal.journal import Journal
-from eventstore.journal.progress import Progress
+from eventstore.journal.progress import SyncProgress
 from eventstore.journal.tail import Tail
 from eventstore.journal.waymarks import Waymarks
 from eventstore.records import NO_END, BlockRange, Header
@@ -120,7 +120,7 @@ class Branch:
             failures.forget(BlockRange(to + 1, NO_END))
             failures.hurry()  # why the others failed may have been the branch that was left
             behind.forget(tx, self._chain)
-            Progress(tx, self._chain).moved(view.head.number)
+            SyncProgress(tx, self._chain).moved(view.head.number)
         return Ingested(
             view.head.number,
             view.finalized,

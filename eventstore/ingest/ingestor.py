@@ -29,7 +29,7 @@ from eventstore.ingest.window import Window
 from eventstore.journal import behind, chains
 from eventstore.journal.coverage import Coverage, Covered
 from eventstore.journal.journal import Journal
-from eventstore.journal.progress import Progress
+from eventstore.journal.progress import SyncProgress
 from eventstore.journal.tail import Tail
 from eventstore.records import BlockRange, Filter, Header, Watch, clipped
 from eventstore.sources import Source
@@ -278,11 +278,11 @@ class Ingestor:
         """Writes down, for `status`, why the source could not be read; the next look that ends well
         takes it back."""
         with self._lease.commit() as tx:
-            Progress(tx, self._chain).failed(reason)
+            SyncProgress(tx, self._chain).failed(reason)
 
     def _note(self, view: View, tip: int) -> None:
         """Writes down, for `status`, that all is fetched as of now, and whether the source shows less than
         the `tip` that is known."""
         with self._lease.commit() as tx:
             behind.note(tx, self._chain, shown=view.head.number, known=tip)
-            Progress(tx, self._chain).synced(view.head.number)
+            SyncProgress(tx, self._chain).synced(view.head.number)

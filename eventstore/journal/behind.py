@@ -9,7 +9,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from eventstore import clock
-from eventstore.journal.progress import Progress
+from eventstore.journal.progress import SyncProgress
 from eventstore.storage.sql import text
 
 LASTING = 120.0
@@ -80,6 +80,6 @@ def read(tx: Connection, chain_id: int) -> Behind | None:
     shown, known, since, final, tip = row
     if tip != known:  # the known end moved since: the next look tells
         return None
-    progress = Progress(tx, chain_id).read()
+    progress = SyncProgress(tx, chain_id).read()
     seen = None if progress is None else progress.synced_at
     return Behind(shown, known, since, max(since, seen or 0), -1 if final is None else final)

@@ -56,11 +56,11 @@ _GONE = (
 )
 
 
-class Told(Struct, frozen=True):
+class EntryRecord(Struct, frozen=True):
     """An entry, what was recorded with it, and its rows, each kind ascending.
 
     `recorded_at` is in microseconds since 1970. `gone` are the (block number, entry) that an orphaned entry
-    takes off the chain. The logs of a `Told` carry no block hash: it is that of their block.
+    takes off the chain. The logs of a `EntryRecord` carry no block hash: it is that of their block.
     """
 
     entry: Appended | Orphaned
@@ -114,7 +114,7 @@ def digest_at(tx: Connection, chain_id: int, entry: int) -> bytes:
     return digest.START if found is None else bytes(found)
 
 
-def chronicle(tx: Connection, chain_id: int, *, since: int = 0) -> Iterator[Told]:
+def chronicle(tx: Connection, chain_id: int, *, since: int = 0) -> Iterator[EntryRecord]:
     """Every entry after `since`, ascending, within this snapshot."""
     kinds: Kinds = {
         kind: (address, (topic0,) if topic0 else ())
@@ -149,7 +149,7 @@ def _groups(rows: Sequence[Row[Any]]) -> Iterator[list[Row[Any]]]:
         yield group
 
 
-def _told(tx: Connection, chain_id: int, group: list[Row[Any]], kinds: Kinds) -> Iterator[Told]:
+def _told(tx: Connection, chain_id: int, group: list[Row[Any]], kinds: Kinds) -> Iterator[EntryRecord]:
     span = {
         "chain": chain_id,
         "first": group[0].entry,
@@ -160,7 +160,7 @@ def _told(tx: Connection, chain_id: int, group: list[Row[Any]], kinds: Kinds) ->
     blocks, logs, gone = (_by_entry(tx, query, span) for query in (_BLOCKS, _LOGS, _GONE))
     for row in group:
         make = Appended if row.kind == "appended" else Orphaned
-        yield Told(
+        yield EntryRecord(
             make(row.entry, row.first_block, row.last_block, row.log_count),
             row.head_hash,
             row.recorded_at,

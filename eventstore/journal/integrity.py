@@ -27,7 +27,7 @@ ADVICE = (
 )
 
 
-class Broken(Struct, frozen=True):
+class BrokenEntry(Struct, frozen=True):
     """An entry whose rows, or whose place in the chain, are not what its digest says."""
 
     entry: int
@@ -77,27 +77,27 @@ def check_journal(
     return findings.check(note=ADVICE if findings.found else "")
 
 
-def check_digests(tx: Connection, chain_id: int, *, since: int = 0) -> list[Broken]:
+def check_digests(tx: Connection, chain_id: int, *, since: int = 0) -> list[BrokenEntry]:
     """Recomputes every entry after `since`, within this snapshot; names those that do not hold."""
     return [item for _, broken in _entries(tx, chain_id, since=since) for item in broken]
 
 
 def _entries(
     tx: Connection, chain_id: int, *, since: int = 0
-) -> Iterator[tuple[Appended | Orphaned, list[Broken]]]:
+) -> Iterator[tuple[Appended | Orphaned, list[BrokenEntry]]]:
     """Each entry after `since`, and what is wrong with it."""
     previous = digest.START if since == 0 else None
     last = since
     for told in chronicle(tx, chain_id, since=since):
         entry, broken = told.entry.entry, []
         if entry != last + 1:
-            broken.append(Broken(last + 1, f"missing: the next entry is {entry}"))
+            broken.append(BrokenEntry(last + 1, f"missing: the next entry is {entry}"))
         if previous is not None and told.previous_digest != previous:
-            broken.append(Broken(entry, "does not follow the entry before it"))
+            broken.append(BrokenEntry(entry, "does not follow the entry before it"))
         if told.recomputed(chain_id) != told.digest:
             illegal = told.illegal()
             found = f" ({illegal}, and no chain gives such a number)" if illegal else ""
-            broken.append(Broken(entry, f"its rows are not what they were when it was written{found}"))
+            broken.append(BrokenEntry(entry, f"its rows are not what they were when it was written{found}"))
         previous, last = told.digest, entry
         yield told.entry, broken
 

@@ -18,7 +18,7 @@ class SyncState(Struct, frozen=True):
     error: str | None
 
 
-class Progress:
+class SyncProgress:
     """The progress of one chain, within the caller's transaction or snapshot."""
 
     def __init__(self, tx: Connection, chain_id: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from eventstore.journal.entries import Told
+from eventstore.journal.entries import EntryRecord
 from eventstore.records import Appended
 from eventstore.storage import bulk
 from eventstore.storage.history_tables import HISTORY, metadata
@@ -33,7 +33,7 @@ class Refill:
         self._rows: dict[str, list[tuple[object, ...]]] = {table: [] for table in HISTORY}
         self._waiting = 0
 
-    def add(self, chain: int, told: Told) -> None:
+    def add(self, chain: int, told: EntryRecord) -> None:
         """Adds one entry; they ascend, chain by chain."""
         entry = told.entry
         number = entry.entry

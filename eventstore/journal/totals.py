@@ -11,7 +11,7 @@ from eventstore.storage.identity import identity_of
 from eventstore.storage.sql import text
 
 
-class Totals(Struct, frozen=True):
+class JournalTotals(Struct, frozen=True):
     """Of the entries up to `entry`: canonical logs, reorgs, and when the last one was recorded, in
     microseconds since 1970."""
 
@@ -49,23 +49,23 @@ class Tally:
     """The totals of every chain, each counted once from the beginning; for any number of threads."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int], Totals] = {}
+        self._known: dict[tuple[str, int], JournalTotals] = {}
         self._lock = Lock()
 
-    def totals(self, tx: Connection, chain_id: int) -> Totals:
+    def totals(self, tx: Connection, chain_id: int) -> JournalTotals:
         """All of the journal as the snapshot has it; of a snapshot that is older than what is known, too."""
         where = str(identity_of(tx)), chain_id  # another store in the place of the former has another history
         with self._lock:
-            known = self._known.get(where, Totals())
+            known = self._known.get(where, JournalTotals())
         found = _extended(tx, chain_id, known)
         if found.entry < known.entry:
-            return _extended(tx, chain_id, Totals())
+            return _extended(tx, chain_id, JournalTotals())
         with self._lock:
             self._known[where] = found
         return found
 
 
-def _extended(tx: Connection, chain_id: int, known: Totals) -> Totals:
+def _extended(tx: Connection, chain_id: int, known: JournalTotals) -> JournalTotals:
     """`known`, with the entries above it."""
     newest, logs, reorgs, last = tx.execute(
         text(
@@ -77,7 +77,7 @@ def _extended(tx: Connection, chain_id: int, known: Totals) -> Totals:
         ),
         {"chain": chain_id, "known": known.entry},
     ).one()
-    return Totals(
+    return JournalTotals(
         int(newest or 0),
         known.logs + int(logs),
         known.reorgs + int(reorgs),

@@ -36,7 +36,7 @@ class Wrong(Struct, frozen=True, tag="wrong"):
     differences: tuple[str, ...]
 
 
-Outcome = Proven | Unproven | Wrong
+Verdict = Proven | Unproven | Wrong
 
 
 class HeaderMissing(BlockUnknown):
@@ -113,7 +113,7 @@ def judged(
     filters: Sequence[Filter],
     *,
     times: Collection[int] = (),
-) -> Outcome:
+) -> Verdict:
     """What an anchored block says of the `living` logs that the journal holds for `filters` in it.
 
     `receipts` are `rooted`; None where the bloom makes them needless. `times` are those, in seconds, that the

@@ -10,14 +10,14 @@ from eventstore.journal.coverage import Coverage, joined
 from eventstore.journal.journal import Journal
 from eventstore.journal.proofs import Anchor, Ledger
 from eventstore.proof.proven import without
-from eventstore.proof.task import Task
+from eventstore.proof.task import ProofTask
 from eventstore.records import BlockRange, Filter, Watch, clipped
 from eventstore.storage.sql import text
 
 
 def next_task(
     tx: Connection, chain_id: int, watches: Sequence[Watch], *, within: BlockRange | None, span: int
-) -> Task | None:
+) -> ProofTask | None:
     """The newest blocks, at most `span`, that are final, covered and not proven; None if there are none.
 
     `within` narrows it to some blocks.
@@ -46,7 +46,7 @@ def next_task(
     if anchor is None or anchor.number > final.number >= last:
         anchor = Anchor(final.number, bytes(final.hash))
     every = joined(sorted((g for found in gaps.values() for g in found), key=lambda gap: gap.first))
-    return Task(
+    return ProofTask(
         BlockRange(first, last),
         tuple(due),
         anchor,

@@ -22,10 +22,10 @@ from eventstore.journal.proofs import Anchor, Disproof, Ledger
 from eventstore.proof import Evidence
 from eventstore.proof.evidence import (
     HeaderMissing,
-    Outcome,
     Proven,
     Unlinked,
     Unproven,
+    Verdict,
     Wrong,
     judged,
     wants_receipts,
@@ -33,7 +33,7 @@ from eventstore.proof.evidence import (
 from eventstore.proof.header import Sealed
 from eventstore.proof.pending import next_task
 from eventstore.proof.profile import Profile, profile_of
-from eventstore.proof.task import Task, Way, disproof_of, parts_of, query_of
+from eventstore.proof.task import LinkedHeaders, ProofTask, disproof_of, parts_of, query_of
 from eventstore.records import BlockRange, Watch, clipped
 from eventstore.storage.lease import Lease
 from eventstore.storage.sql import text
@@ -135,13 +135,13 @@ class Prover:
         chosen = [block for block in way.headers if block.number <= blocks.last]
         return self._commit(task, blocks, chosen, self._outcomes(chosen, task), way)
 
-    def _way(self, first: int, anchor: Anchor) -> Way:
+    def _way(self, first: int, anchor: Anchor) -> LinkedHeaders:
         """The headers from `first` up to the anchor, or those above the highest that does not come out, and
         that one: what can be proved does not hang on which blocks one step takes together. Raises
         `HeaderMissing` where that of the anchor itself is not there."""
         try:
             headers = self._source.linked(BlockRange(first, anchor.number), anchor.hash)
-            return Way(tuple(headers), Anchor(first - 1, headers[0].parent_hash))
+            return LinkedHeaders(tuple(headers), Anchor(first - 1, headers[0].parent_hash))
         except (Unlinked, HeaderMissing) as error:
             stop = error
         if stop.block == anchor.number and isinstance(stop, HeaderMissing):
@@ -151,12 +151,12 @@ class Prover:
             headers = self._source.linked(BlockRange(stop.block + 1, anchor.number), anchor.hash)
             below = Anchor(stop.block, headers[0].parent_hash)
         if isinstance(stop, HeaderMissing):
-            return Way(tuple(headers), below)
-        return Way(
+            return LinkedHeaders(tuple(headers), below)
+        return LinkedHeaders(
             tuple(headers), below, Disproof(stop.block, below.hash, "unlinked", str(stop), self._source.name)
         )
 
-    def _link(self, tx: Connection, way: Way) -> None:
+    def _link(self, tx: Connection, way: LinkedHeaders) -> None:
         """Writes down how far the headers came out."""
         ledger = Ledger(tx, self._chain)
         if way.blocks is not None:
@@ -168,7 +168,7 @@ class Prover:
 
     # --- proving ---
 
-    def _outcomes(self, blocks: Sequence[Sealed], task: Task) -> list[Outcome]:
+    def _outcomes(self, blocks: Sequence[Sealed], task: ProofTask) -> list[Verdict]:
         """What each block proves, in order."""
         living = self._living(blocks, task)
         query = query_of(task.filters)
@@ -180,7 +180,7 @@ class Prover:
         receipts = dict(
             zip((b.number for b in wanted), self._workers.map(self._receipts, wanted), strict=True)
         )
-        found: list[Outcome] = []
+        found: list[Verdict] = []
         for block in blocks:
             told = receipts.get(block.number)
             if isinstance(told, Unproven | Wrong):
@@ -204,7 +204,7 @@ class Prover:
                 raise
             return Unproven(error.message)
 
-    def _living(self, blocks: Sequence[Sealed], task: Task) -> dict[int, list[Learned]]:
+    def _living(self, blocks: Sequence[Sealed], task: ProofTask) -> dict[int, list[Learned]]:
         """The canonical logs that the journal holds for the task's filters, by block."""
         found: dict[int, list[Learned]] = {}
         question = Question(first=blocks[0].number, last=blocks[-1].number, filters=tuple(task.filters))
@@ -215,11 +215,11 @@ class Prover:
 
     def _commit(
         self,
-        task: Task,
+        task: ProofTask,
         blocks: BlockRange,
         chosen: Sequence[Sealed],
-        outcomes: Sequence[Outcome],
-        way: Way,
+        outcomes: Sequence[Verdict],
+        way: LinkedHeaders,
     ) -> Proved:
         by = self._source.name
         failed = tuple(
@@ -250,7 +250,7 @@ class Prover:
             reason=None if way.broken is None else way.broken.reason,
         )
 
-    def _unmoved(self, tx: Connection, task: Task, blocks: BlockRange) -> bool:
+    def _unmoved(self, tx: Connection, task: ProofTask, blocks: BlockRange) -> bool:
         """Does the journal still hold of `blocks` what was compared, and follow the branch that was linked?
         The ingester waits for this commit."""
         if tx.dialect.name == "postgresql":

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from eventstore.journal.proofs import Anchor, Disproof
-from eventstore.proof.evidence import Outcome, Proven, Unproven, Wrong
+from eventstore.proof.evidence import Proven, Unproven, Verdict, Wrong
 from eventstore.proof.header import Sealed
 from eventstore.records import BlockRange, Filter, Query
 
 
-class Task(Struct, frozen=True):
+class ProofTask(Struct, frozen=True):
     """Blocks that are to be proved for some filters, and the trusted block at or above their end.
 
     `entry` and `mark` say of which state of the journal and of its branch that is true.
@@ -26,7 +26,7 @@ class Task(Struct, frozen=True):
     left: int
 
 
-class Way(Struct, frozen=True):
+class LinkedHeaders(Struct, frozen=True):
     """Headers, ascending, that link up to a trusted one; `below` is what the lowest of them stands on.
 
     `broken` is the block below them whose header does not come out, None where that was not met.
@@ -49,7 +49,7 @@ def query_of(filters: Sequence[Filter]) -> Query:
     return Query(tuple(sorted({item.address for item in filters})), named if None not in topics else ())
 
 
-def parts_of(blocks: Sequence[Sealed], outcomes: Sequence[Outcome]) -> list[tuple[BlockRange, int]]:
+def parts_of(blocks: Sequence[Sealed], outcomes: Sequence[Verdict]) -> list[tuple[BlockRange, int]]:
     """The proven blocks as ranges without holes, and how many of each were proven by receipts."""
     found: list[tuple[BlockRange, int]] = []
     for block, outcome in zip(blocks, outcomes, strict=True):

@@ -49,7 +49,7 @@ class Unanswered(psycopg.OperationalError):
     unanswered = True
 
 
-class Watched(psycopg.Connection[Any]):
+class WatchedConnection(psycopg.Connection[Any]):
     """A connection whose every wait is watched."""
 
     patience = Patience()
@@ -108,20 +108,22 @@ class Watched(psycopg.Connection[Any]):
         return Unanswered(f"{why}; the connection was given up")
 
 
-def connector(patience: Patience) -> Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Watched]:
+def connector(patience: Patience) -> Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], WatchedConnection]:
     """What SQLAlchemy calls, as its event `do_connect`, to make a connection."""
     in_time = patience.answer
 
-    def connect(_dialect: Any, _record: Any, words: tuple[Any, ...], options: dict[str, Any]) -> Watched:
+    def connect(
+        _dialect: Any, _record: Any, words: tuple[Any, ...], options: dict[str, Any]
+    ) -> WatchedConnection:
         settings = {"connect_timeout": math.ceil(in_time), **KEEPALIVE, **options}
 
-        def ask() -> Watched:
+        def ask() -> WatchedConnection:
             soon = {**settings, "connect_timeout": math.ceil(in_time), "autocommit": True}
-            beside = Watched.connect(*words, **soon)
+            beside = WatchedConnection.connect(*words, **soon)
             beside.patience = Patience(math.inf, in_time, in_time)
             return beside
 
-        made = Watched.connect(*words, **settings)
+        made = WatchedConnection.connect(*words, **settings)
         made.patience, made.ask = patience, ask
         return made
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from eventstore.journal.coverage import Coverage
 from eventstore.journal.journal import Journal
-from eventstore.journal.progress import Progress
+from eventstore.journal.progress import SyncProgress
 from eventstore.journal.tail import Tail
 from eventstore.storage.store import Store
 from projections.fold.fold import Projection, events_of
@@ -41,7 +41,7 @@ def is_whole(tx: Connection, projection: Projection, *, limit: int, finalized: i
     `limit` is then not half of history."""
     if hold is not None and limit >= hold:
         return True
-    progress = Progress(tx, projection.chain_id).read()
+    progress = SyncProgress(tx, projection.chain_id).read()
     if progress is None:
         return False
     end = finalized if finalized >= 0 else progress.head

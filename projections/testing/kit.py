@@ -34,7 +34,7 @@ from sqlalchemy.event import listen
 
 from eventstore.journal.coverage import Covered
 from eventstore.journal.journal import Journal
-from eventstore.journal.progress import Progress
+from eventstore.journal.progress import SyncProgress
 from eventstore.records import BlockRange, CheckedLogs, Filter, Header, Log
 from eventstore.sources.simulated.chain import SimulatedChain
 from eventstore.storage.lease import Lease
@@ -419,7 +419,7 @@ class _River:
         with self.store.write() as tx:
             covered = [Covered(Filter(CONTRACT), BlockRange(0, through))]
             Journal(tx, _CHAIN).append(logs, headers, covered)
-            Progress(tx, _CHAIN).synced(through, at=0)
+            SyncProgress(tx, _CHAIN).synced(through, at=0)
 
     def _projection(self) -> Projection:
         kind, events, roles = self._binding

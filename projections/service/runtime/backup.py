@@ -10,9 +10,9 @@ from eventstore.backup.dump import refuse as refuse  # noqa: PLC0414 - `check` f
 from eventstore.backup.restoration import Restored
 from eventstore.backup.restoration import check as look
 from eventstore.backup.restoration import restore as put_back
+from eventstore.report import OnProgress
 from eventstore.storage.store import Store
 from projections import schema
-from projections.service.runtime.progress import Advance
 from projections.webhooks import outbox
 
 TABLES = (*state.TABLES, "skips", "notification_rules", "notification_memory", "notifications")
@@ -20,13 +20,13 @@ TABLES = (*state.TABLES, "skips", "notification_rules", "notification_memory", "
 not: they are folded anew."""
 
 
-def backup(store: Store, directory: Path, *, progress: Advance = lambda done, of: None) -> Dumped:
+def backup(store: Store, directory: Path, *, progress: OnProgress = lambda done, of: None) -> Dumped:
     """Brings the backup in `directory` up to this moment; see `eventstore.backup.dump.dump`."""
     return dump(store, directory, tables=TABLES, progress=progress)
 
 
 def restore(
-    store: Store, directory: Path, *, keep_id: bool = False, progress: Advance = lambda done, of: None
+    store: Store, directory: Path, *, keep_id: bool = False, progress: OnProgress = lambda done, of: None
 ) -> Restored:
     """Puts a backup into an empty store; see `eventstore.backup.restoration.restore`."""
     return put_back(
@@ -34,7 +34,7 @@ def restore(
     )
 
 
-def check(directory: Path, *, progress: Advance = lambda done, of: None) -> Restored:
+def check(directory: Path, *, progress: OnProgress = lambda done, of: None) -> Restored:
     """Looks at all of a backup; see `eventstore.backup.restoration.check`."""
     own = [schema.metadata.tables[name] for name in TABLES if name in schema.metadata.tables]
     return look(directory, kept=state.kept_by([*state.OWN, *own]), progress=progress)

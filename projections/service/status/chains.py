@@ -9,7 +9,7 @@ from eventstore.ingest.failed_ranges import FailedRanges
 from eventstore.journal import behind
 from eventstore.journal.coverage import Coverage
 from eventstore.journal.journal import Journal
-from eventstore.journal.progress import Progress
+from eventstore.journal.progress import SyncProgress
 from eventstore.journal.proofs import Disproof, Ledger
 from eventstore.journal.tail import Tail
 from eventstore.journal.totals import Tally
@@ -33,7 +33,7 @@ def chain_status(
     """The state of one chain's journal, in one snapshot; `emitters` are by address the name of a contract,
     `meaning` is what they declare. A caller that looks repeatedly passes a `tally`."""
     with store.read() as tx:
-        progress = Progress(tx, chain_id).read()
+        progress = SyncProgress(tx, chain_id).read()
         head = None if progress is None else progress.head
         last_sync = None if progress is None else progress.synced_at
         error = None if progress is None else progress.error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventstore.journal.totals import Tally, Totals
+from eventstore.journal.totals import JournalTotals, Tally
 from eventstore.storage.store import Store
 from tests.folding import CHAIN, Bench, registration
 
@@ -10,13 +10,13 @@ from tests.folding import CHAIN, Bench, registration
 def test_what_is_new_is_added_and_what_a_reorg_takes_off_is_taken_off(store: Store) -> None:
     bench, tally = Bench(store), Tally()
 
-    def kept() -> Totals:
+    def kept() -> JournalTotals:
         with store.read() as tx:
             found = tally.totals(tx, CHAIN)
             assert found == Tally().totals(tx, CHAIN)
         return found
 
-    assert kept() == Totals()
+    assert kept() == JournalTotals()
     bench.append([registration(block, 0, block, block + 1) for block in range(1, 6)], to=5)
     first = kept()
     assert (first.entry, first.logs, first.reorgs, first.last_reorg) == (1, 5, 0, None)

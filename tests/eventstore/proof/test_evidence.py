@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from eventstore.errors import AnswerRefused, BlockUnknown
 from eventstore.proof import header, receipt
 from eventstore.proof.evidence import (
-    Outcome,
     Proven,
     Unproven,
+    Verdict,
     Wrong,
     judged,
     linked,
@@ -35,7 +35,7 @@ OURS = [log for log in LOGS if log.address == ADDRESS]
 ETHEREUM = profile_of(1)
 
 
-def found(living: list[Log], receipts: list[dict[str, Any]] | None = RECEIPTS) -> Outcome:
+def found(living: list[Log], receipts: list[dict[str, Any]] | None = RECEIPTS) -> Verdict:
     assert BLOCK is not None
     return judged(BLOCK, receipts, living, [FILTER])
 
