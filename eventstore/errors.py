@@ -126,7 +126,7 @@ class SchemaOutdated(StoreError):
 
 
 class DataRefused(StoreError):
-    """A value that the database cannot hold: too wide, too long, or text that is none.
+    """A value that the database cannot hold: too wide, too long, or text that cannot be encoded.
 
     The fault lies with that value, not with the store: the same write fails again, whenever it is tried.
     """

@@ -17,5 +17,5 @@ def make(path: Path) -> None:
     """Makes an empty file where there is none, for who opens it by name; its folder must be there."""
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE))
-    except OSError:  # it is there, or cannot be made: whoever opens it says so
+    except OSError:  # it is there, or cannot be made: the code that opens it says so
         return

@@ -1,4 +1,4 @@
-"""The interpreter's recursion limit stays what it was, whatever is imported.
+"""The interpreter's recursion limit stays what it was when a library is imported.
 
 Decoders of JSON stop at that limit instead of at the end of the stack. A library that raises it while it is
 imported takes this guard away from the whole process: such a library is imported inside `limit_kept`.

@@ -11,7 +11,7 @@ _WORDS = re.compile(r"[^/?#&=@:;,\s]+")
 _KEY = re.compile(r"(?=.*\d)\S{6,}|(?=.*[a-z])(?=.*[A-Z])\S{6,}|\S{16,}")
 """What looks like a key among the parts of an address, and not like a word: v3, mainnet."""
 _SHORT = 4
-"""A password shorter than this cannot be told from any other letters."""
+"""A password shorter than this cannot be distinguished from other letters."""
 _LONG = 8
 """A part of a path shorter than this is a word, unless it looks like a key."""
 
@@ -28,7 +28,7 @@ def public(url: str) -> str:
 
 def keys_in(url: str, *, host: bool = False) -> set[str]:
     """The parts of an address that may be secrets: its password, and what follows the host and looks
-    like a key. With `host` that too where it is no name of a host: some services write a token there."""
+    like a key. With `host` that too where it is not the name of a host: some services write a token there."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -23,7 +23,7 @@ class Difference(Struct, frozen=True):
 class Check(Struct, frozen=True):
     """What one check looked at and found.
 
-    `checked` counts what was compared; `found` all differences, of which `differences` are the first;
+    `checked` counts what was compared; `found` all differences; `differences` are the first of them;
     `repaired` how many of them were mended and then seen to be right. `note` is for people: what was
     not looked at, or what to do. `error` says why the check could not be made, or not to its end.
     """

@@ -1,4 +1,4 @@
-"""Store -> directory: the journal up to this moment, of which only what is new is written.
+"""Store -> directory: the journal up to this moment. Only what is new is written.
 
 Law: the directory holds a whole backup at every moment, the former one until the new manifest is in its
 place. What an interrupted dump had finished is kept, and the next one goes on from there.
@@ -59,10 +59,10 @@ def dump(
 ) -> Dumped:
     """Brings the backup in `directory` up to what the store holds now, in one snapshot.
 
-    It runs beside whoever writes. `tables` are kept as they are, beside history. `progress` is called with
-    the logs that were written and how many there are to write. Raises `BackupError` where the directory is
-    no place for it, or has no room, or where the journal is not what its digests say; what was there before
-    stands.
+    It runs while other processes write. `tables` are kept as they are, beside history. `progress` is called
+    with the logs that were written and how many there are to write. Raises `BackupError` where the
+    directory cannot hold it, or has no room, or where the journal is not what its digests say; what was
+    there before stands.
     """
     began = time.monotonic()
     identity = store.identity()

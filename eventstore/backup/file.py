@@ -2,7 +2,7 @@
 digest when read.
 
 gzip, because every system has had it for thirty years, and because members may stand one after the other in
-one file: what is small is carried over into the next file as it is, and not packed anew.
+one file: what is small is carried over into the next file as it is, and not compressed again.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def written(told: EntryRecord) -> tuple[bytes, int]:
 
 
 def read(lines: Iterable[bytes]) -> Iterator[EntryRecord]:
-    """The entries of these lines; raises ValueError where a line is none, or stands where it may not."""
+    """The entries of these lines; raises ValueError for a malformed line or one out of place."""
     told: EntryRecord | None = None
     for line in lines:
         match _decode(line):
@@ -137,7 +137,7 @@ def hexed(value: bytes) -> str:
 
 
 def unhex(said: str) -> bytes:
-    """Raises ValueError where it is no 0x and hex digits."""
+    """Raises ValueError unless it is 0x and hex digits."""
     if not said.startswith("0x"):
         raise ValueError(f"{said[:20]!r} is no hex with 0x")
     return bytes.fromhex(said[2:])

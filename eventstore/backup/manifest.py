@@ -67,7 +67,7 @@ class BackedUpChain(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a backup is: of which store, when (seconds since 1970), which chains, in which files.
+    """What a backup holds: the store, the time (seconds since 1970), the chains and the files.
 
     The segments of a chain ascend without a hole, from entry 1 to the last.
     """
@@ -144,7 +144,7 @@ def read(directory: Path, name: str = NAME) -> Manifest:
 
 def opened(path: Path) -> BinaryIO:
     """A file of a backup, to be read. A pipe or a device never ends, or is waited for without end: raises
-    `BackupDamaged` where it is no regular file, or a link to what is none."""
+    `BackupDamaged` unless it is a regular file or a link to one."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)

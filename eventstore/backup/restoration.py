@@ -1,7 +1,7 @@
 """Directory -> store: a backup looked at, and put into an empty store.
 
 Law: all or nothing. Every file is held against the manifest before the first row is written, every digest is
-computed anew from the rows as they are read, and one transaction holds it all: a store that was being filled
+computed again from the rows as they are read, and one transaction holds it all: a store that was being filled
 when the process died is empty.
 """
 
@@ -44,7 +44,7 @@ def check(
     directory: Path, *, kept: state.Kept | None = None, progress: OnProgress = lambda done, of: None
 ) -> Restored:
     """Looks at all of a backup, as a restore would. Raises `BackupDamaged` naming the file, `BackupError`
-    where it is of another version, or holds of its tables what is not `kept` (None: whatever is there).
+    where it is of another version, or holds of its tables what is not `kept` (None: any table).
     `progress` is called with the logs read, and how many there are."""
     began = time.monotonic()
     found = _whole(directory)
@@ -71,7 +71,7 @@ def restore(
 
     `after` does what these tables want once they are filled, in the same transaction.
 
-    The store keeps its own id, so that no sink takes it for the one that was backed up, unless `keep_id`
+    The store keeps its own id, so that no sink takes it for the store that was backed up, unless `keep_id`
     says that it takes that one's place. Raises as `check` does, and `BackupError` where the store is not
     empty; then nothing was written.
     """
@@ -139,7 +139,7 @@ def _read(directory: Path, segment: Segment) -> Iterator[EntryRecord]:
 
 def _refuse_filled(tx: Connection, store: Store, tables: list[str]) -> None:
     every = [*schema.HISTORY, "chains", *tables]
-    if not store.sqlite:  # on SQLite nobody else writes
+    if not store.sqlite:  # on SQLite no other process writes
         tx.execute(text(f"LOCK TABLE {', '.join(state.there(tx, every))} IN SHARE ROW EXCLUSIVE MODE"))
     filled = state.filled(tx, every)
     if filled is not None:

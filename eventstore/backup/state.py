@@ -25,7 +25,7 @@ from eventstore.storage.legal import MOST, shown
 from eventstore.storage.sql import text
 
 TABLES = ("coverage", "finality", "tail", "progress", "proofs", "anchors", "disproofs")
-"""Of the event store; whoever keeps other tables beside it names them."""
+"""Those of the event store; a caller that keeps other tables names them."""
 
 OWN = [schema.metadata.tables[name] for name in TABLES]
 """The same as tables."""
@@ -49,10 +49,9 @@ def written(tx: Connection, tables: Iterable[str]) -> Iterator[bytes]:
 def rows(lines: Iterable[bytes], kept: Kept | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows of these lines, by their table: the reader of a restore and of a check.
 
-    Raises ValueError where a line is none or holds what its column does not, and `BackupError` where it is of
-    a table or a column that is not `kept`. Without `kept` every table is taken, and only its form is looked
-    at.
-    """
+    Raises ValueError for a malformed line or one that holds what its column does not, and `BackupError`
+    where it is of a table or a column that is not `kept`. Without `kept` every table is taken, and only its
+    form is looked at."""
     for line in lines:
         table, row = _decode(line)
         if kept is None:

@@ -14,7 +14,7 @@ from eventstore.storage.sql import text
 
 LASTING = 120.0
 """Seconds for which a head within the unfinalised part may be below ours before that is an error: nodes
-behind one name are seldom at the same block. Below finality it is one at once."""
+behind one name are rarely at the same block. Below finality it is one at once."""
 
 
 class Behind(Struct, frozen=True):

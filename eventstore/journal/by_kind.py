@@ -1,7 +1,7 @@
 """Logs of some kinds in a range of blocks, by the index on (chain, kind, block), as a part of SQL.
 
 Both planners know a second road, the primary key, which is (chain, block, ...), and take it where they think
-that the range has few logs. It would read all that lie in the range. SQLite is told the index by name;
+that the range has few logs. It would read all that lie in the range. The query names the index to SQLite;
 PostgreSQL by comparing all three as one, in this order, which only this index has (`planning.by_index`).
 """
 

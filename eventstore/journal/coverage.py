@@ -1,4 +1,4 @@
-"""Which blocks of which filter were fetched. A gap is whatever is missing; nobody marks one.
+"""The blocks that were fetched, by filter. A gap is what is missing; no row marks one.
 
 Law: a range is covered only by the transaction that stores its logs (`Journal.append`), and an orphaning
 voids coverage from its first block on, for every filter (`Journal.orphan`). Both call this file.

@@ -3,7 +3,7 @@
 Indexes take 32 bits each, as nearly all do; a log with a wider one says so in the byte that counts its topics
 and adds the upper halves, so that what was digested before such logs were taken stays as it was.
 
-Whoever changes an old row behind the triggers' back breaks every digest from there on.
+A change of an old row behind the triggers' back breaks every digest from there on.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The journal entry by entry, each with all its rows: how it is told to whoever keeps it elsewhere.
+"""The journal entry by entry, each with all its rows: how it goes into backups and checks.
 
-Law: whatever lies beside it in the blocks that an entry spans is read with it and passed over, so entries are
+Law: other rows in the blocks that an entry spans are read with it and passed over, so entries are
 read in groups whose spans lie close together; the memory is that of one group.
 """
 
@@ -45,7 +45,7 @@ _BLOCKS = (
     "SELECT entry, number, hash, parent_hash, timestamp FROM blocks WHERE "
     f"{_SPAN.format('number', 'entry')} ORDER BY entry, number"
 )
-_LOGS = (  # along the primary key, of which PostgreSQL knows by its order, and then in ours
+_LOGS = (  # along the primary key, which PostgreSQL sees by the order, and then in ours
     "SELECT entry, block_number, log_index, kind, topic1, topic2, topic3, data, tx_hash, tx_index FROM "
     f"(SELECT * FROM logs WHERE {_SPAN.format('block_number', 'entry')} "
     "ORDER BY block_number, log_index, entry) span ORDER BY entry, block_number, log_index"

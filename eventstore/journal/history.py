@@ -48,7 +48,7 @@ class Question(Struct, frozen=True, kw_only=True):
 
 
 class Learned(Struct, frozen=True, gc=False):
-    """A log, the entry that appended it, and the one that orphaned it, if any did as far as was asked.
+    """A log, the entry that appended it, and the entry that orphaned it, if any up to `as_of`.
 
     `timestamp` is its block's, in seconds; `recorded_at` and `orphaned_at` are when these entries were
     made, in microseconds since 1970.

@@ -1,6 +1,6 @@
 """Is the journal whole? Recomputes its digest chain, and looks for rows that no digest speaks for.
 
-Law: what was written stays as it was written, so whatever this file finds was done behind the triggers'
+Law: what was written stays as it was written, so what this file finds was done behind the triggers'
 back, or by a failing disk. A digest covers the rows of its entry; the shape of the journal it does not
 cover: rows of no entry, two lives at one place, an end that was cut off.
 """

@@ -1,6 +1,6 @@
 """What was proved, written down: by filter the proven blocks, hashes to go on from, blocks that failed.
 
-Law: a proof speaks of what the journal holds. Whatever is orphaned or appended later takes the proof of those
+Law: a proof speaks of what the journal holds. What is orphaned or appended later takes the proof of those
 blocks with it, in its own transaction: `Journal` calls `void_from` and `void`.
 """
 
@@ -42,7 +42,7 @@ class ProvenRange(Struct, frozen=True):
 
 
 class Disproof(Struct, frozen=True):
-    """A block of which the journal is `wrong`, or that is `unproven`: the reason, and when it was seen. One
+    """A block where the journal is `wrong`, or that is `unproven`: the reason, and when it was seen. One
     that is `unlinked` is unproven with all below it: its header does not come out."""
 
     number: int

@@ -202,7 +202,7 @@ class JournalReader:
             return self._rows(f"SELECT {own} {found} ORDER BY {BY_KEY} LIMIT ?", (*values, limit))
 
         rows = asked(living=False)
-        if rows and self._any_orphans(rows[0][0], rows[-1][0]):  # seldom; asked of each log it is slow
+        if rows and self._any_orphans(rows[0][0], rows[-1][0]):  # rare; a look for each log is slow
             rows = asked(living=True)
         return list(starmap(StoredLog, rows)), last if few is None else few
 

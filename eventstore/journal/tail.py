@@ -64,7 +64,7 @@ class Tail:
             self.lower(anchor)
 
     def lower(self, final: Header | None) -> None:
-        """Sets finality back to `final`, a block of the chain that is followed now; None: none is final."""
+        """Sets finality back to `final`, a block of the chain that we follow; None: no block is final."""
         self._tx.execute(text("DELETE FROM finality WHERE chain_id = :chain"), {"chain": self._chain})
         if final is not None:
             self.finalize(final)

@@ -1,8 +1,8 @@
 """Headers below finality that a chain which moved back is held against.
 
 Law: each is an ancestor of the newest final block, as parent hashes showed when it was kept. The journal
-knows only blocks that hold logs; without these a shorter branch that holds none of ours could not be told
-from a node that lags.
+knows only blocks that hold logs; without these a shorter branch that holds none of ours looks like
+a node that lags.
 """
 
 from __future__ import annotations

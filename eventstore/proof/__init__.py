@@ -17,7 +17,7 @@ class Evidence(Protocol):
 
     @property
     def name(self) -> str:
-        """Who answers, without secrets."""
+        """The provider's name, without secrets."""
         ...
 
     def linked(self, blocks: BlockRange, top: bytes) -> list[Sealed]:

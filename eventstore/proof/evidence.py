@@ -102,7 +102,7 @@ def rooted(block: Sealed, receipts: Sequence[Mapping[str, Any]], *, by: str) -> 
 
 
 def wants_receipts(block: Sealed, query: Query, profile: Profile, *, held: bool) -> bool:
-    """Must the receipts be seen? Not where a sound bloom rules our logs out and none are `held`."""
+    """Must the receipts be seen? Not where a sound bloom rules our logs out and no log is `held`."""
     return held or not profile.bloom or bloom.may_contain(block.bloom, query)
 
 
@@ -117,7 +117,7 @@ def judged(
     """What an anchored block says of the `living` logs that the journal holds for `filters` in it.
 
     `receipts` are `rooted`; None where the bloom makes them needless. `times` are those, in seconds, that the
-    journal gives the block: events that carry none are dated by them.
+    journal gives the block: events without a timestamp take theirs from it.
     """
     if receipts is None:
         return Proven("bloom")

@@ -5,7 +5,7 @@ EIP-1559 (baseFeePerGas), EIP-4895 (withdrawalsRoot), EIP-4844 (blobGasUsed, exc
 each added to the end. Where validators take turns (Authority Round: Gnosis before its merge) the step and the
 signature stand where others have mixHash and nonce.
 
-Law: nobody is called a liar for a field that we do not know. A header that does not come out and has one is
+Law: no node is called a liar for a field that we do not know. A header that does not come out and has one is
 of a form that is not known; one of known fields only that does not come out was altered, or is of a chain
 that hashes otherwise. Of neither can anything be proved.
 """
@@ -75,7 +75,7 @@ KNOWN = _BESIDE | {name for fields in (_FIELDS, *_SEALS, _LATER) for name, _ in 
 class Sealed(Struct, frozen=True, gc=False):
     """A header whose fields came with it, and what they hash to.
 
-    `recomputed` is the hash of the fields; it equals `hash` where nobody altered them. It is None where they
+    `recomputed` is the hash of the fields; it equals `hash` if they were not altered. It is None where they
     are not those of a header that we know, or do not come out and one of them is strange to us. Hashes and
     roots are 32 bytes, the bloom is 256. The hashes of the `transactions` are the node's word: the header
     commits to their bodies.

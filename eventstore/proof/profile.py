@@ -1,6 +1,6 @@
 """What the headers of a chain promise about its logs: known chain by chain, never assumed.
 
-Law: "proven" is said only where the chain's own rules make it so. A chain of which we know that logs lie
+Law: "proven" is said only where the chain's own rules make it so. A chain that is known to have logs
 outside what its headers commit to is never proven; one that we do not know is believed by its receipts
 alone, block by block.
 """
@@ -52,7 +52,7 @@ _QUIRKS = {
     239: "its headers do not hash as Ethereum's do",
     167_000: "its blooms are all zero",
 }
-"""Gathered from the issue threads of nodes and indexers; whoever knows better adds a test."""
+"""Gathered from the issue threads of nodes and indexers; a correction comes with a test."""
 
 
 def profile_of(chain_id: int) -> Profile:

@@ -197,7 +197,7 @@ class Prover:
             return list(map(dict, self._source.rooted(block)))
         except AnswerRefused as error:
             return Wrong((error.message,)) if self._profile.bloom else Unproven(error.message)
-        except BlockUnknown as error:  # pruned: nobody altered any
+        except BlockUnknown as error:  # pruned: nothing was altered
             return Unproven(error.message)
         except SourceError as error:
             if error.retry:

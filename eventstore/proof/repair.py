@@ -1,7 +1,7 @@
-"""Puts one block right from receipts that prove themselves, whoever gives them.
+"""Puts one block right from receipts that prove themselves, from any endpoint.
 
 Law: the unit of repair is the block. What is only missing is appended; a block that holds what is not on
-the chain is orphaned whole and appended anew, in one transaction. Nothing is deleted.
+the chain is orphaned whole and appended again, in one transaction. Nothing is deleted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """RLP, the encoding that Ethereum hashes (Yellow Paper, appendix B): bytes and lists of them, one way only.
 
 Measured over 14 real blocks with 2,018 receipts: 100 ms, where the `rlp` library, which finds out the shape
-of each value anew, takes 400. The tests hold this to that library.
+of each value again, takes 400. The tests hold this to that library.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def encode(item: Item) -> bytes:
 
 
 def number(value: int) -> bytes:
-    """A number of any size as RLP takes it: big-endian, without leading zeros; 0 is no byte at all."""
+    """A number of any size as RLP takes it: big-endian, without leading zeros; 0 has no bytes."""
     return value.to_bytes((value.bit_length() + 7) // 8, "big")
 
 

@@ -13,9 +13,9 @@ from eventstore.records import BlockRange, Filter, Query
 
 
 class ProofTask(Struct, frozen=True):
-    """Blocks that are to be proved for some filters, and the trusted block at or above their end.
+    """Blocks to prove for some filters, and the trusted block at or above their end.
 
-    `entry` and `mark` say of which state of the journal and of its branch that is true.
+    `entry` and `mark` name the state of the journal and of its branch for which that is true.
     """
 
     blocks: BlockRange

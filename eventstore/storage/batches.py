@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of `size` items each, the last one perhaps shorter; none is empty."""
+    """Lists of `size` items each, the last one perhaps shorter, never empty."""
     every = iter(items)
     while some := list(islice(every, size)):
         yield some

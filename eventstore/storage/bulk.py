@@ -17,7 +17,7 @@ from eventstore.storage.legal import MOST, shown
 from eventstore.storage.refused_values import unfit, values_of_python
 
 _COPIED = {"BIGINT": "int8", "INTEGER": "int4", "BYTEA": "bytea", "TEXT": "text", "VARCHAR": "text"}
-"""By the type of a column what binary COPY must be told."""
+"""The name that binary COPY needs for each type of column."""
 
 _POSTGRESQL: Final[Dialect] = postgresql.dialect()  # type: ignore[no-untyped-call]  # untyped upstream
 

@@ -1,6 +1,6 @@
 """Work that makes very many objects and no cycles: the collector of cycles need not look at them meanwhile.
 
-It looks after every 700 new containers, and at whatever is alive now and then. Of a journal's rows it finds
+It looks after every 700 new containers, and now and then at all that is alive. Of a journal's rows it finds
 none to free: an eighth of the time that it took to fetch and store 100,000 logs was spent by it.
 """
 
@@ -20,7 +20,7 @@ _found_enabled = False
 def acyclic() -> Iterator[None]:
     """No collection of cycles, in no thread, until the last of these blocks that overlap has ended.
 
-    For work of a bounded size: garbage with cycles, of whatever thread, waits for as long.
+    For work of a bounded size: garbage with cycles, of any thread, waits for as long.
     """
     global _at_work, _found_enabled  # noqa: PLW0603  # the collector is one for the process
     with _lock:

@@ -1,10 +1,10 @@
-"""One writer at a time, fenced: whoever lost a lease cannot commit, however late it wakes.
+"""One writer at a time, fenced: a process that lost a lease cannot commit, however late it wakes.
 
 Every commit begins with an UPDATE of the lease row that names owner and epoch. A takeover raises the
 epoch, so the former owner's UPDATE finds no row, and its transaction ends before it wrote anything.
 
-The UPDATE also locks the row until the commit, so that nobody takes over in between. On PostgreSQL a
-process that stands still there (stopped, paused, cut off) would keep that lock for ever: whoever wants
+The UPDATE also locks the row until the commit, so that no process takes over in between. On PostgreSQL a
+process that stands still there (stopped, paused, cut off) would keep that lock for ever: a process that wants
 the lease ends a transaction that has waited for its process for longer than the lease lives.
 """
 
@@ -44,8 +44,8 @@ SELECT set_config('lock_timeout', '100ms', true),
      AND clock_timestamp() - state_change > make_interval(secs => :ttl))
 """
 """Ends what has locked the row of a lease (`xmax` is the transaction that did) and has waited for its process
-for as long as the lease lives. Who asks then waits for a commit under way, a little while at a time, and may
-not himself stand still with the row in his hand."""
+for as long as the lease lives. The caller waits for a commit under way in short slices, and sets an idle
+timeout of its own, so that it cannot hold the row lock if it stalls."""
 
 _LOCK_NOT_AVAILABLE = "55P03"
 
@@ -80,7 +80,7 @@ class Lease:
                 return self
 
     def is_held(self) -> bool:
-        """Is some process at work under this name? One of this machine that is dead is none."""
+        """Is some process at work under this name? A dead process of this machine does not count."""
         with self.store.read() as tx:
             row = tx.execute(
                 text(f"SELECT owner, expires_at - {self._now} AS seconds FROM leases WHERE name = :name"),
@@ -104,7 +104,7 @@ class Lease:
     def release(self) -> None:
         """Gives the lease back at once; `Fenced`, but once only, where another took it over before.
 
-        A process that was stopped while it gave the lease back would else never hear that it lost it.
+        A process that was stopped while it gave the lease back would otherwise not learn that it had lost it.
         """
         if self.epoch == 0:
             return
@@ -141,7 +141,7 @@ class Lease:
         """The new epoch. Raises `LeaseHeld`, or `_Locked` where the row is free and being written."""
         name = {"name": self.name}
         query = f"SELECT owner, epoch, expires_at - {self._now} AS seconds FROM leases WHERE name = :name"
-        self._refuse(tx.execute(text(query), name).first())  # whoever stands by waits for no lock
+        self._refuse(tx.execute(text(query), name).first())  # a standby waits for no lock
         try:
             if not self.store.sqlite:
                 query += " FOR UPDATE"

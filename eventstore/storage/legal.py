@@ -2,7 +2,7 @@
 
 A block number, a log's index in its block, a transaction's index, a timestamp in seconds and a chain id are
 each 0 to 2^63 - 1. Nodes do send log indexes above 2^32, and chains stamp blocks in milliseconds; nothing
-real comes near the end of 64 bits, of which SQL keeps one for the sign.
+real comes near the end of 64 bits; SQL keeps one of them for the sign.
 """
 
 from __future__ import annotations

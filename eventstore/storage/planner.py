@@ -1,11 +1,11 @@
 """PostgreSQL's planner, held to the one road that does not depend on what its statistics know.
 
-Law: a statement that works by key, page by page, costs what it touches, whatever the statistics say. They
+Law: a statement that works by key, page by page, costs what it touches, regardless of the statistics. They
 lag behind by nature: of rows that this transaction wrote, of a build that began after the last ANALYZE, of
 another chain, they know nothing, expect one row, and what is right for one row takes the square of a million.
 So such a statement is written to leave one plan (keys in an array, each looked up in a `LATERAL ... OFFSET
 0`, which is not folded into the rest) and runs `by_index`. What reads whole generations or the whole journal
-runs `by_pass`: each table is read once, in whatever way. Plans are made for each execution: one that is kept
+runs `by_pass`: each table is read once, in any way. Plans are made for each execution: one that is kept
 for later was made for tables of another size. SQLite goes by its indexes and by the order of a CROSS JOIN.
 """
 

@@ -24,7 +24,7 @@ from eventstore.storage.history_tables import HISTORY, metadata
 
 __all__ = ["HISTORY", "metadata"]
 
-# Which blocks of which filter were fetched; an empty topic0 stands for all topics of the address.
+# The blocks that were fetched, by filter; an empty topic0 stands for all topics of the address.
 coverage = Table(
     "coverage",
     metadata,
@@ -109,7 +109,7 @@ progress = Table(
     Column("error", Text),
 )
 
-# What commands ask of whoever holds a lease.
+# What commands ask of the process that holds a lease.
 requests = Table(
     "requests",
     metadata,
@@ -148,7 +148,7 @@ calls = Table(
     Column("count", BigInteger, nullable=False),
 )
 
-# Which blocks of which filter the journal was proved to hold whole, and by what; as coverage otherwise.
+# The blocks that the journal was proved to hold whole, by filter, and by what; as coverage otherwise.
 proofs = Table(
     "proofs",
     metadata,
@@ -172,7 +172,7 @@ anchors = Table(
     Column("hash", LargeBinary, nullable=False),
 )
 
-# Blocks of which the journal was seen to be wrong, or which could not be proved, and why.
+# Blocks where the journal was seen to be wrong, or which could not be proved, and why.
 disproofs = Table(
     "disproofs",
     metadata,
@@ -201,7 +201,7 @@ runs = Table(
     Index("runs_by_command", "command", "id"),
 )
 
-# What went wrong, from when to when, and whether it was told; at most one of a kind and subject is open.
+# What went wrong, from when to when, and whether it was reported. One of a kind and subject is open.
 incidents = Table(
     "incidents",
     metadata,
@@ -214,7 +214,7 @@ incidents = Table(
     Column("outcome", Text, nullable=False, server_default=""),  # how it ended
     Column("told_at", BigInteger),
     Column("over_told_at", BigInteger),
-    Column("claimed_until", BigInteger, nullable=False, server_default="0"),  # by whoever tells it now
+    Column("claimed_until", BigInteger, nullable=False, server_default="0"),  # by the sending process
     Index(
         "incidents_open",
         "kind",

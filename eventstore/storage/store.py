@@ -62,7 +62,7 @@ class Store:
 
     @contextmanager
     def at_leisure(self, tx: Connection) -> Iterator[None]:
-        """Within this no statement of `tx` is too long: it writes whole tables anew."""
+        """Within this no statement of `tx` is too long: it may write whole tables again."""
         driver: Any = tx.connection.driver_connection
         patience = getattr(driver, "patience", None)
         if patience is None:
@@ -151,7 +151,7 @@ def _engine(url: str, *, read_only: bool, patience: Patience | None) -> Engine:
             engine = create_engine(
                 url,
                 connect_args={"timeout": 60, "check_same_thread": False},
-                pool_use_lifo=True,  # the one that was used last: each keeps a page cache of its own
+                pool_use_lifo=True,  # the connection that was used last: each keeps a page cache of its own
             )
             event.listen(engine, "do_connect", _make_private)
             event.listen(engine, "connect", _prepare_sqlite)

@@ -1,10 +1,10 @@
 """A connection to PostgreSQL that notices a server which no longer answers: frozen, or gone without a word.
 
 Law: a server may be silent as long as it works. A statement that takes long and a server that stands still
-look the same from here, and a server that stands still obeys no timeout of its own. So whoever has waited for
-`quiet` seconds without a byte asks over a second connection what the server does for the first. A server
-that answers there, and is at work, is waited for, an hour at most; one that does not answer twice, or that
-waits for us while we wait for it, is given up: the statement fails, and so does its transaction.
+look the same from here, and a server that stands still obeys no timeout of its own. So a process that has
+waited for `quiet` seconds without a byte asks over a second connection what the server does for the first. A
+server that answers there, and is at work, is waited for, an hour at most; one that does not answer twice, or
+that waits for us while we wait for it, is given up: the statement fails, and so does its transaction.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class WatchedConnection(psycopg.Connection[Any]):
         return super().wait(self._watched(gen), *arguments, **options)
 
     def _watched(self, gen: Waits) -> Waits:
-        """`gen`, which is told about every tenth of a second when nothing came."""
+        """`gen`, which is resumed about every tenth of a second when nothing came."""
         patience, strikes = self.patience, 0
         began = heard = time.monotonic()
         try:
@@ -84,7 +84,7 @@ class WatchedConnection(psycopg.Connection[Any]):
 
     def _is_at_work(self, ask: Callable[[], psycopg.Connection[Any]]) -> bool:
         """Does the server, asked beside, work on what is waited for here? A refusal is an answer as well, and
-        behind a pooler nobody can tell: then the kernel and the hour are what there is."""
+        behind a pooler this cannot be known: then the kernel and the hour are what there is."""
         mine = self.pgconn.backend_pid
         try:
             with ask() as beside:

@@ -1,7 +1,7 @@
-"""Incidents: what went wrong, from when to when, and whether somebody was told.
+"""Incidents: what went wrong, from when to when, and whether an alert was sent.
 
-Law: of one kind and subject at most one is open, whoever sees it and however many see it at once. What
-was open when a process ended is open for the next: it is not told again, and its end is.
+Law: of one kind and subject at most one is open, regardless of how many processes see it at once. What
+was open when a process ended is open for the next: its beginning is not reported again, and its end is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ COLUMNS = "id, kind, subject, detail, opened_at, closed_at, outcome, told_at, ov
 
 
 class Key(Struct, frozen=True, order=True):
-    """What makes two incidents the same one: its kind, and what it befell."""
+    """Identity of an incident: its kind and the subject that it affects."""
 
     kind: str
     subject: str
@@ -28,7 +28,7 @@ class Key(Struct, frozen=True, order=True):
 class Incident(Struct, frozen=True):
     """One incident. Times are microseconds since 1970.
 
-    `outcome` says how it ended; `told_at` and `over_told_at` when its beginning and its end were told.
+    `outcome` says how it ended; `told_at` and `over_told_at` when its beginning and its end were reported.
     """
 
     id: int
@@ -96,16 +96,16 @@ class Incidents:
         return self._where("id < :before", order="id DESC LIMIT :limit", before=last, limit=limit)
 
     def untold(self) -> list[Incident]:
-        """Those of which something remains to be told, ascending by number."""
+        """Those with something left to report, ascending by number."""
         return self._where("told_at IS NULL OR (closed_at IS NOT NULL AND over_told_at IS NULL)")
 
     def told_since(self, since: int) -> list[Incident]:
-        """Those of which something was told after `since`."""
+        """Those with a report after `since`."""
         return self._where("told_at > :since OR over_told_at > :since", since=since)
 
     def claim(self, number: int, *, over: bool, now: int, until: int) -> bool:
         """Makes it this process's turn to tell of the beginning, or with `over` the end, of an incident;
-        False where it was told meanwhile, or is another's turn."""
+        False where it was reported meanwhile, or is another's turn."""
         untold = "over_told_at" if over else "told_at"
         done = self._tx.execute(
             text(
@@ -117,7 +117,7 @@ class Incidents:
         return done.rowcount == 1
 
     def told(self, numbers: Sequence[int], *, now: int, over: bool) -> None:
-        """Writes down that these were told, with `over` that they are over as well; frees the claim."""
+        """Writes down that these were reported, with `over` that they are over as well; frees the claim."""
         marks = "claimed_until = 0, told_at = coalesce(told_at, :now)"
         if over:
             marks += ", over_told_at = :now"

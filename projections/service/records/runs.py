@@ -106,14 +106,14 @@ class Runs:
         )
 
     def end(self, number: int, outcome: Outcome, detail: str) -> None:
-        """Writes down how a run ended. It knows better than whoever took it for dead meanwhile."""
+        """Writes down how a run ended. This replaces what a process wrote that took it for dead meanwhile."""
         self._tx.execute(
             text("UPDATE runs SET finished_at = :now, outcome = :outcome, detail = :detail WHERE id = :id"),
             {"id": number, "now": clock.now(), "outcome": int(outcome), "detail": legible(detail)},
         )
 
     def sweep(self) -> None:
-        """Writes down as interrupted whatever was begun, not ended, and has nobody at work on it."""
+        """Writes down as interrupted each run that began, did not end, and has no process at work on it."""
         for run in self._where("finished_at IS NULL", order="id"):
             if not _is_cut_off(run):
                 continue
@@ -140,7 +140,7 @@ class Runs:
         origin: Origin | None = None,
     ) -> list[Run]:
         """The newest first: `limit` of those whose number is below `before`, of one command with any of its
-        arguments, of one origin. A run that was cut off shows as interrupted, also where nobody wrote that
+        arguments, of one origin. A run that was cut off shows as interrupted, also where that is not written
         down yet."""
         condition = "id < :before"
         values: dict[str, object] = {"before": 2**31 - 1 if before is None else before, "limit": limit}
