@@ -73,7 +73,7 @@ document_index = Table(
     metadata,
     Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("name", Text, primary_key=True),
-    Column("value", Text, primary_key=True),
+    Column("value", _KEY, primary_key=True),
     Column("key", _KEY, primary_key=True),
     sqlite_with_rowid=False,
 )
