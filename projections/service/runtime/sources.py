@@ -7,8 +7,8 @@ from typing import Any
 from msgspec import Struct
 
 from eventstore.errors import ChainfoldError
+from eventstore.journal.chains import genesis_of
 from eventstore.journal.journal import Journal
-from eventstore.journal.tail import genesis_of
 from eventstore.records import BlockRange, Log, Query
 from eventstore.sources import Node
 from eventstore.sources.adapter import REQUIRED, ChainSettings
