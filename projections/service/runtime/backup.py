@@ -17,7 +17,7 @@ from projections.webhooks import outbox
 
 TABLES = (*state.TABLES, "skips", "notification_rules", "notification_memory", "notifications")
 """What is kept beside history: decisions, and what webhooks remember, told and are to tell. Documents are
-not: they are folded anew."""
+not: they are folded again."""
 
 
 def backup(store: Store, directory: Path, *, progress: OnProgress = lambda done, of: None) -> Dumped:
