@@ -1,4 +1,6 @@
-"""The public API of chainfold. These names stay; every other import path may change between releases.
+"""The public API of chainfold, with `chainfold.sinks`, `chainfold.sources` and `chainfold.testing`.
+
+These names stay; every other import path may change between releases.
 
     from chainfold import Documents, Integer256, Projector, handles     a projector
     from chainfold import Kit, address                                  its tests

@@ -69,7 +69,8 @@ class RangeTooLarge(SourceError):
     """The node refuses a range of this width, or an answer of this size.
 
     `limit` is the greatest number of blocks it says it takes (a structural cap, worth remembering);
-    `suggestion` the (first, last) it offers instead. Both may be wrong: see `fetch.Window`.
+    `suggestion` the (first, last) it offers instead. Both may be wrong: see
+    `eventstore.ingest.window.Window`.
     """
 
     retry = True

@@ -63,15 +63,17 @@ KINDS: dict[str, IncidentKind] = {
         "the projection {subject} is halted",
         "an event cannot be folded, a build is refused, or the fold fails for `failing_for`",
         "it goes on",
-        "Look at `chainfold failures list`; mend the projector and start the service again, or pass the "
-        "event over with `chainfold failures skip {subject} --block N --log-index I --reason ...`.",
+        "Look at `chainfold failures list`; mend the projector, start the service again and run `chainfold "
+        "rebuild {subject}`, or pass the event over with `chainfold failures skip {subject} --block N "
+        "--log-index I --reason ...`.",
     ),
     "projection-quarantining": IncidentKind(
         "the projection {subject} put events aside",
-        "its dead letters are not empty",
-        "its dead letters are empty",
-        "Look at `chainfold failures list`; mend the projector and run `chainfold failures retry {subject}`, "
-        "or pass them over with `chainfold failures skip {subject} --block N --log-index I --reason ...`.",
+        "it has dead letters",
+        "it has no dead letters",
+        "Look at `chainfold failures list`; mend the projector, start the service again and run `chainfold "
+        "rebuild {subject}` (where the cause was not in its code, `chainfold failures retry {subject}`), or "
+        "pass each event over with `chainfold failures skip {subject} --block N --log-index I --reason ...`.",
     ),
     "sink-down": IncidentKind(
         "the sink {subject} is down",
@@ -107,9 +109,9 @@ KINDS: dict[str, IncidentKind] = {
     ),
     "history-unproven": IncidentKind(
         "the history of {subject} cannot be proved",
-        "a header does not come out, or `prove` is set for a chain that cannot be proved; never "
-        "where `accept_unproven` is",
-        "that header comes out",
+        "a header does not hash to its block, or `prove` is set for a chain that cannot be proved; never "
+        "where `accept_unproven` is set",
+        "that header hashes to its block",
         "Run `chainfold verify events`, which says why and tries again; name another endpoint first in "
         "chains.{subject}.rpc, or set chains.{subject}.accept_unproven where nothing can be proved.",
     ),

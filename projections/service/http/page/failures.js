@@ -44,7 +44,7 @@ const halted = (status) =>
       title: `${name} is halted at block ${number(item.build?.state === "halted" ? item.build.block : item.block)}`,
       detail: item.error ?? "",
       facts: [
-        "Everything else goes on. Mend the projector and start the service again, or pass the event over: ",
+        "Everything else goes on. Mend the projector, start the service again and rebuild, or pass the event over: ",
         h("code", null, `chainfold failures skip ${name} --block N --log-index I --reason WHY`),
       ],
       body: { projection: name },
