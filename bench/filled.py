@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from bench.scenario import CHAIN
 from eventstore.storage.store import Store
 from projections.fold.changes import Changes
-from projections.fold.documents import Delta
+from projections.fold.delta import Delta
 from projections.fold.generation import Generation, Generations
 from projections.fold.state import GenerationState
 from projections.projectors.referrals import User

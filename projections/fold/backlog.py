@@ -62,6 +62,22 @@ def has_events(tx: Connection, projection: Projection, routes: Mapping[int, Way]
     return False
 
 
+def horizon_of(projection: Projection, generation: Generation, finalized: int, block: int) -> int:
+    """The block up to which no before-images are kept.
+
+    A build that was served before keeps all that it has: they name what it changed since.
+    """
+    if generation.state == "building" and generation.revision:
+        return generation.floor
+    match projection.undo:
+        case "finality":
+            return finalized
+        case "forever":
+            return -1
+        case blocks:
+            return min(finalized, block - blocks)
+
+
 class Backlog:
     """The events that are left, counted by index; no block is counted more than twice on the way.
 

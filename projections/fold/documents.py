@@ -9,96 +9,28 @@ commit it came from: after a failed commit everything is forgotten.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
-import msgspec
 from msgspec.structs import force_setattr
 
 from eventstore.storage.batches import batches
 from projections.errors import ValueRefused
-from projections.fold.document_type import Shape, weight
+from projections.fold.committed import CommittedState
+from projections.fold.delta import PART, Delta, Whole, differing
+from projections.fold.document_type import Shape
 from projections.fold.index import KNOWN, Known, Lookup
 from projections.values.kinds import is_key, shown
 
 ROOM = 256 * 2**20
 """Bytes that documents may take in memory, where nobody says otherwise."""
 
-PART = 5_000
-"""Documents in one `Delta`: no more of them stand in memory as bytes at once."""
-
-PART_BYTES = 32 * 2**20
-"""Bytes of bodies after which a `Delta` ends: PostgreSQL takes 1 GB in one statement."""
-
 _ENTRY, _FOUND = 80, 40
 """Bytes of a document's place in the dictionaries, and in the lookup of one field, as measured."""
 
 _SAMPLE = 64
 """Documents that are looked at to know how large they are."""
-
-
-def _no_value(_document: object) -> None:
-    """Of what is indexed by nothing all has the same value."""
-
-
-class Delta(msgspec.Struct, frozen=True):
-    """What changed since the last commit, or a part of it: what the next one writes, ascending by key."""
-
-    changed: list[tuple[str, bytes | None, bytes | None]]  # key, body before, body after
-    index_gone: list[tuple[str, str, str]]  # field, value, key
-    index_new: list[tuple[str, str, str]]
-    undo: list[tuple[int, str, bytes | None]]  # block, key, body before that block
-    digest: int  # to add, modulo 2^256
-    count: int  # to add
-
-
-class Whole:
-    """All documents of a state of which nothing was ever committed; each row is made when it is wanted.
-
-    `digest` and `count` are what they come to, once `documents` was read to its end.
-    """
-
-    def __init__(self, shape: Shape, cache: Mapping[str, Any], lookup: Lookup) -> None:
-        self.digest = self.count = 0
-        self._shape = shape
-        self._cache = cache
-        self._lookup = lookup
-
-    def documents(self, generation: int) -> Iterator[tuple[int, str, bytes]]:
-        """Generation, key, body; ascending."""
-        cache, encode, total = self._cache, self._shape.encode, 0
-        for key in self.keys():
-            body = encode(cache[key])
-            total += weight(key, body)
-            self.count += 1
-            yield generation, key, body
-        self.digest = total % 2**256
-
-    def index(self, generation: int) -> Iterator[tuple[int, str, str, str]]:
-        """Generation, field, value, key; ascending."""
-        return ((generation, *row) for row in self._lookup.rows())
-
-    def keys(self) -> list[str]:
-        """Of all documents, ascending."""
-        return sorted(key for key, document in self._cache.items() if document is not None)
-
-
-class State(Protocol):
-    """Where documents come from: the committed state that a batch starts from."""
-
-    def load(self, keys: Iterable[str]) -> Mapping[str, bytes]:
-        """The bodies under these keys; absent keys are absent."""
-        ...
-
-    def find(self, field: str, value: str) -> list[str]:
-        """The keys whose indexed field has this value."""
-        ...
-
-    def find_all(self, field: str, values: Sequence[str], *, limit: int) -> Mapping[str, list[str]]:
-        """The same for many values, `limit` keys at most; values that would take more are absent."""
-        ...
 
 
 class TrackedDocuments:
@@ -116,7 +48,7 @@ class TrackedDocuments:
 
     def __init__(self, shape: Shape, *, complete: bool = False, room: int = ROOM) -> None:
         self._shape = shape
-        self._state: State | None = None
+        self._state: CommittedState | None = None
         self._room = room
         self._cache: dict[str, Any] = {}  # key -> document, or None: known to be absent
         self._event: dict[str, Any] = {}  # before the event
@@ -173,7 +105,7 @@ class TrackedDocuments:
 
     # --- what the runner does ---
 
-    def begin(self, state: State) -> None:
+    def begin(self, state: CommittedState) -> None:
         """Starts a page over this committed state; the cache of the last commit stays valid."""
         self._state = state
 
@@ -269,7 +201,7 @@ class TrackedDocuments:
         """What changed since the last commit, but for what `whole` has. Call `committed` or `forget` when all
         of it is written."""
         for keys in batches(() if self._fresh else sorted(self._batch), PART):
-            yield from self._differing(keys)
+            yield from differing(keys, self._batch, self._cache, self._shape)
         if self._undo:
             yield Delta([], [], [], self._undo, 0, 0)
 
@@ -346,41 +278,6 @@ class TrackedDocuments:
                 continue
             document = cache[key] = shape.decode(body)
             force_setattr(document, shape.key, key)  # one string under both names
-
-    def _differing(self, keys: Iterable[str]) -> Iterator[Delta]:
-        """What of these keys differs from the state, in parts of about `PART_BYTES`."""
-        encode, indexed, same = self._shape.encode, self._shape.indexed, self._shape.same
-        exact = self._shape.exact
-        value_of = attrgetter(*self._shape.index) if self._shape.index else _no_value
-        changed: list[tuple[str, bytes | None, bytes | None]] = []
-        gone: list[tuple[str, str, str]] = []
-        new: list[tuple[str, str, str]] = []
-        total = count = held = 0
-        for key in keys:
-            before, after = self._batch[key], self._cache[key]
-            if same(before, after):
-                continue
-            if held >= PART_BYTES:
-                yield Delta(changed, sorted(gone), sorted(new), [], total % 2**256, count)
-                changed, gone, new, total, count, held = [], [], [], 0, 0, 0
-            old = None if before is None else encode(before)
-            body = None if after is None else encode(after)
-            if old is not None:
-                total -= weight(key, old)
-                count -= 1
-            if body is not None:
-                total += weight(key, body)
-                count += 1
-                held += len(body)
-            changed.append((key, old, body))
-            if exact and before is not None and after is not None and value_of(before) == value_of(after):
-                continue  # most changes are in no indexed field
-            was, now = indexed(before), indexed(after)
-            if was != now:
-                gone.extend((field, value, key) for field, value in was if (field, value) not in now)
-                new.extend((field, value, key) for field, value in now if (field, value) not in was)
-        if changed:
-            yield Delta(changed, sorted(gone), sorted(new), [], total % 2**256, count)
 
     def _shed(self) -> None:
         """Keeps the newest, a third of what there is room for; the rest is read again when it is wanted."""

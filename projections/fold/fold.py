@@ -21,7 +21,7 @@ from eventstore.storage.refused_values import refuses_data
 from projections.errors import DecodingError, HistoryOutOfOrder, ProjectorError, ValueRefused
 from projections.faults import told, written_in
 from projections.fold.documents import TrackedDocuments
-from projections.fold.generation import Generation
+from projections.fold.generation import Generation, Generations
 from projections.fold.state import DeadLetter
 from projections.projectors import Projector
 from projections.routing.routes import Route
@@ -51,6 +51,16 @@ class Projection(Struct, frozen=True):
     rebuild: Literal["ask", "auto"] = "ask"
     undo: int | Literal["finality", "forever"] = "finality"
     former: tuple[str, ...] = ()
+
+    def build(self, generations: Generations, *, promote: bool = True, hold: int | None = None) -> Generation:
+        """Starts a build from the first block. An unfinished older build is dropped."""
+        return generations.create(
+            chain_id=self.chain_id,
+            fingerprint=self.fingerprint,
+            before=self.first_block - 1,
+            promote=promote,
+            hold=hold,
+        )
 
     def built(self, generation: Generation) -> bool:
         """Is the generation of this code?"""

@@ -14,8 +14,8 @@ from eventstore.journal.history import Question, ask
 from projections.errors import ProjectorError
 from projections.fold.changes import Changes
 from projections.fold.generation import Generation, Generations
-from projections.fold.runner import Folded, Runner, create_build
-from projections.fold.skips import skip
+from projections.fold.runner import Folded, Runner
+from projections.fold.skips import add_skip
 from projections.fold.state import GenerationState
 
 
@@ -71,7 +71,7 @@ class Operations:
                 continued = replace(waiting, promote=promote, error=None)
                 generations.advance(waiting, continued)
                 return continued
-            return create_build(generations, self._projection, promote=promote)
+            return self._projection.build(generations, promote=promote)
 
     def back(self) -> Generation:
         """Takes the last generation that this code built up again, to replace what other code built.
@@ -102,7 +102,7 @@ class Operations:
         until = to if hold else None
         if to < served.floor:
             with self._lease.commit() as tx:
-                create_build(Generations(tx, self._projection.name), self._projection, hold=until)
+                self._projection.build(Generations(tx, self._projection.name), hold=until)
             return Folded(self._projection.name, "building", block=to, moved=True, rewound_to=to)
         return self._runner.rewind(served, to, hold=until)
 
@@ -151,13 +151,7 @@ class Operations:
             ]
             if not rows:
                 raise ProjectorError(f"The journal holds no log {log_index} in block {block}.")
-            skip(
-                tx,
-                self._projection.name,
-                block_hash=rows[0].log.block_hash,
-                log_index=log_index,
-                reason=reason,
-            )
+            add_skip(tx, self._projection.name, rows[0].log, reason)
             served = Generations(tx, self._projection.name).served()
         if served is not None and served.block >= block:
             self.rollback(block - 1, hold=False)

@@ -21,10 +21,10 @@ from eventstore.storage.gc_pause import acyclic
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from projections.errors import GenerationRefused
-from projections.fold.backlog import Backlog, has_events, is_whole, reach
-from projections.fold.changes import Changes
+from projections.fold.backlog import Backlog, has_events, horizon_of, is_whole, reach
+from projections.fold.commit import commit
 from projections.fold.document_type import Shape
-from projections.fold.documents import ROOM, Delta, TrackedDocuments, Whole
+from projections.fold.documents import ROOM, TrackedDocuments
 from projections.fold.fold import Batch, Fold, Projection
 from projections.fold.generation import Generation, Generations, Promoted
 from projections.fold.skips import skips_of
@@ -59,19 +59,6 @@ class Folded(Struct, frozen=True):
     @property
     def idle(self) -> bool:
         return not self.moved
-
-
-def create_build(
-    generations: Generations, projection: Projection, *, promote: bool = True, hold: int | None = None
-) -> Generation:
-    """Starts a build of `projection` from its first block. An unfinished older build is dropped."""
-    return generations.create(
-        chain_id=projection.chain_id,
-        fingerprint=projection.fingerprint,
-        before=projection.first_block - 1,
-        promote=promote,
-        hold=hold,
-    )
 
 
 class Runner:
@@ -127,8 +114,6 @@ class Runner:
             ahead = replace(ahead, cursor=replace(ahead.cursor, hold=hold))
         return self._commit(ahead, events=0, left=0)
 
-    # --- one step ---
-
     def _step(self) -> Folded:
         own = self.projection
         with self.store.read() as tx:
@@ -152,7 +137,7 @@ class Runner:
                 with self.lease.commit() as tx:
                     again = Generations(tx, own.name)
                     revived = again.revive(own.fingerprint, former=own.former) if outdated else None
-                    made = revived or create_build(again, own)
+                    made = revived or own.build(again)
                 return Folded(own.name, "building", block=made.block, moved=True)
             if outdated:
                 return Folded(own.name, "outdated", block=served.block, error=served.error)
@@ -182,7 +167,7 @@ class Runner:
             finalized = Tail(tx, own.chain_id).finalized()
             limit = reach(tx, own, finalized=finalized, hold=generation.hold)
             page = journal.read(routes, after=generation.block, to=limit, limit=self._batch)
-            horizon = self._horizon(generation, finalized, page.through)
+            horizon = horizon_of(own, generation, finalized, page.through)
             if page.logs:
                 ahead.documents.begin(GenerationState(tx, generation.id))
                 batch = self._fold.page(
@@ -236,31 +221,8 @@ class Runner:
         return Ahead(row, row, documents, [], time.monotonic())
 
     def _commit(self, ahead: Ahead, *, events: int, left: int, quarantined: int = 0) -> Folded:
-        old, new, changed = ahead.row, ahead.cursor, 0
-        with self.lease.commit() as tx:
-            generations, state = Generations(tx, old.projection), GenerationState(tx, old.id)
-            generations.advance(old, new)  # first: whoever else would move it waits here
-            if ahead.rewound_to is not None:
-                state.drop_undo(above=ahead.rewound_to)
-                state.exhume(above=ahead.rewound_to)
-            whole = ahead.documents.whole
-            if whole is not None:
-                state.load_whole(whole)
-                changed += whole.count
-                new = self._after(old, new, whole, changed=whole.count > 0)
-                if new.revision > old.revision:
-                    Changes(tx, old.projection).mark(whole.keys(), new.revision)
-            for delta in ahead.documents.take():
-                state.apply(delta)
-                changed += len(delta.changed)
-                new = self._after(old, new, delta, changed=bool(delta.changed))
-                self._publish(tx, old, new, delta)
-            generations.advance(ahead.cursor, new)
-            state.bury(ahead.dead)
-            if new.floor > old.floor:
-                state.drop_undo(through=new.floor)
-        ahead.documents.committed()
-        self._documents[old.id] = new.digest, ahead.documents
+        new, changed = commit(self.lease, ahead)
+        self._documents[new.id] = new.digest, ahead.documents
         folded = self._folded(new, events=events, changed=changed, left=left, quarantined=quarantined)
         return replace(folded, rewound_to=ahead.rewound_to)
 
@@ -278,8 +240,6 @@ class Runner:
             quarantined=quarantined,
             error=to.error,
         )
-
-    # --- backwards ---
 
     def _rewound(self, tx: Connection, ahead: Ahead, to: int) -> Ahead:
         """The documents as they were after block `to`, in memory: the next commit writes what then differs.
@@ -305,10 +265,8 @@ class Runner:
             generations.advance(generation, generation)
             if generation.state == "live":
                 generations.mark_stale(generation)
-            create_build(generations, self.projection)
+            self.projection.build(generations)
         return Folded(generation.projection, "stale", block=to, moved=True, rewound_to=to)
-
-    # --- the served one ---
 
     def _promote(self, generation: Generation, routes: Mapping[int, Way]) -> Folded:
         name = generation.projection
@@ -326,24 +284,6 @@ class Runner:
             return Folded(name, "building", block=generation.block, error=str(refusal))
         return Folded(name, "live", block=generation.block, moved=True, promoted=promoted)
 
-    def _publish(self, tx: Connection, old: Generation, new: Generation, delta: Delta) -> None:
-        if new.revision > old.revision:
-            keys = [key for key, _, _ in delta.changed]
-            Changes(tx, old.projection).mark(keys, new.revision)
-
-    def _after(self, old: Generation, new: Generation, added: Delta | Whole, *, changed: bool) -> Generation:
-        """`new` with what was `added` to it; its revision is the one after `old`'s, if anything changed."""
-        digest = (int.from_bytes(new.digest, "big") + added.digest) % 2**256
-        takes_revision = changed and old.state != "building"  # what is served, stale or not
-        return replace(
-            new,
-            documents=new.documents + added.count,
-            digest=digest.to_bytes(32, "big"),
-            revision=old.revision + 1 if takes_revision else new.revision,
-        )
-
-    # --- small ---
-
     def _tracked(self, generation: Generation) -> TrackedDocuments:
         """The documents as of this very commit: what another process wrote since, or another build of
         the same number, has another digest, and then nothing cached is used."""
@@ -352,18 +292,3 @@ class Runner:
             documents = TrackedDocuments(self._shape, complete=generation.documents == 0, room=self._room)
             self._documents[generation.id] = generation.digest, documents
         return documents
-
-    def _horizon(self, generation: Generation, finalized: int, block: int) -> int:
-        """The block up to which no before-images are kept.
-
-        A build that was served before keeps all that it has: they name what it changed since.
-        """
-        if generation.state == "building" and generation.revision:
-            return generation.floor
-        match self.projection.undo:
-            case "finality":
-                return finalized
-            case "forever":
-                return -1
-            case blocks:
-                return min(finalized, block - blocks)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from eventstore import clock
+from eventstore.records import Log
 from eventstore.storage.legible import legible
+from eventstore.storage.sql import text
 
 
-def skips_of(tx: Connection, projection: str) -> dict[tuple[bytes, int], str]:
-    """The reason of each skip, by (block hash, log index)."""
-    rows = tx.execute(
-        text("SELECT block_hash, log_index, reason FROM skips WHERE projection = :projection"),
-        {"projection": projection},
-    )
-    return {(block_hash, index): reason for block_hash, index, reason in rows}
-
-
-def skip(tx: Connection, projection: str, *, block_hash: bytes, log_index: int, reason: str) -> None:
-    """Adds a skip; of one that exists, replaces the reason."""
+def add_skip(tx: Connection, projection: str, log: Log, reason: str) -> None:
+    """Has every build of this projection pass over the log, of which only this block is meant."""
     tx.execute(
         text(
             "INSERT INTO skips VALUES (:projection, :hash, :index, :reason, :now) "
@@ -26,9 +19,18 @@ def skip(tx: Connection, projection: str, *, block_hash: bytes, log_index: int, 
         ),
         {
             "projection": projection,
-            "hash": block_hash,
-            "index": log_index,
+            "hash": log.block_hash,
+            "index": log.log_index,
             "reason": legible(reason),
             "now": clock.now(),
         },
     )
+
+
+def skips_of(tx: Connection, projection: str) -> dict[tuple[bytes, int], str]:
+    """The events that every build of this projection passes over, and why."""
+    rows = tx.execute(
+        text("SELECT block_hash, log_index, reason FROM skips WHERE projection = :projection"),
+        {"projection": projection},
+    )
+    return {(block_hash, index): reason for block_hash, index, reason in rows}

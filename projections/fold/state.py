@@ -12,7 +12,7 @@ from eventstore.storage.batches import batches
 from eventstore.storage.planner import by_index, key_by_key
 from eventstore.storage.sql import text
 from projections import schema
-from projections.fold.documents import Delta, Whole
+from projections.fold.delta import Delta, Whole
 
 CHUNK = 500
 """Keys in one IN list: below the limits of both engines."""

@@ -187,7 +187,7 @@ def test_an_unfit_document_is_refused_when_an_index_is_asked(complete: bool) -> 
 
 def test_what_a_commit_writes_comes_in_parts_of_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A database bounds what it takes in one statement, however few documents that is."""
-    monkeypatch.setattr("projections.fold.documents.PART_BYTES", 80)
+    monkeypatch.setattr("projections.fold.delta.PART_BYTES", 80)
     documents = TrackedDocuments(Shape(People))
     documents.begin(Committed([]))
     for name in NAMES:

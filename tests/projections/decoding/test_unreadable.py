@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from projections.decoding.event import parse
 from projections.projectors import Documents, Projector, handles
-from projections.testing.kit import CONTRACT, Kit
+from projections.testing.kit import Kit
+from projections.testing.river import CONTRACT
 
 
 class Said(Struct, frozen=True):

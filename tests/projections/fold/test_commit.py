@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from eventstore.storage.store import Store
-from projections.fold.documents import Delta
+from projections.fold.delta import Delta
 from projections.fold.state import GenerationState
 
 ROWS, CHANGED = 40_000, 4_000

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from eventstore.storage.store import Store
 from projections.errors import ProjectorError
-from projections.fold.documents import Delta
+from projections.fold.delta import Delta
 from projections.fold.runner import Runner
 from projections.fold.state import GenerationState
 from projections.projectors.referrals import Referrals
