@@ -77,7 +77,7 @@ class MarkerLost(SinkError):
 
 
 class KeyConflict(SinkError):
-    """The sink holds several documents under one key, of which there may be one only."""
+    """The sink holds several documents under a key that may have only one."""
 
 
 class DocumentsRefused(SinkError):

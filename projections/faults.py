@@ -1,4 +1,4 @@
-"""Errors of code that is not ours: which file and line they come from, so that nobody looks for them here."""
+"""Errors of code that is not ours: which file and line they come from, so that no one looks for them here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LIBRARIES = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "pureli
 
 @contextmanager
 def of_projector(where: str, file: str | None = None) -> Iterator[None]:
-    """Makes whatever a projector's code raises within a `ProjectorError` that begins with `where`.
+    """Makes every error that a projector's code raises within a `ProjectorError` that begins with `where`.
 
     Our own errors pass. `file` is where the code stands, if that is known.
     """

@@ -167,7 +167,7 @@ notification_memory = Table(
     sqlite_with_rowid=False,
 )
 
-# The outbox: what a receiver is to be told, or was. `state` is pending, delivered or dead.
+# The outbox: what a receiver is or was to be sent. `state` is pending, delivered or dead.
 notifications = Table(
     "notifications",
     metadata,

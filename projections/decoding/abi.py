@@ -3,7 +3,7 @@
 Law: what is read is what was meant, or nothing. Refused are words that their type cannot hold (a bool of 2,
 dirt above an address or a small integer), offsets that point beyond the data or into the head they stand in,
 and lengths beyond the data. Ignored is what changes no value: the padding after text and bytes, clean, dirty
-or missing, and data beyond what is declared. Text that is no UTF-8 is read with U+FFFD for each part that is
+or missing, and data beyond what is declared. Text that is not UTF-8 is read with U+FFFD for each part that is
 not, as Unicode recommends (section 3.9, "maximal subparts"): the same on every machine.
 
 The specification: https://docs.soliditylang.org/en/latest/abi-spec.html

@@ -15,7 +15,7 @@ out function 0.7. For the flagship event it is
         return make("0x" + w0[12:].hex(), "0x" + w1[12:].hex(), w2, block,
                     log.log_index, log.tx_hash, contract)
 
-It only says yes: whatever it cannot take goes the slow road, which names what is wrong with it.
+It only accepts: every log that it cannot take goes the slow road, which names what is wrong.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Events of which a parameter cannot be read: a handler that wants it is told why."""
+"""Events with a parameter that cannot be read: a handler that wants it learns why."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class Marker:
 
 
 def _replaced(value: Any) -> bool:
-    """Is there text in it that may stand for bytes that are none?"""
+    """Is there text in it that may stand for bytes that are not UTF-8?"""
     if isinstance(value, tuple):
         return any(map(_replaced, value))
     return isinstance(value, str) and "\ufffd" in value

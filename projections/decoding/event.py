@@ -66,7 +66,7 @@ class Event(Struct, frozen=True):
 
     @property
     def layout(self) -> Layout:
-        """What events have in common whose logs are decoded alike, whatever their parameters are called."""
+        """What events whose logs are decoded alike have in common, under any names of parameters."""
         return self.canonical, tuple(item.indexed for item in self.parameters), self.anonymous
 
     def __str__(self) -> str:

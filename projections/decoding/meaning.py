@@ -79,7 +79,7 @@ class Meaning:
                     raise _indistinguishable(one, other)
 
     def of(self, address: bytes, topic0: bytes, topics: int, block: int) -> Declaration | Misfit | None:
-        """What a log is that has `topics` topics, of which the first is `topic0` (empty where there is none).
+        """What a log with `topics` topics is, the first of which is `topic0` (empty when there is none).
 
         None where nothing that is declared says what it is.
         """

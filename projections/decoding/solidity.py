@@ -27,7 +27,7 @@ def bare(text: str) -> str:
 
 
 def hint_for(text: str) -> str:
-    """What to write instead of a text that is no event."""
+    """What to write instead of a text that does not declare an event."""
     line = bare(text)
     word = line.split(" ", 1)[0]
     if line.startswith(("{", "[")):

@@ -14,7 +14,7 @@ from projections.fold.pairs import DIFFERENT, Pairs
 
 
 class Changed(Struct, frozen=True, gc=False):
-    """A key that is to be published: its newest revision and its body, None where it was removed."""
+    """A key to publish: its newest revision and its body; None when the document was removed."""
 
     key: str
     revision: int

@@ -21,7 +21,7 @@ def commit(lease: Lease, ahead: Ahead) -> tuple[Generation, int]:
     old, new, changed = ahead.row, ahead.cursor, 0
     with lease.commit() as tx:
         generations, state = Generations(tx, old.projection), GenerationState(tx, old.id)
-        generations.advance(old, new)  # first: whoever else would move it waits here
+        generations.advance(old, new)  # first: another process that would move it waits here
         if ahead.rewound_to is not None:
             state.drop_undo(above=ahead.rewound_to)
             state.exhume(above=ahead.rewound_to)

@@ -61,7 +61,7 @@ Moved = list[tuple[str, Any, Any]]
 
 Settle = Callable[[dict[str, Any], dict[str, Any], dict[str, Any], int, Callable[[str, Any], None]], Moved]
 """Takes the documents before the event, those now, those before the block (and adds to them), the block's
-time and `Shape.look`, which raises `ValueRefused` for what is no document."""
+time and `Shape.look`, which raises `ValueRefused` for what is not a document."""
 
 
 class Tried(Protocol):

@@ -19,7 +19,7 @@ PART_BYTES = 32 * 2**20
 
 
 def _no_value(_document: object) -> None:
-    """Of what is indexed by nothing all has the same value."""
+    """The index key of a document type without indexes: a constant."""
 
 
 class Delta(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class Delta(msgspec.Struct, frozen=True):
 
 
 class Whole:
-    """All documents of a state of which nothing was ever committed; each row is made when it is wanted.
+    """All documents of a state that was never committed; each row is made when it is asked for.
 
     `digest` and `count` are what they come to, once `documents` was read to its end.
     """

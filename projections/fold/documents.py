@@ -24,7 +24,7 @@ from projections.fold.index import KNOWN, Known, Lookup
 from projections.values.kinds import is_key, shown
 
 ROOM = 256 * 2**20
-"""Bytes that documents may take in memory, where nobody says otherwise."""
+"""Bytes that documents may take in memory: the default."""
 
 _ENTRY, _FOUND = 80, 40
 """Bytes of a document's place in the dictionaries, and in the lookup of one field, as measured."""
@@ -58,14 +58,14 @@ class TrackedDocuments:
         self._lookup = Lookup(shape.index, whole=complete)
         self._known = Known()
         self._fresh = complete
-        self._placed: dict[str, Any] = {}  # what the lookup was told of within the event
+        self._placed: dict[str, Any] = {}  # what the lookup learnt within the event
         self._settle, self._look = shape.settle, shape.look
         self._become(complete=complete)
 
     # --- what handlers see ---
 
     def put(self, key: str, document: Any) -> None:
-        """Whether it is one is asked when the event ends, or an index is: once, however often it is put."""
+        """The document is validated when the event ends or an index is asked: once, however often it is put."""
         event = self._event
         if key not in event:
             event[key] = self._held(key)
@@ -74,7 +74,7 @@ class TrackedDocuments:
     def delete(self, key: str) -> None:
         before = self._held(key)
         if before is not None:
-            key = str.__str__(key)  # of a subclass, for no such thing becomes a key
+            key = str.__str__(key)  # a plain str, of a subclass too: only that may become a key
             self._event.setdefault(key, before)
             self._cache[key] = None
 
@@ -96,7 +96,7 @@ class TrackedDocuments:
         if self._complete or self._state is None:
             return self._lookup.over(field, value, ())
         keys = self._lookup.over(field, value, self._known.find(field, value, self._state.find))
-        self._load(keys)  # whoever looks for them wants them
+        self._load(keys)  # a handler that looks for them wants them
         return keys
 
     def held(self) -> Iterator[tuple[str, Any]]:
@@ -148,7 +148,7 @@ class TrackedDocuments:
     def end_event(self, timestamp: int) -> None:
         """Keeps what the event put; stamps the documents in which it changed anything else.
 
-        Raises `ValueRefused` where something is no document: then the event is to be discarded.
+        Raises `ValueRefused` when something is not a document; the caller then discards the event.
         """
         event, cache, placed = self._event, self._cache, self._placed
         moved = self._settle(event, cache, self._block, timestamp, self._look)
@@ -160,14 +160,14 @@ class TrackedDocuments:
         event.clear()
 
     def discard_event(self) -> None:
-        """Takes back whatever the event put."""
+        """Takes back all that the event put."""
         for key, placed in self._placed.items():
             self._lookup.move(key, placed, self._event[key])
         self._placed.clear()
         self._restore(self._event)
 
     def discard_block(self) -> None:
-        """Takes back whatever the events of the unfinished block put."""
+        """Takes back all that the events of the unfinished block put."""
         self.discard_event()
         for key, before in self._block.items():
             self._lookup.move(key, self._cache[key], before)
@@ -253,7 +253,7 @@ class TrackedDocuments:
             after = self._cache[key]
             if after is not None:
                 self._look(key, after)
-                after = after.__copy__()  # the one that was put is stamped when the event ends
+                after = after.__copy__()  # what was put is stamped when the event ends
             self._lookup.move(key, self._placed.get(key, before), after)
             self._placed[key] = after
 

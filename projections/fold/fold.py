@@ -1,6 +1,6 @@
 """The fold itself: a page of canonical logs, through decoding and a projector, into tracked documents.
 
-Law: pure. Same logs, same documents, whoever asks: the runner, a replay to some past block, a test.
+Law: pure. Same logs, same documents, for every caller: the runner, a replay to some past block, a test.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Projection(Struct, frozen=True):
         return min(watch.first_block for watch in self.watches)
 
     def routed(self, kinds: Mapping[int, LogKind]) -> dict[int, Way]:
-        """The ways of those interned kinds of which logs may be this projection's."""
+        """The ways of the interned kinds whose logs may belong to this projection."""
         found = {kind: way_of(self.routes, named) for kind, named in kinds.items()}
         return {kind: way for kind, way in found.items() if way is not None}
 
@@ -210,7 +210,7 @@ def _hints(
         try:
             yield from ask(event)
         except DecodingError:
-            continue  # a parameter that cannot be read: its handler is told so, if it wants it
+            continue  # a parameter that cannot be read: its handler learns so if it wants it
         except Exception as raised:
             fault = _own_fault(raised)
             raise ProjectorError(
@@ -233,7 +233,7 @@ def events_of(routes: Mapping[int, Way], page: LogPage) -> list[Any]:
 
 
 def _own_fault(raised: BaseException) -> BaseException:
-    """What a handler raised is its event's own fault, whatever it is, and is returned.
+    """An error that a handler raised belongs to its event and is returned.
 
     But a store that failed under a handler is not: that goes up to the loop.
     """

@@ -32,7 +32,7 @@ _COLUMNS = (
 
 
 def lease_of(projection: str, fingerprint: str) -> str:
-    """The name of the lease that whoever runs this code of a projection works under."""
+    """The name of the lease that a process needs to run this code of a projection."""
     return f"project:{projection}:{fingerprint[:12]}"
 
 
@@ -205,7 +205,7 @@ class Generations:
         served = self.served()
         revision = 1
         if served is not None:
-            # First: whoever advances it under other code waits for this row, then finds it retired.
+            # First: a process that advances it under other code waits for this row, then finds it retired.
             retired = self._tx.execute(
                 text("UPDATE generations SET state = 'retired' WHERE id = :id RETURNING revision"),
                 {"id": served.id},

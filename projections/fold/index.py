@@ -133,7 +133,7 @@ class Known:
         return (field, value) in self._answers
 
     def commit(self, lookup: Lookup) -> None:
-        """What this lookup told beside the answers is in the state now: there it is asked anew."""
+        """What this lookup added to the answers is in the state now: the state is asked again."""
         for place in lookup.touched():
             self._answers.pop(place, None)
 

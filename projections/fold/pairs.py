@@ -12,7 +12,7 @@ from eventstore.storage.planner import key_by_key
 
 ONLY_OLD, ONLY_NEW, CHANGED = "now IS NULL", "was IS NULL", "now <> was"
 DIFFERENT = f"{ONLY_OLD} OR {ONLY_NEW} OR {CHANGED}"
-"""What may be asked of a pair, of which one is there."""
+"""What may be asked of a pair that has at least one side."""
 
 
 class Pairs:

@@ -11,7 +11,7 @@ from eventstore.storage.sql import text
 
 
 def add_skip(tx: Connection, projection: str, log: Log, reason: str) -> None:
-    """Has every build of this projection pass over the log, of which only this block is meant."""
+    """Has every build of this projection pass over this log, in this very block."""
     tx.execute(
         text(
             "INSERT INTO skips VALUES (:projection, :hash, :index, :reason, :now) "

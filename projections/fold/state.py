@@ -61,7 +61,7 @@ class GenerationState:
 
     def find_all(self, field: str, values: Sequence[str], *, limit: int) -> dict[str, list[str]]:
         """What `find` gives for each of these values, asked in one go. Those whose keys would be more than
-        `limit` in all are absent: nobody knows how many a value has."""
+        `limit` in all are absent: how many keys a value has is not known beforehand."""
         found: dict[str, list[str]] = {}
         for some in batches(values, CHUNK):
             rows = self._found(field, some, limit)

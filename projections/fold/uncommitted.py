@@ -1,4 +1,4 @@
-"""How far a build has been folded beyond its last commit: nobody reads it, so it need not commit each page.
+"""How far a build is folded beyond its last commit: it has no readers, so not every page needs a commit.
 
 Law: what is ahead lies in memory only. It belongs to the one row and the one set of documents that it began
 from; when either is another, it is forgotten, and folded again from the row. So a build that is killed goes
@@ -17,7 +17,7 @@ from projections.fold.generation import Generation
 from projections.fold.state import DeadLetter
 
 COMMIT_EVERY = 60.0
-"""Seconds of folding that a kill may cost a build, where nobody says otherwise."""
+"""Seconds of folding that a kill may cost a build: the default."""
 
 
 class Ahead(Struct, frozen=True):

@@ -86,7 +86,7 @@ class Projector:
     handlers will want (they are loaded together). `touched` names a field set to the block's time
     whenever an event changed anything else; `dates` the fields that are times in seconds.
     `addresses` are the fields that hold addresses, the key perhaps among them: the HTTP API takes these
-    in any case, and refuses what is none. `mongo_indexes` are indexes for the application's queries,
+    in any case, and refuses other text. `mongo_indexes` are indexes for the application's queries,
     `redis_fields` what of a document goes into a Redis hash (empty: all of it). `invariants` are what
     `verify` holds the documents to, in the fold and in MongoDB. Raise `version` when the meaning changes
     where the code does not show it.

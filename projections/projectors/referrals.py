@@ -60,7 +60,7 @@ class Referrals(Projector):
 
     @handles("ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)")
     def registered(self, event: Any, users: Users) -> None:
-        """The user's edge is now `referrer`; the zero address and oneself are no referrer."""
+        """The user's edge is now `referrer`; the zero address and the user do not count as referrers."""
         user, referrer = event.user, event.referrer
         if referrer in (NOBODY, user):
             referrer = None
@@ -77,7 +77,7 @@ class Referrals(Projector):
         if key == NOBODY:
             return
         user = users.get(key)
-        if user is None:  # nobody named it so far: nobody depends on it
+        if user is None:  # no user named it so far: none depends on it
             user = User(key)
             if referrer is None:
                 users.put(key, user)

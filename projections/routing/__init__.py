@@ -1,1 +1,1 @@
-"""Which event of which contract goes to which handler."""
+"""From contracts and their events to handlers."""

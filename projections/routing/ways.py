@@ -17,7 +17,7 @@ from projections.errors import DecodingError, SignatureError
 from projections.routing.routes import Route
 
 ANY = b"any"
-"""In the place of a topic0: whatever stands under no other key, of an address that has anonymous events."""
+"""In the place of a topic0: every log under no other key, of an address that has anonymous events."""
 
 
 class Way(Protocol):
@@ -116,7 +116,7 @@ class Taken(Struct, frozen=True):
 def ways(meaning: Meaning, bound: Sequence[Bound], *, where: str) -> dict[LogKind, Route | Fork]:
     """By (address, topic0), or (address, ANY), where the logs of a projection go; `bound` by precedence.
 
-    Raises `SignatureError`, which starts with `where`, for an anonymous event that no log can be told to be,
+    Raises `SignatureError`, which starts with `where`, for an anonymous event that cannot be recognised in a log,
     and for two routes of one log.
     """
     lowest = min((item.declaration.first for item in bound), default=0)

@@ -28,7 +28,7 @@ class Fuse:
         self._left = place
 
     def passes(self, where: str) -> None:
-        """Called at each place; raises at the one that was chosen, and nowhere after it."""
+        """Called at each place; raises at the chosen place, and nowhere after it."""
         if self._left is None:
             return
         self._left -= 1

@@ -29,7 +29,7 @@ def encoded(event: Event, values: Mapping[str, Any]) -> tuple[list[bytes], bytes
             if item.indexed:
                 topics.append(_topic(item, values[name]))
             else:
-                raw = isinstance(values[name], bytes) and item.type == "string"  # text that may be none
+                raw = isinstance(values[name], bytes) and item.type == "string"  # need not be UTF-8
                 encode(["bytes" if raw else item.type], [values[name]])
                 kinds.append("bytes" if raw else item.type)
                 body.append(values[name])

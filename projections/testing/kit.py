@@ -1,4 +1,4 @@
-"""The kit for people who write projectors: given events, expect documents, whatever happened on the way.
+"""The kit for people who write projectors: given events, expect documents, through reorgs and crashes.
 
     kit = Kit(Balances)
     kit.emit("Transfer", from_=NOBODY, to=address(1), value=70)
@@ -99,7 +99,7 @@ class Kit:
         self._waiting += 1
 
     def mine(self, blocks: int = 1) -> Header:
-        """Adds blocks, of which the first holds what was emitted; returns the last one's header."""
+        """Adds blocks, the first of which holds what was emitted; returns the header of the last."""
         self._chain.mine(blocks)
         self._waiting = 0
         return self._chain.head()
@@ -131,7 +131,7 @@ class Kit:
         outcome = self._settle()
         return [*outcome.passed_over, *([] if outcome.halted is None else [outcome.halted])]
 
-    # --- whatever happens ---
+    # --- through reorgs, rebuilds and crashes ---
 
     def check(self) -> None:
         """Every check below over the chain as it stands; fails with the first document that differs.

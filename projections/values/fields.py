@@ -20,7 +20,7 @@ class Field(Struct, frozen=True):
 
     @property
     def simple(self) -> Any:
-        """Which of str, int, float, bool and Integer256 it is, null aside; None where it is none of them."""
+        """Which of str, int, float, bool and Integer256 it is, null aside; None for any other type."""
         return self.kinds[0] if len(self.kinds) == 1 and self.kinds[0] in _SIMPLE else None
 
     @property

@@ -36,7 +36,7 @@ def fits(number: int) -> bool:
 
 
 def from_decimal(text: str) -> int | None:
-    """The number behind decimal text; None where it is none, or has more than 256 bits."""
+    """The number behind decimal text; None for other text and for more than 256 bits."""
     if _DECIMAL.fullmatch(text) is None:
         return None
     number = int(text)
@@ -53,7 +53,7 @@ def sortable(number: int) -> str:
 
 
 def from_sortable(text: str) -> int | None:
-    """The number behind the sortable form; None where it is none."""
+    """The number behind the sortable form; None for other text."""
     if _SORTABLE.fullmatch(text) is None:
         return None
     number = int(text[1:]) - _WRAP if text[0] == "-" else int(text)

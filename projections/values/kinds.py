@@ -1,7 +1,7 @@
-"""What the fields of a document may be: which are told by a look, which need a trial, and which none can be.
+"""What the fields of a document may be: types that a look can check, types that need a trial, and refused ones.
 
 Law: a document that is taken is what its bytes say. Text, integers of 64 bits with sign, numbers, bools and
-null are told by their type alone; everything else is encoded, decoded again and compared, bit by bit.
+null are checked by their type alone; everything else is encoded, decoded again and compared, bit by bit.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _CHANGES = (
 
 
 def fields_of(document: type) -> dict[str, inspect.Type]:
-    """Each field's type; raises `ProjectorError` for a document type that cannot be told as JSON and back."""
+    """Each field's type; raises `ProjectorError` for a document type that JSON cannot hold and give back."""
     name = document.__name__
     try:
         found = inspect.type_info(document)
@@ -118,12 +118,12 @@ def plain(kind: inspect.Type) -> tuple[type, ...] | None:
 
 
 def members(kind: inspect.Type) -> set[type]:
-    """The types of `str`, `int` and so on that a field may hold, whatever else is asked of them."""
+    """The types of `str`, `int` and so on that a field may hold, before all other conditions on them."""
     return {Wide if is_wide(item) else _PLAIN.get(type(item), object) for item in alternatives(kind)}
 
 
 def alternatives(kind: inspect.Type) -> tuple[inspect.Type, ...]:
-    """The types of which a value is one."""
+    """The types that a value may have."""
     return kind.types if isinstance(kind, inspect.UnionType) else (kind,)
 
 

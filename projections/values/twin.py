@@ -49,7 +49,7 @@ class Twin:
         return encode
 
     def decode(self, body: bytes) -> Any:
-        """The document behind a body; `msgspec.ValidationError` where it is none."""
+        """The document behind a body; raises `msgspec.ValidationError` for other bytes."""
         values = list(msgspec.structs.astuple(self._read(body)))
         for place in self._wide:
             if values[place] is not None:
