@@ -65,7 +65,7 @@ class TrackedDocuments:
     # --- what handlers see ---
 
     def put(self, key: str, document: Any) -> None:
-        """The document is validated once, when the event ends or an index is asked, however often it is put."""
+        """The document is validated when the event ends or an index is asked: once, however often put."""
         event = self._event
         if key not in event:
             event[key] = self._held(key)

@@ -116,8 +116,8 @@ class Taken(Struct, frozen=True):
 def ways(meaning: Meaning, bound: Sequence[Bound], *, where: str) -> dict[LogKind, Route | Fork]:
     """By (address, topic0), or (address, ANY), where the logs of a projection go; `bound` by precedence.
 
-    Raises `SignatureError`, which starts with `where`, for an anonymous event that cannot be recognised in a log,
-    and for two routes of one log.
+    Raises `SignatureError`, which starts with `where`, for an anonymous event that no log shows, and for two
+    routes of one log.
     """
     lowest = min((item.declaration.first for item in bound), default=0)
     by_address: dict[bytes, list[Bound]] = {}

@@ -15,16 +15,16 @@ from projections.errors import ProjectorError
 
 def encoded(event: Event, values: Mapping[str, Any]) -> tuple[list[bytes], bytes]:
     """The topics and data of a log."""
-    spelled = {spelled(item): item for item in event.parameters}
-    wrong = sorted(spelled.keys() ^ values.keys())
+    parameters = {spelled(item): item for item in event.parameters}
+    wrong = sorted(parameters.keys() ^ values.keys())
     if wrong:
         raise ProjectorError(
             f"{event.name} was emitted {'with' if wrong[0] in values else 'without'} {wrong[0]}.",
-            hint=f"Its parameters are {', '.join(spelled) or 'none'}.",
+            hint=f"Its parameters are {', '.join(parameters) or 'none'}.",
         )
     topics = [] if event.anonymous else [event.topic0]
     kinds, body = [], []
-    for name, item in spelled.items():
+    for name, item in parameters.items():
         try:
             if item.indexed:
                 topics.append(_topic(item, values[name]))
