@@ -1,4 +1,4 @@
-"""What the fields of a document may be: types that a look can check, types that need a trial, and refused ones.
+"""What the fields of a document may be: types checked by a look, types that need a trial, refused types.
 
 Law: a document that is taken is what its bytes say. Text, integers of 64 bits with sign, numbers, bools and
 null are checked by their type alone; everything else is encoded, decoded again and compared, bit by bit.

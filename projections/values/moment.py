@@ -12,7 +12,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def utc(seconds: float) -> datetime | None:
-    """The date of this time, to the microsecond; None beyond the years 1 to 9999 and for what is not a number."""
+    """The date of this time, to the microsecond; None beyond the years 1 to 9999 and for NaN."""
     try:
         whole = int(seconds // 1)
         return _EPOCH + timedelta(seconds=whole, microseconds=round((seconds - whole) * 1e6))
