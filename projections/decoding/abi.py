@@ -18,7 +18,7 @@ from typing import Any
 
 from eth_abi.grammar import parse as parse_type
 
-Word = Callable[[bytes], Any]
+AbiWord = Callable[[bytes], Any]
 """The value of one word of 32 bytes; raises `ValueError` where its type cannot hold it."""
 
 FREE, TIMES = 16 * 2**10, 4
@@ -183,7 +183,7 @@ def _listed(inner: Kind) -> Kind:
 # --- single words ---
 
 
-def word(kind: str) -> Word | None:
+def word(kind: str) -> AbiWord | None:
     """The decoder of one word of this type, or None where it does not fit one word."""
     parsed = parse_type(kind)
     if parsed.arrlist or hasattr(parsed, "components"):
@@ -224,7 +224,7 @@ def _bool(word: bytes) -> bool:
     return value == 1
 
 
-def _unsigned(bits: int, kind: str = "") -> Word:
+def _unsigned(bits: int, kind: str = "") -> AbiWord:
     def decode(word: bytes) -> int:
         value = int.from_bytes(word, "big")
         if value >> bits:
@@ -234,7 +234,7 @@ def _unsigned(bits: int, kind: str = "") -> Word:
     return decode
 
 
-def _signed(bits: int, kind: str = "") -> Word:
+def _signed(bits: int, kind: str = "") -> AbiWord:
     bound = 1 << (bits - 1)
 
     def decode(word: bytes) -> int:
@@ -246,7 +246,7 @@ def _signed(bits: int, kind: str = "") -> Word:
     return decode
 
 
-def _fixed(whole: Word, places: int) -> Word:
+def _fixed(whole: AbiWord, places: int) -> AbiWord:
     """A number with so many decimals, all of them shown: 1.50 of a ufixed8x2."""
 
     def decode(word: bytes) -> Decimal:
@@ -255,7 +255,7 @@ def _fixed(whole: Word, places: int) -> Word:
     return decode
 
 
-def _fixed_bytes(width: int) -> Word:
+def _fixed_bytes(width: int) -> AbiWord:
     padding = bytes(32 - width)
 
     def decode(word: bytes) -> bytes:

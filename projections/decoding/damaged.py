@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from projections.decoding.decoder import Unreadable
+from projections.decoding.decoder import UnreadableParameter
 from projections.errors import DecodingError
 
 
@@ -17,7 +17,7 @@ def damaged(kind: type) -> type:
 
     def read(self: Any, name: str) -> Any:
         value = object.__getattribute__(self, name)
-        if value.__class__ is Unreadable:
+        if value.__class__ is UnreadableParameter:
             raise DecodingError(value.reason)
         return value
 

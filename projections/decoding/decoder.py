@@ -13,14 +13,14 @@ from typing import Any
 from eth_abi.grammar import parse as parse_type
 from msgspec import Struct
 
-from projections.decoding.abi import Purse, Read, TooMuch, Word, reader, word
+from projections.decoding.abi import AbiWord, Purse, Read, TooMuch, reader, word
 from projections.decoding.event import Event, Parameter
 from projections.errors import DecodingError
 
 Values = tuple[Any, ...]
 
 
-class Unreadable(Struct, frozen=True):
+class UnreadableParameter(Struct, frozen=True):
     """In the place of a value: the parameter is not what its type says, and why not."""
 
     reason: str
@@ -38,7 +38,7 @@ class Decoder:
     def __init__(self, event: Event, *, asked: Mapping[int, str] | None = None) -> None:
         self.event = event
         self._topic_count = sum(item.indexed for item in event.parameters) + (not event.anonymous)
-        self._plan: list[tuple[str, int, Word | None, Read | None]] = []
+        self._plan: list[tuple[str, int, AbiWord | None, Read | None]] = []
         types = [(asked or {}).get(place, item.type) for place, item in enumerate(event.parameters)]
         body, self._width = reader(
             [kind for kind, item in zip(types, event.parameters, strict=True) if not item.indexed]
@@ -56,13 +56,13 @@ class Decoder:
         """The values; raises `DecodingError` naming event, parameter and value."""
         values = self.read(topics, data)
         for value in values:
-            if value.__class__ is Unreadable:
+            if value.__class__ is UnreadableParameter:
                 raise DecodingError(value.reason)
         return values
 
     def read(self, topics: tuple[bytes, ...], data: bytes) -> Values:
-        """The values, those that cannot be had as `Unreadable`. Raises `DecodingError` where the log has not
-        the shape of the event at all, or more would be made of it than may be."""
+        """The values; a parameter that cannot be read is an `UnreadableParameter`. Raises `DecodingError` if the
+        log does not have the shape of the event, or would decode to more than is allowed."""
         if len(topics) != self._topic_count:
             raise DecodingError(
                 f"{self.event.name}: the log has {len(topics)} topics, {self.event} needs "
@@ -83,11 +83,11 @@ class Decoder:
             except TooMuch as error:
                 raise DecodingError(f"{self.event.name}.{name}: {error}.") from error
             except ValueError as error:
-                values.append(Unreadable(f"{self.event.name}.{name}: {error}."))
+                values.append(UnreadableParameter(f"{self.event.name}.{name}: {error}."))
         return tuple(values)
 
 
-class Marker:
+class EventMarker:
     """Says of the logs of an event which parameters are not shown as they are, and why."""
 
     def __init__(self, event: Event) -> None:
@@ -105,7 +105,7 @@ class Marker:
         marks = {
             item.name: value.reason
             for item, value in zip(self._event.parameters, values, strict=True)
-            if isinstance(value, Unreadable)
+            if isinstance(value, UnreadableParameter)
         }
         if self._exact is None or not any(map(_replaced, values)):
             return marks
@@ -148,7 +148,7 @@ EXACT = 53
 def presented(value: Any, kind: str) -> Any:
     """A decoded value as JSON shows it: bytes as hex, integers whose type is wider than 53 bits as decimal
     strings: readers of JSON round them (by type, so that a field does not change its kind with its value)."""
-    if isinstance(value, Unreadable):
+    if isinstance(value, UnreadableParameter):
         return None
     if isinstance(value, bytes):
         return "0x" + value.hex()

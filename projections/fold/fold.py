@@ -25,7 +25,7 @@ from projections.fold.generation import Generation, Generations
 from projections.fold.state import DeadLetter
 from projections.projectors import Projector
 from projections.routing.routes import Route
-from projections.routing.ways import Fork, Way, way_of
+from projections.routing.ways import LogFork, Way, way_of
 
 Hint = TypeVar("Hint")
 
@@ -43,7 +43,7 @@ class Projection(Struct, frozen=True):
     name: str
     chain_id: int
     projector: Projector
-    routes: Mapping[LogKind, Route | Fork]
+    routes: Mapping[LogKind, Route | LogFork]
     watches: tuple[Watch, ...]
     fingerprint: str
     follow: Literal["latest", "finalized"] = "latest"

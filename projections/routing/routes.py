@@ -14,7 +14,7 @@ from eventstore.journal.reading import StoredBlock, StoredLog
 from eventstore.records import Filter
 from projections.decoding import compiled
 from projections.decoding.damaged import damaged
-from projections.decoding.decoder import Decoder, Unreadable, asks_bytes, wants
+from projections.decoding.decoder import Decoder, UnreadableParameter, asks_bytes, wants
 from projections.decoding.event import Event, names, parse
 from projections.decoding.handlers import FACTS, attributes
 from projections.errors import SignatureError
@@ -129,7 +129,7 @@ def _slow(
         indexed = (log.topic1, log.topic2, log.topic3)
         values = decoder.read((*first, *(topic for topic in indexed if topic is not None)), log.data)
         given = [None if place is None else values[place] for place in places]
-        kind = damaged(make) if any(value.__class__ is Unreadable for value in given) else make
+        kind = damaged(make) if any(value.__class__ is UnreadableParameter for value in given) else make
         return kind(*given, block, log.log_index, log.tx_hash, contract)
 
     return decode

@@ -47,7 +47,7 @@ class Bound(Struct, frozen=True):
         return Watch(self.route.filter, self.declaration.first, self.declaration.last)
 
 
-class Fork(Struct, frozen=True):
+class LogFork(Struct, frozen=True):
     """Logs of one address whose event hangs on more than their first topic: on their number of topics, or on
     their block."""
 
@@ -113,7 +113,7 @@ class Taken(Struct, frozen=True):
     handle: Callable[[Any, Any], None]
 
 
-def ways(meaning: Meaning, bound: Sequence[Bound], *, where: str) -> dict[LogKind, Route | Fork]:
+def ways(meaning: Meaning, bound: Sequence[Bound], *, where: str) -> dict[LogKind, Route | LogFork]:
     """By (address, topic0), or (address, ANY), where the logs of a projection go; `bound` by precedence.
 
     Raises `SignatureError`, which starts with `where`, for an anonymous event that no log shows, and for two
@@ -123,12 +123,12 @@ def ways(meaning: Meaning, bound: Sequence[Bound], *, where: str) -> dict[LogKin
     by_address: dict[bytes, list[Bound]] = {}
     for item in bound:
         by_address.setdefault(item.declaration.address, []).append(item)
-    found: dict[LogKind, Route | Fork] = {}
+    found: dict[LogKind, Route | LogFork] = {}
     for address, here in by_address.items():
         for one, other in combinations(here, 2):
             if _both(one, other):
                 raise _twice(one, other, where)
-        fork = Fork(meaning, tuple(here))
+        fork = LogFork(meaning, tuple(here))
         for item in here:
             if rivals := meaning.rivals(item.declaration):
                 raise _ambiguous(item.declaration, rivals[0], where)
@@ -139,7 +139,7 @@ def ways(meaning: Meaning, bound: Sequence[Bound], *, where: str) -> dict[LogKin
     return found
 
 
-def way_of(routes: Mapping[LogKind, Route | Fork], kind: LogKind) -> Way | None:
+def way_of(routes: Mapping[LogKind, Route | LogFork], kind: LogKind) -> Way | None:
     """Where the logs of a kind go, None where nothing of the projection takes them."""
     way = routes.get(kind) or routes.get(LogKind(kind.address, ANY))
     return None if way is None else way.of(kind)

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projections.decoding.abi import FREE, TIMES
-from projections.decoding.decoder import Decoder, Unreadable, presented
+from projections.decoding.decoder import Decoder, UnreadableParameter, presented
 from projections.decoding.event import NESTING, Event, Parameter, from_abi, nesting, parse
 from projections.errors import DecodingError, SignatureError
 
@@ -141,7 +141,7 @@ def test_of_any_bytes_each_parameter_is_read_or_named(kinds: list[str], data: by
         assert str(error).startswith("E")
         return
     for item, value in zip(event.parameters, found, strict=True):
-        if isinstance(value, Unreadable):
+        if isinstance(value, UnreadableParameter):
             assert value.reason.startswith(f"E.{item.name}: ")
             assert presented(value, item.type) is None
         else:

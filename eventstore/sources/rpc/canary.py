@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from eventstore.records import BlockRange, Log, Query
 
-Known = Callable[[Query, BlockRange], Log | None]
+KnownLog = Callable[[Query, BlockRange], Log | None]
 """The newest canonical log that is known to match a query, at or below the last block of a range."""
 
 
@@ -31,7 +31,7 @@ class Canary:
     """
 
     def __init__(
-        self, known: Known, *, every: float = 600.0, clock: Callable[[], float] = time.monotonic
+        self, known: KnownLog, *, every: float = 600.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._known = known
         self._every = every

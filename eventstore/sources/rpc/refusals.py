@@ -20,7 +20,7 @@ from eventstore.errors import (
     Throttled,
 )
 
-Meaning = Literal["throttled", "block_unknown", "refused", "results", "range", "unavailable"]
+RefusalMeaning = Literal["throttled", "block_unknown", "refused", "results", "range", "unavailable"]
 
 _SUGGESTIONS = (
     re.compile(r"\[\s*(0x[0-9a-f]+|\d+)\s*,\s*(0x[0-9a-f]+|\d+)\s*\]", re.IGNORECASE),
@@ -51,7 +51,7 @@ _LONGEST_NUMBER = 18
 
 
 class _Refusal(Struct, frozen=True):
-    means: Meaning
+    means: RefusalMeaning
     text: list[str]
 
 
@@ -59,13 +59,13 @@ class _Phrasebook(Struct, frozen=True):
     """The contents of rpc_errors.toml."""
 
     refusal: list[_Refusal]
-    code: dict[Meaning, list[int]]
-    status: dict[Meaning, list[int]]
+    code: dict[RefusalMeaning, list[int]]
+    status: dict[RefusalMeaning, list[int]]
 
 
 @cache
 def _phrasebook() -> tuple[
-    list[tuple[re.Pattern[str], Meaning]], Mapping[int, Meaning], Mapping[int, Meaning]
+    list[tuple[re.Pattern[str], RefusalMeaning]], Mapping[int, RefusalMeaning], Mapping[int, RefusalMeaning]
 ]:
     text = (files("eventstore.sources.rpc") / "rpc_errors.toml").read_text(encoding="utf-8")
     book = msgspec.convert(tomllib.loads(text), _Phrasebook)
@@ -139,7 +139,7 @@ def is_no_such_tag(code: int | None, error: SourceError) -> bool:
     return code in _NO_SUCH_TAG or bool(_NOT_A_TAG.search(error.message))
 
 
-def _meaning(code: int | None, said: str, http_status: int | None) -> tuple[Meaning, int | None]:
+def _meaning(code: int | None, said: str, http_status: int | None) -> tuple[RefusalMeaning, int | None]:
     patterns, codes, statuses = _phrasebook()
     for pattern, means in patterns:
         if found := pattern.search(said):

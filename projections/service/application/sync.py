@@ -10,7 +10,7 @@ from msgspec import Struct
 from eventstore.errors import ChainfoldError, LeaseHeld, StoreError
 from eventstore.ingest.estimate import Estimate
 from eventstore.ingest.failed_ranges import FailedRanges
-from projections.service.records.requests import Requests, Resync
+from projections.service.records.requests import Requests, ResyncBlocks
 from projections.service.records.results import Result
 from projections.service.runtime import loops
 from projections.service.runtime.asking import ask
@@ -86,7 +86,7 @@ def resynchronise(plan: Plan, span: Span, progress: Progress = SILENT) -> dict[s
     The process that ingests the chain does it; if none runs, this one.
     """
     addresses = None if span.contract is None else [a.hex() for a in plan.contract(span.contract).addresses]
-    asked = Resync(span.first or 0, span.last, addresses)
+    asked = ResyncBlocks(span.first or 0, span.last, addresses)
     requests = Requests(plan.store)
     found: dict[str, Result] = {}
     for stage in plan.ingest(contract=span.contract):

@@ -17,7 +17,7 @@ from eventstore.sources.chain_id import refusal
 from eventstore.sources.rpc.heads import announcing
 from eventstore.sources.rpc.source import RpcSource
 from projections.service.checkup import Trial
-from projections.service.config.settings import ChainSettings
+from projections.service.config.settings import ConfiguredChain
 from projections.service.runtime.wiring import Plan
 
 
@@ -137,7 +137,7 @@ def _missing(plan: Plan, name: str) -> int | None:
     return min(open_, default=None)
 
 
-def _receipts(chain: ChainSettings, source: Node, block: Header) -> list[str]:
+def _receipts(chain: ConfiguredChain, source: Node, block: Header) -> list[str]:
     """Why nothing would be proved, where `prove` is set."""
     reason = profile_of(chain.chain_id).reason
     if reason is not None:
@@ -150,7 +150,7 @@ def _receipts(chain: ChainSettings, source: Node, block: Header) -> list[str]:
     return []
 
 
-def _websocket(chain: ChainSettings) -> list[str]:
+def _websocket(chain: ConfiguredChain) -> list[str]:
     assert chain.websocket is not None
     served = announcing(chain.websocket)
     if served != chain.chain_id:

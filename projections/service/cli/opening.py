@@ -13,12 +13,12 @@ from projections.service.runtime.wiring import Plan
 from projections.service.status.sinks import unpublished
 from projections.service.terminal.display import showing
 from projections.service.terminal.output import out
-from projections.service.terminal.progress import Extent
+from projections.service.terminal.progress import WorkExtent
 
 
 def steps_of(plan: Plan, span: Span = Span()) -> Steps:  # noqa: B008 - it is frozen
     """Shows the steps of a sync of this span, with how many documents wait for each sink."""
-    return partial(showing, whole=Extent(span.last, partial(unpublished, plan.store)))
+    return partial(showing, whole=WorkExtent(span.last, partial(unpublished, plan.store)))
 
 
 class Opening:

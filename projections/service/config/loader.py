@@ -17,7 +17,7 @@ from projections.service.config import fold as folding
 from projections.service.config import http as listening
 from projections.service.config import schedule as scheduling
 from projections.service.config.placeholders import Placeholders
-from projections.service.config.settings import ChainSettings, Config, Contract, ProjectionSettings
+from projections.service.config.settings import Config, ConfiguredChain, Contract, ProjectionSettings
 from projections.service.config.tables import (
     ChainTable,
     ContractTable,
@@ -109,7 +109,7 @@ def _declarations(contracts: Mapping[str, Contract], chain: str) -> Iterator[Dec
                     yield Declaration(name, address_, event, contract.start_block or 0, contract.end_block)
 
 
-def _chain(table: ChainTable, where: str, memory: int) -> ChainSettings:
+def _chain(table: ChainTable, where: str, memory: int) -> ConfiguredChain:
     whole_number(table.chain_id, f"{where}.chain_id", least=1)
     _check_source(table, where)
     urls = [table.rpc] if isinstance(table.rpc, str) else table.rpc or []
@@ -132,7 +132,7 @@ def _chain(table: ChainTable, where: str, memory: int) -> ChainSettings:
         raise ConfigurationError(
             f"{where}.finality: {finality} is neither finalized, nor safe, nor a depth in blocks."
         )
-    return ChainSettings(
+    return ConfiguredChain(
         tuple(urls),
         table.websocket,
         table.chain_id,
@@ -169,7 +169,7 @@ def _check_source(table: ChainTable, where: str) -> None:
 
 
 def _contract(
-    table: ContractTable, where: str, chains: Mapping[str, ChainSettings], folder: Path
+    table: ContractTable, where: str, chains: Mapping[str, ConfiguredChain], folder: Path
 ) -> Contract:
     known_name(table.chain, chains, f"{where}.chain", "chain")
     given = [table.address] if isinstance(table.address, str) else table.address

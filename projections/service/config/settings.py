@@ -18,7 +18,7 @@ from projections.service.config.tables import From, SinkChoice, StoreSettings
 from projections.service.config.webhooks import Webhook
 
 
-class ChainSettings(Struct, frozen=True):
+class ConfiguredChain(Struct, frozen=True):
     """A chain; `poll` in seconds, `finality` a tag or a depth in blocks, `rate` in calls a second for
     each endpoint, `max_answer` the most bytes of one answer. With `prove` the service proves its history in
     the background; with `accept_unproven` what cannot be proved of it is a remark, and no failure of `verify
@@ -77,7 +77,7 @@ class Config(Struct, frozen=True):
     store: StoreSettings
     servers: dict[str, Any]
     """The table of each kind of sink that runs on a server, by the name of the kind."""
-    chains: dict[str, ChainSettings]
+    chains: dict[str, ConfiguredChain]
     contracts: dict[str, Contract]
     projections: dict[str, ProjectionSettings]
     alerts: alerting.Alerts

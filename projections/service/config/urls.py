@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from eventstore.redaction import keys_in
 from projections.errors import ConfigurationError
-from projections.service.config.settings import ChainSettings, ProjectionSettings
+from projections.service.config.settings import ConfiguredChain, ProjectionSettings
 
 
 def store_url(url: str, folder: Path) -> str:
@@ -31,7 +31,7 @@ def store_url(url: str, folder: Path) -> str:
 
 
 def keys_of_urls(
-    store: str, sinks: Iterable[Any], chains: Mapping[str, ChainSettings], alerts: Sequence[str]
+    store: str, sinks: Iterable[Any], chains: Mapping[str, ConfiguredChain], alerts: Sequence[str]
 ) -> frozenset[str]:
     """Every key and password in the addresses of a configuration: those in any table of `sinks` as well."""
     given = [store]

@@ -13,7 +13,7 @@ from typing import Any
 from eth_abi.grammar import parse as parse_type
 
 from eventstore.journal.history import Learned
-from projections.decoding.decoder import Unreadable
+from projections.decoding.decoder import UnreadableParameter
 from projections.decoding.event import Event
 
 ColumnValue = Callable[[Any], Any]
@@ -87,7 +87,7 @@ class EventColumns:
     ) -> list[Any]:
         """One row; what could not be read is null, and without `marks` these are."""
         shown = [
-            None if isinstance(value, Unreadable) else show(value)
+            None if isinstance(value, UnreadableParameter) else show(value)
             for show, value in zip(self._shown, values, strict=True)
         ]
         return [*_placed(chain_id, row), *shown, "; ".join(marks.values()) or None]

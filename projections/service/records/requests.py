@@ -18,7 +18,7 @@ from eventstore.storage.sql import text
 from eventstore.storage.store import Store
 
 
-class Resync(Struct, frozen=True, tag="resync"):
+class ResyncBlocks(Struct, frozen=True, tag="resync"):
     """Fetch these blocks again and compare; up to the head without `last`, all contracts without `addresses`,
     which are hex digits."""
 
@@ -100,7 +100,7 @@ class UnknownOperation(Struct, frozen=True):
 
 
 Operation = (
-    Resync
+    ResyncBlocks
     | Repair
     | Retreat
     | Retry
@@ -116,7 +116,7 @@ Operation = (
 """All that can be asked of the holder of a lease."""
 
 _OPERATIONS: dict[str, type[Operation]] = {
-    "resync": Resync,
+    "resync": ResyncBlocks,
     "repair": Repair,
     "retreat": Retreat,
     "retry": Retry,

@@ -24,7 +24,7 @@ class Repaired(Struct, frozen=True):
     blocks: list[str]
 
 
-class Proven(Struct, frozen=True):
+class ProvenBlocks(Struct, frozen=True):
     """Blocks were proved to the end; `reason` says why some are left, and is empty if none is."""
 
     reason: str
@@ -74,7 +74,7 @@ Result = (
     | Retreated
     | RangesDue
     | Repaired
-    | Proven
+    | ProvenBlocks
     | RolledBack
     | Resumed
     | BuildStarted
@@ -92,7 +92,7 @@ _TYPES: dict[str, type[Result]] = {
     "retreated": Retreated,
     "ranges due": RangesDue,
     "repaired": Repaired,
-    "proven": Proven,
+    "proven": ProvenBlocks,
     "rolled back": RolledBack,
     "resumed": Resumed,
     "build started": BuildStarted,
@@ -138,7 +138,7 @@ def sentence(result: Result) -> str:
             return f"{ranges:,} failed ranges are due now"
         case Repaired(blocks):
             return "; ".join(blocks)
-        case Proven(reason):
+        case ProvenBlocks(reason):
             return reason
         case RolledBack(block, building=True):
             return f"block {block} is below what can be undone: a build from the first block began"

@@ -14,7 +14,7 @@ from eventstore.sources.chain_id import refusal
 from eventstore.storage.lease import Lease
 from eventstore.storage.store import Store
 from projections.service.records.requests import Prove, Request, Requests
-from projections.service.records.results import Proven, Result
+from projections.service.records.results import ProvenBlocks, Result
 from projections.service.runtime.asking import unknown
 from projections.service.runtime.loops import persist
 from projections.service.runtime.stages import silent
@@ -67,7 +67,7 @@ class ProveStage:
         """Does what a command asked for."""
         match request.operation:
             case Prove(first, last, addresses):
-                return Proven(self._prove(request, BlockRange(first, last), addresses))
+                return ProvenBlocks(self._prove(request, BlockRange(first, last), addresses))
             case other:
                 raise unknown(self, other)
 

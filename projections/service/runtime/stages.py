@@ -38,7 +38,7 @@ from projections.service.records.requests import (
     Requests,
     ResendNotifications,
     Resume,
-    Resync,
+    ResyncBlocks,
     Retreat,
     Retry,
     RetryDocuments,
@@ -145,7 +145,7 @@ class IngestStage:
     def execute(self, request: Request) -> Result:
         """Does what a command asked for."""
         match request.operation:
-            case Resync() as asked:
+            case ResyncBlocks() as asked:
                 return self._resync(request, asked)
             case Retry():
                 return RangesDue(self._ingestor.retry_failed())
@@ -157,7 +157,7 @@ class IngestStage:
             case other:
                 raise unknown(self, other)
 
-    def _resync(self, request: Request, asked: Resync) -> Resynced:
+    def _resync(self, request: Request, asked: ResyncBlocks) -> Resynced:
         """Part by part; a holder that dies half-way leaves the rest, and the report so far, to the next."""
         first, last, addresses = asked.first, asked.last, asked.addresses
         chosen = [w for w in self._watches if addresses is None or w.filter.address.hex() in addresses]

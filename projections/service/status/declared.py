@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from eventstore.journal.reorgs import OrphanedKind
 from eventstore.records import Filter, Log
-from projections.decoding.decoder import Decoder, Marker, presented
+from projections.decoding.decoder import Decoder, EventMarker, presented
 from projections.decoding.event import Event, Layout, names
 from projections.decoding.meaning import Declaration, Misfit
 from projections.errors import ConfigurationError, DecodingError
@@ -41,7 +41,7 @@ class Declared:
             for name, item in config.contracts.items()
             if item.chain == chain and contract in (None, name)
         }
-        self._decoders: dict[Event, tuple[Decoder, Marker]] = {}
+        self._decoders: dict[Event, tuple[Decoder, EventMarker]] = {}
 
     def __call__(self, log: Log) -> Decoded | None:
         """None where no declared event is what it is, or it cannot be decoded: such a log is shown raw."""
@@ -50,7 +50,7 @@ class Declared:
         if own is None:
             return None
         if own.event not in self._decoders:
-            self._decoders[own.event] = Decoder(own.event), Marker(own.event)
+            self._decoders[own.event] = Decoder(own.event), EventMarker(own.event)
         decoder, marker = self._decoders[own.event]
         try:
             values = decoder.read(log.topics, log.data)

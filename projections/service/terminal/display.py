@@ -17,14 +17,14 @@ from projections.service.runtime.loops import Failed, Observer, Stepped
 from projections.service.runtime.progress import Progress
 from projections.service.terminal.bars import QUIET, bars, counted, span
 from projections.service.terminal.log_lines import warn
-from projections.service.terminal.progress import Course, Extent, StageProgress
+from projections.service.terminal.progress import Course, StageProgress, WorkExtent
 
 
 @contextmanager
 def showing(
     *,
     every: float = QUIET,
-    whole: Extent = Extent(),  # noqa: B008 - it is frozen
+    whole: WorkExtent = WorkExtent(),  # noqa: B008 - it is frozen
 ) -> Iterator[Observer]:
     """An observer that shows the steps of stages: on a terminal as bars with rate and ETA, elsewhere as a
     line with the same figures, one `every` so many seconds.

@@ -23,7 +23,7 @@ class StageProgress(Struct, frozen=True):
     eta: float | None
 
 
-class Extent(Struct, frozen=True):
+class WorkExtent(Struct, frozen=True):
     """What there is to do, where records do not tell: blocks up to `last`, where not up to the head, and how
     many documents of a projection are above a revision, and so not published yet (asked once of a sink)."""
 
@@ -34,7 +34,7 @@ class Extent(Struct, frozen=True):
 class Course:
     """How one stage comes along, seen from its records; it began at `since`, by the monotonic clock."""
 
-    def __init__(self, since: float, whole: Extent) -> None:
+    def __init__(self, since: float, whole: WorkExtent) -> None:
         self._since = since
         self._whole = whole
         self._first: int | None = None

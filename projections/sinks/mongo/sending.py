@@ -28,7 +28,7 @@ SPLIT = 200
 LONGEST = 500
 """Characters of what a server or the driver says of a document: some repeat all of it."""
 
-Operation = InsertOne[MongoDocument] | UpdateOne
+MongoOperation = InsertOne[MongoDocument] | UpdateOne
 
 
 class WriteRefused(Struct, frozen=True):
@@ -96,7 +96,7 @@ class Sending:
         }
         return [c for c in changes if not _is_new(held.get(c.key), c.revision)]
 
-    def _send(self, changes: list[Change], operations: Sequence[Operation]) -> Sent:
+    def _send(self, changes: list[Change], operations: Sequence[MongoOperation]) -> Sent:
         """Sends one operation per change."""
         done: Mapping[str, Any]
         taken: list[WriteRefused] = []
@@ -126,13 +126,13 @@ class Sending:
             return sent + self._left_out(changes, operations, named)
         return sent
 
-    def _left_out(self, changes: list[Change], operations: Sequence[Operation], named: set[str]) -> Sent:
+    def _left_out(self, changes: list[Change], operations: Sequence[MongoOperation], named: set[str]) -> Sent:
         """Sends what the server left out when it stopped at what it did not take."""
         left = {change.key for change in self.still_to_do([c for c in changes if c.key not in named])}
         again = [pair for pair in zip(changes, operations, strict=True) if pair[0].key in left]
         return self._send([change for change, _ in again], [item for _, item in again]) if again else Sent()
 
-    def _apart(self, changes: list[Change], operations: Sequence[Operation], error: Exception) -> Sent:
+    def _apart(self, changes: list[Change], operations: Sequence[MongoOperation], error: Exception) -> Sent:
         """Sends in two halves what was refused as a whole. One change that stands alone is refused itself,
         unless the collection takes nothing at all."""
         if len(changes) == 1:

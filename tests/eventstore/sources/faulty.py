@@ -26,7 +26,7 @@ from eventstore.journal.history import Question, ask
 from eventstore.journal.integrity import check_digests
 from eventstore.journal.journal import Journal
 from eventstore.records import BlockRange, Filter, Log, Query, Watch
-from eventstore.sources.rpc.canary import Canary, Known
+from eventstore.sources.rpc.canary import Canary, KnownLog
 from eventstore.sources.rpc.source import RpcSource
 from eventstore.sources.simulated.chain import Emission, SimulatedChain
 from eventstore.sources.simulated.faults import Faults
@@ -201,7 +201,7 @@ def run(names: Sequence[str], folder: Path, *, seed: int = 1) -> Verdict:
     return Verdict(ending, tuple(dict.fromkeys(said)), requests)
 
 
-def _newest(store: Store) -> Known:
+def _newest(store: Store) -> KnownLog:
     def newest(query: Query, where: BlockRange) -> Log | None:
         with store.read() as tx:
             return Journal(tx, CHAIN).newest(query, to=where.last)

@@ -12,7 +12,7 @@ from eth_abi.abi import encode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections.decoding.decoder import Decoder, Marker, presented
+from projections.decoding.decoder import Decoder, EventMarker, presented
 from projections.decoding.event import Event, Parameter, from_abi, parse
 from projections.errors import DecodingError, SignatureError
 from tests.places import DATA
@@ -195,7 +195,7 @@ def test_text_that_is_no_utf_8_is_read_with_replacements_and_marked() -> None:
     topics, data = (event.topic0,), encode(["bytes", "bytes[]", "bytes"], raw)
     values = Decoder(event)(topics, data)
     assert values == ("a\ufffd\ufffdz", ("\ufffd", "ok"), "\ufffd")
-    assert Marker(event)(values, topics, data) == {
+    assert EventMarker(event)(values, topics, data) == {
         "what": "Said.what is no UTF-8, its bytes are 0x61fffe7a",
         "more": "Said.more is no UTF-8, its bytes are [0xe282, 0x6f6b]",
     }

@@ -8,13 +8,13 @@ from eventstore.storage.store import Store
 from projections.fold.runner import Folded
 from projections.publish.publisher import Published, Publisher
 from projections.service.status.sinks import unpublished
-from projections.service.terminal.progress import Course, Extent, StageProgress
+from projections.service.terminal.progress import Course, StageProgress, WorkExtent
 from projections.sinks.memory import MemorySink
 from tests.folding import Bench, registration
 
 
 def test_blocks_are_counted_from_the_first_that_was_missing() -> None:
-    course = Course(100.0, Extent())
+    course = Course(100.0, WorkExtent())
     first = course.at(Ingested(1_000_999, 0, fetched=BlockRange(1_000_000, 1_000_099)), 110.0)
     assert first == StageProgress(100, 1_000, 10.0, 90.0)
     assert course.at(Ingested(1_000_999, 0, fetched=BlockRange(1_000_100, 1_000_999)), 120.0).eta == 0
@@ -22,18 +22,18 @@ def test_blocks_are_counted_from_the_first_that_was_missing() -> None:
 
 
 def test_blocks_end_where_the_command_says() -> None:
-    course = Course(0.0, Extent(last=299))
+    course = Course(0.0, WorkExtent(last=299))
     assert course.at(Ingested(9_999, 0, fetched=BlockRange(100, 149)), 5.0) == StageProgress(
         50, 200, 10.0, 15.0
     )
 
 
 def test_a_stage_that_found_nothing_missing_is_at_its_end() -> None:
-    assert Course(0.0, Extent()).at(Ingested(50, 40), 1.0) == StageProgress(0, 0, 0.0, None)
+    assert Course(0.0, WorkExtent()).at(Ingested(50, 40), 1.0) == StageProgress(0, 0, 0.0, None)
 
 
 def test_events_of_a_fold_are_those_folded_and_those_left() -> None:
-    course = Course(0.0, Extent())
+    course = Course(0.0, WorkExtent())
     course.at(Folded("p", "building", events=10, left=40, moved=True), 1.0)
     assert course.at(Folded("p", "building", events=30, left=20, moved=True), 4.0) == StageProgress(
         40, 60, 10.0, 2.0
@@ -47,7 +47,7 @@ def test_a_publisher_counts_documents_though_all_are_of_one_revision(sqlite_stor
     publisher = Publisher(
         sqlite_store, bench.lease, MemorySink(), projection="referrals", chain_id=1, batch=7
     )
-    course = Course(0.0, Extent(waiting=lambda name, above: unpublished(sqlite_store, name, above)))
+    course = Course(0.0, WorkExtent(waiting=lambda name, above: unpublished(sqlite_store, name, above)))
     positions = []
     for second in range(1, 20):
         record: Published = publisher.step()

@@ -23,7 +23,7 @@ from projections.service.records.requests import (
     Requests,
     ResendNotifications,
     Resume,
-    Resync,
+    ResyncBlocks,
     Retreat,
     Retry,
     RetryDocuments,
@@ -36,7 +36,7 @@ from projections.service.records.results import (
     BuildStarted,
     DocumentsRetried,
     NotificationsDue,
-    Proven,
+    ProvenBlocks,
     RangesDue,
     Repaired,
     Result,
@@ -49,7 +49,7 @@ from projections.service.records.results import (
 )
 
 ROWS: list[tuple[str, dict[str, Any], Operation]] = [
-    ("resync", {"first": 3, "last": None, "addresses": ["aa" * 20]}, Resync(3, None, ["aa" * 20])),
+    ("resync", {"first": 3, "last": None, "addresses": ["aa" * 20]}, ResyncBlocks(3, None, ["aa" * 20])),
     ("repair", {"blocks": [[7, "bb" * 32]]}, Repair([(7, "bb" * 32)])),
     ("retreat", {}, Retreat()),
     ("retry", {}, Retry()),
@@ -118,7 +118,7 @@ RESULTS: list[Result] = [
     Retreated(5, 9),
     RangesDue(2),
     Repaired(["block 7 is as its receipts say"]),
-    Proven(""),
+    ProvenBlocks(""),
     RolledBack(7, 3, held=False, building=False),
     RolledBack(7, 0, held=False, building=True),
     Resumed(),
@@ -134,7 +134,7 @@ RESULTS: list[Result] = [
 @pytest.mark.parametrize("result", RESULTS, ids=lambda result: type(result).__name__)
 def test_a_result_comes_back_as_it_was_written_and_has_a_sentence(result: Result) -> None:
     assert decoded(encoded(result)) == result
-    assert sentence(result) or result == Proven("")
+    assert sentence(result) or result == ProvenBlocks("")
 
 
 def test_the_text_of_an_earlier_version_is_a_sentence_as_it_stands() -> None:
