@@ -61,8 +61,8 @@ class Decoder:
         return values
 
     def read(self, topics: tuple[bytes, ...], data: bytes) -> Values:
-        """The values; a parameter that cannot be read is an `UnreadableParameter`. Raises `DecodingError` if the
-        log does not have the shape of the event, or would decode to more than is allowed."""
+        """The values; a parameter that cannot be read is an `UnreadableParameter`. Raises `DecodingError` if
+        the log does not have the shape of the event, or would decode to more than is allowed."""
         if len(topics) != self._topic_count:
             raise DecodingError(
                 f"{self.event.name}: the log has {len(topics)} topics, {self.event} needs "
