@@ -183,7 +183,7 @@ def test_a_whole_sync_reads_a_chain_through_it(package: Path, tmp_path: Path) ->
         (
             'paht = "x"',
             "recording",
-            "chains.main.settings.paht is ",
+            "chains.main.settings.paht is not a key of the configuration. Did you mean path?",
         ),
         ("path = 7", "recording", "chains.main.settings.path: expected a string, got an integer."),
         (

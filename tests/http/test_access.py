@@ -82,12 +82,12 @@ def test_other_origins_are_let_in_only_where_they_are_named(plain_town: Town) ->
     [
         ('listen = "8080"', "http.listen"),
         ('listen = "127.0.0.1:99999"', "http.listen"),
-        ('tokens = ["short"]', "http.tokens[0] is no token"),
+        ('tokens = ["short"]', "http.tokens[0] is not a token"),
         ('cors = ["app.example"]', "http.cors[0]"),
         ("max_body = 0", "http.max_body"),
         ('max_wait = "soon"', "http.max_wait"),
         ("requests_per_second = 0", "http.requests_per_second"),
-        ("port = 3", "http.port is no key"),
+        ("port = 3", "http.port is not a key"),
     ],
 )
 def test_a_wrong_line_of_the_configuration_is_named(plain_town: Town, line: str, said: str) -> None:
@@ -116,7 +116,7 @@ def test_a_process_may_listen_elsewhere_than_the_configuration_says(plain_town: 
     settings = load(plain_town.configured("max_body = 77")).http
     there = elsewhere(settings, "[::1]:9101")
     assert (there.host, there.port, there.max_body) == ("::1", 9101, 77)
-    with pytest.raises(ConfigurationError, match="--listen: '9101' is no address"):
+    with pytest.raises(ConfigurationError, match="--listen: '9101' is not an address"):
         elsewhere(settings, "9101")
     with pytest.raises(ConfigurationError, match=r"no \[http\] in the configuration"):
         elsewhere(None, "127.0.0.1:9101")

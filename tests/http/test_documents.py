@@ -54,9 +54,9 @@ def test_an_address_is_taken_in_any_case(town: Town) -> None:
     ("key", "said"),
     [
         ("0x1234", "an address has 40"),
-        ("somebody", "is no address"),
+        ("somebody", "is not an address"),
         (CHECKSUMMED.replace("E7", "e7"), "checksum"),
-        ("0x" + "g" * 40, "is no address"),
+        ("0x" + "g" * 40, "is not an address"),
     ],
 )
 def test_what_is_no_address_is_refused_with_a_sentence(api: httpx.Client, key: str, said: str) -> None:

@@ -8,7 +8,8 @@ from projections.errors import ConfigurationError
 from projections.service.config.tables import AlertsTable
 from projections.service.config.values import ReadDuration
 
-"""The seconds of a duration, and where it is written; `ConfigurationError` where it is none."""
+"""Reads a duration, given with the place where it is written, as seconds. Raises `ConfigurationError` if it
+is not a duration."""
 
 
 class Limits(Struct, frozen=True):
@@ -21,7 +22,7 @@ class Limits(Struct, frozen=True):
 
 
 class Pace(Struct, frozen=True):
-    """How much may be told: `cooldown` in seconds, `per_hour` in messages."""
+    """How many alerts may be sent: `cooldown` in seconds, `per_hour` in messages."""
 
     cooldown: float = 1_800.0
     per_hour: int = 20
@@ -42,7 +43,8 @@ def alerts(table: AlertsTable, seconds: ReadDuration) -> Alerts:
     for place, url in enumerate(urls):
         if "://" not in url:
             raise ConfigurationError(
-                f"alerts.urls[{place}] is no address.", hint="Write an Apprise URL, such as json://host/path."
+                f"alerts.urls[{place}] is not an address.",
+                hint="Write an Apprise URL, such as json://host/path.",
             )
         if url in urls[:place]:
             raise ConfigurationError(f"alerts.urls[{place}] is there twice.")

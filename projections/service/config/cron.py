@@ -51,7 +51,7 @@ class Cron:
             self._zone = ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ConfigurationError(
-                f"schedule.timezone: {timezone!r} is no time zone.", hint="Write UTC or Europe/Berlin."
+                f"schedule.timezone: {timezone!r} is not a time zone.", hint="Write UTC or Europe/Berlin."
             ) from error
         try:
             for part, field in zip(PARTS, (second, minute, hour, day, month, weekday), strict=True):
@@ -136,5 +136,5 @@ def _number(day: str) -> int:
     if day.isdigit():
         return int(day)
     if day not in DAYS:
-        raise ValueError(f"{day} is no day of the week")
+        raise ValueError(f"{day} is not a day of the week")
     return DAYS.index(day)

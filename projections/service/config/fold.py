@@ -12,8 +12,8 @@ from projections.errors import ConfigurationError
 from projections.service.config.tables import FoldTable
 
 BASE = 96 * 2**20
-"""Bytes that are no documents: the interpreter and its libraries, a page of logs with its events, the part
-of a commit that is being written, and the holes that documents leave."""
+"""Bytes that documents do not take: the interpreter and its libraries, a page of logs with its events, the
+part of a commit that is being written, and the holes that documents leave."""
 
 HOLES = 24
 """Beyond 256 MB one byte in so many is left to more of those holes: five million events took 2 MiB more."""
@@ -46,7 +46,7 @@ def amount(text: str, where: str) -> int:
     """Bytes, written as 512MB or 2GB."""
     found = re.fullmatch(r"([0-9]{1,9}) ?(KB|MB|GB)", text)
     if found is None:
-        raise ConfigurationError(f"{where}: {text!r} is no amount of memory.", hint="Write 512MB or 2GB.")
+        raise ConfigurationError(f"{where}: {text!r} is not an amount of memory.", hint="Write 512MB or 2GB.")
     return int(found.group(1)) * _UNITS[found.group(2)]
 
 

@@ -11,7 +11,8 @@ from projections.errors import ConfigurationError
 from projections.service.config.tables import HttpTable
 from projections.service.config.values import ReadDuration
 
-"""The seconds of a duration, and where it is written; `ConfigurationError` where it is none."""
+"""Reads a duration, given with the place where it is written, as seconds. Raises `ConfigurationError` if it
+is not a duration."""
 
 TAKEN = frozenset({"chains", "events", "projections", "retry", "status", "stream"})
 """What stands at `/v1/...` by itself: no projection that is served there may be called so."""
@@ -49,18 +50,19 @@ def http(table: HttpTable, seconds: ReadDuration) -> Http:
     for place, token in enumerate(table.tokens):
         if len(token) < SHORTEST or not token.isascii() or not token.isprintable() or " " in token:
             raise ConfigurationError(
-                f"http.tokens[{place}] is no token: {SHORTEST} or more visible characters of ASCII.",
+                f"http.tokens[{place}] is not a token: {SHORTEST} or more visible characters of ASCII.",
                 hint='Draw one with `python -c "import secrets; print(secrets.token_urlsafe(32))"`.',
             )
     for place, origin in enumerate(table.cors):
         if origin != "*" and not re.fullmatch(r"https?://[^\s/]+", origin):
             raise ConfigurationError(
-                f"http.cors[{place}]: {origin!r} is no origin.", hint="Write https://app.example, or *."
+                f"http.cors[{place}]: {origin!r} is not an origin.", hint="Write https://app.example, or *."
             )
     for place, name in enumerate(table.hosts):
         if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:\d{1,5})?", name):
             raise ConfigurationError(
-                f"http.hosts[{place}]: {name!r} is no host.", hint="Write api.example.com, or with its port."
+                f"http.hosts[{place}]: {name!r} is not a host.",
+                hint="Write api.example.com, or with its port.",
             )
     for name, least in (("max_body", 1), ("max_page", 1), ("max_replay", 0), ("max_streams", 0)):
         number = getattr(table, name)
@@ -68,7 +70,7 @@ def http(table: HttpTable, seconds: ReadDuration) -> Http:
             raise ConfigurationError(f"http.{name}: {number} is not between {least} and 2^31 - 1.")
     rate = table.requests_per_second
     if rate is not None and not 0 < rate < float("inf"):
-        raise ConfigurationError(f"http.requests_per_second: {rate} is no number above zero.")
+        raise ConfigurationError(f"http.requests_per_second: {rate} is not a number above zero.")
     return Http(
         host,
         port,
@@ -100,6 +102,6 @@ def address(listen: str, where: str) -> tuple[str, int]:
     found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(\d{1,5})", listen)
     if found is None or int(found.group(2)) > 65_535:
         raise ConfigurationError(
-            f"{where}: {listen!r} is no address with a port.", hint="Write 127.0.0.1:8080."
+            f"{where}: {listen!r} is not an address with a port.", hint="Write 127.0.0.1:8080."
         )
     return found.group(1).strip("[]"), int(found.group(2))

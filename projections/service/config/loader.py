@@ -47,7 +47,7 @@ def load(path: Path | None = None) -> Config:
             hint="Run `chainfold init` to write one, or name it with --config.",
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"The configuration {chosen} is no UTF-8 text.") from error
+        raise ConfigurationError(f"The configuration {chosen} is not UTF-8 text.") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{chosen} is not valid TOML: {error}.") from error
     folder = chosen.resolve().parent
@@ -124,7 +124,7 @@ def _chain(table: ChainTable, where: str, memory: int) -> ConfiguredChain:
         raise ConfigurationError(f"{where}.websocket must begin with ws:// or wss://.")
     rate = table.max_requests_per_second
     if rate is not None and not 0 < rate < float("inf"):
-        raise ConfigurationError(f"{where}.max_requests_per_second: {rate} is no number above zero.")
+        raise ConfigurationError(f"{where}.max_requests_per_second: {rate} is not a number above zero.")
     finality: Any = table.finality
     if isinstance(finality, int):
         whole_number(finality, f"{where}.finality")
@@ -217,7 +217,7 @@ def _abi(named: str, folder: Path, where: str) -> Abi:
     except OSError as error:
         raise ConfigurationError(f"{where}: {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{where}: {path} is no UTF-8 text.") from error
+        raise ConfigurationError(f"{where}: {path} is not UTF-8 text.") from error
     return read(text, file, contract=contract if mark else None)
 
 
@@ -267,7 +267,7 @@ def _served(projections: Iterable[str]) -> None:
         if name in listening.TAKEN:
             raise ConfigurationError(
                 f"projections.{name}: with [http] it would be at /v1/{name}, a path of the API itself.",
-                hint="Give the projection another name; `chainfold sync` builds it anew under that.",
+                hint="Give the projection another name; `chainfold sync` builds it again under that.",
             )
 
 

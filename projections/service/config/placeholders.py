@@ -80,7 +80,7 @@ class Placeholders:
             raise ConfigurationError(f"{where}: the file {path} cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError:
             # without its cause, which holds what was read
-            raise ConfigurationError(f"{where}: the file {path} is no UTF-8 text.") from None
+            raise ConfigurationError(f"{where}: the file {path} is not UTF-8 text.") from None
 
     def _masked(self, text: str) -> str:
         for value in sorted(self._values, key=len, reverse=True):

@@ -43,7 +43,7 @@ class ConfiguredChain(Struct, frozen=True):
 class Contract(Struct, frozen=True):
     """A contract at one or more addresses of 20 bytes, and the events it declares.
 
-    A `start_block` of None is looked for: it is the block that created the first of the addresses.
+    If `start_block` is None, it is searched for: the block that created the first of the addresses.
     """
 
     chain: str

@@ -278,7 +278,7 @@ def _unknown_key(path: str, key: str, table: type[Struct]) -> ConfigurationError
 def _unknown(path: str, key: str, known: list[str]) -> ConfigurationError:
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"Did you mean {near[0]}?" if near else f"Known here are {', '.join(known)}."
-    return ConfigurationError(f"{path} is no key of the configuration.", hint=hint)
+    return ConfigurationError(f"{path} is not a key of the configuration.", hint=hint)
 
 
 def _choices(annotation: Any) -> list[str]:

@@ -30,7 +30,7 @@ def whole_number(number: int, where: str, *, least: int = 0) -> None:
 def parse_address(text: str, where: str) -> bytes:
     """The 20 bytes of an address in any case; mixed case must be its checksum (EIP-55)."""
     if not re.fullmatch(r"0[xX][0-9a-fA-F]*", text):
-        raise ConfigurationError(f"{where}: {text!r} is no address: 0x and 40 hexadecimal digits.")
+        raise ConfigurationError(f"{where}: {text!r} is not an address: 0x and 40 hexadecimal digits.")
     if len(text) != 42:
         raise ConfigurationError(
             f"{where}: {text} has {len(text) - 2} hexadecimal digits, an address has 40."

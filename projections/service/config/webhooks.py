@@ -33,7 +33,7 @@ def webhooks(
     """The webhooks of a projection, checked; `ConfigurationError` naming the path of what is wrong."""
     if given and follow != "finalized":
         raise ConfigurationError(
-            f"{where}.webhook needs {where}.follow to be finalized: what was told cannot be taken back.",
+            f"{where}.webhook needs {where}.follow to be finalized: what was sent cannot be taken back.",
             hint='Write follow = "finalized", or make a second projection that has it, for the webhooks.',
         )
     made: list[Webhook] = []
@@ -41,7 +41,7 @@ def webhooks(
         at = f"{where}.webhook[{place}]"
         if not _NAME.fullmatch(table.name):
             raise ConfigurationError(
-                f"{at}.name: {table.name!r} is none: at most 50 lower-case letters, digits, - and _."
+                f"{at}.name: {table.name!r} is not a name: at most 50 lower-case letters, digits, - and _."
             )
         if any(other.rule.name == table.name for other in made):
             raise ConfigurationError(f"{at}.name: {table.name} is there twice.")
@@ -74,5 +74,5 @@ def _url(url: str, where: str) -> str:
     except ValueError:  # its words may quote what is secret
         usable = False
     if not usable:
-        raise ConfigurationError(f"{where} is no address of the form https://host/path.")
+        raise ConfigurationError(f"{where} is not an address of the form https://host/path.")
     return url

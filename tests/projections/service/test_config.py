@@ -199,27 +199,27 @@ def test_several_contracts_feed_one_projection_each_with_its_roles(folder: Folde
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"stoer": {}}, "stoer is no key of the configuration. Did you mean store?"),
-        ({"store": {"ulr": ""}}, "store.ulr is no key of the configuration. Did you mean url?"),
+        ({"stoer": {}}, "stoer is not a key of the configuration. Did you mean store?"),
+        ({"store": {"ulr": ""}}, "store.ulr is not a key of the configuration. Did you mean url?"),
         (
             {"chains": {"main": {"finalty": 1}}},
-            "chains.main.finalty is no key of the configuration. Did you mean finality?",
+            "chains.main.finalty is not a key of the configuration. Did you mean finality?",
         ),
         (
             {"projections": {"p": {"mongo": {"colection": ""}}}},
-            "projections.p.mongo.colection is no key of the configuration. Did you mean collection?",
+            "projections.p.mongo.colection is not a key of the configuration. Did you mean collection?",
         ),
         (
             {"projections": {"p": {"redis": {"key": "{a}", "tll": "1s"}}}},
-            "projections.p.redis.tll is no key of the configuration. Did you mean ttl?",
+            "projections.p.redis.tll is not a key of the configuration. Did you mean ttl?",
         ),
         (
             {"projections": {"p": {"from": [{"contract": "r", "rolls": {}}]}}},
-            "projections.p.from[0].rolls is no key of the configuration. Did you mean roles?",
+            "projections.p.from[0].rolls is not a key of the configuration. Did you mean roles?",
         ),
         (
             {"mongo": {"zzz": 1}},
-            "mongo.zzz is no key of the configuration. Known here are url, database.",
+            "mongo.zzz is not a key of the configuration. Known here are url, database.",
         ),
     ],
 )
@@ -233,7 +233,7 @@ def test_an_unknown_key_is_looked_for_in_the_right_table_of_several(folder: Fold
     said = folder.refusal(
         contracts={"s": CONTRACT | {"roles": 1}}, projections={"q": {"from": [{"roles": {}}]}}
     )
-    assert said.startswith("contracts.s.roles is no key")
+    assert said.startswith("contracts.s.roles is not a key")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_an_unknown_key_is_looked_for_in_the_right_table_of_several(folder: Fold
         ({"websocket": "http://node"}, "chains.main.websocket must begin with ws:// or wss://."),
         (
             {"max_requests_per_second": 0},
-            "chains.main.max_requests_per_second: 0.0 is no number above zero.",
+            "chains.main.max_requests_per_second: 0.0 is not a number above zero.",
         ),
         (
             {"follow": "safe"},
@@ -332,7 +332,7 @@ def test_a_file_that_is_no_configuration_is_refused(folder: Folder, text: str, s
 
 def test_a_file_that_is_no_text_is_refused(folder: Folder) -> None:
     folder.file.write_bytes(b"\xff")
-    with pytest.raises(ConfigurationError, match="is no UTF-8 text"):
+    with pytest.raises(ConfigurationError, match="is not UTF-8 text"):
         load(folder.file)
 
 
@@ -356,7 +356,10 @@ def test_a_wrong_checksum_is_refused_with_the_right_one(folder: Folder) -> None:
     [
         ("0x12", "contracts.r.address: 0x12 has 2 hexadecimal digits, an address has 40."),
         ([A, A + "00"], f"contracts.r.address[1]: {A}00 has 42 hexadecimal digits, an address has 40."),
-        ("vitalik.eth", "contracts.r.address: 'vitalik.eth' is no address: 0x and 40 hexadecimal digits."),
+        (
+            "vitalik.eth",
+            "contracts.r.address: 'vitalik.eth' is not an address: 0x and 40 hexadecimal digits.",
+        ),
         ([], "contracts.r.address names no address."),
         ([A, A.upper().replace("X", "x")], f"contracts.r.address[1]: {A} is there twice."),
     ],
@@ -402,7 +405,7 @@ def test_an_abi_that_is_not_there_is_refused_by_its_key(folder: Folder) -> None:
 @pytest.mark.parametrize("text", ["0s", "-1s", "2", "2 s", "", "1w", "1h30m"])
 def test_what_is_no_duration_is_refused(folder: Folder, text: str) -> None:
     said = folder.chain(poll=text)
-    assert said == f"chains.main.poll: {text!r} is no duration above zero. Write 500ms, 2s, 5m, 24h or 7d."
+    assert said == f"chains.main.poll: {text!r} is not a duration above zero. Write 500ms, 2s, 5m, 24h or 7d."
 
 
 def test_a_duration_no_timer_takes_is_refused(folder: Folder) -> None:
@@ -517,7 +520,7 @@ def test_a_secret_file_that_is_not_there_is_named_with_the_key(folder: Folder) -
 def test_a_secret_file_that_is_no_text_is_refused_unseen(folder: Folder) -> None:
     (folder.path / "key").write_bytes(SECRET.encode() + b"\xff")
     said = folder.refusal(mongo={"url": "${file:key}"})
-    assert said.endswith("is no UTF-8 text.")
+    assert said.endswith("is not UTF-8 text.")
 
 
 @pytest.mark.parametrize("text", ["mongodb://${KEY", "mongodb://${}", "mongodb://${two words}"])
@@ -557,4 +560,4 @@ def test_a_short_value_is_hidden_without_garbling_the_sentence(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KEY", "a")
-    assert folder.chain(poll="${KEY}").startswith("chains.main.poll: '${KEY}' is no duration")
+    assert folder.chain(poll="${KEY}").startswith("chains.main.poll: '${KEY}' is not a duration")

@@ -33,12 +33,12 @@ def test_one_address_may_be_written_without_brackets_and_never_leaves_a_kind_out
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({"url": "json://x"}, "alerts.url is no key"),
-        ({"urls": ["t0k3n"]}, "alerts.urls[0] is no address."),
+        ({"url": "json://x"}, "alerts.url is not a key"),
+        ({"urls": ["t0k3n"]}, "alerts.urls[0] is not an address."),
         ({"urls": ["json://a", "json://a"]}, "alerts.urls[1] is there twice."),
         ({"per_hour": 0}, "alerts.per_hour: 0 is less than one."),
-        ({"cooldown": "never"}, "alerts.cooldown: 'never' is no duration"),
-        ({"failing_for": "soon"}, "alerts.failing_for: 'soon' is no duration"),
+        ({"cooldown": "never"}, "alerts.cooldown: 'never' is not a duration"),
+        ({"failing_for": "soon"}, "alerts.failing_for: 'soon' is not a duration"),
         ({"urls": 5}, "alerts.urls: expected"),
     ],
 )
@@ -73,10 +73,10 @@ def test_a_schedule_is_crons_of_jobs(folder: Folder) -> None:
     [
         ({"sync": "often"}, "schedule.sync: 'often' has 1 fields."),
         ({"verify": "0 0 30 2 *"}, "schedule.verify: '0 0 30 2 *' never happens."),
-        ({"sync": "* * * * *", "timezone": "Mars"}, "schedule.timezone: 'Mars' is no time zone."),
+        ({"sync": "* * * * *", "timezone": "Mars"}, "schedule.timezone: 'Mars' is not a time zone."),
         ({"backup": "0 3 * * *"}, "schedule.backup_to is missing: there is schedule.backup."),
         ({"backup_to": "kept"}, "schedule.backup is missing: there is schedule.backup_to."),
-        ({"synch": "* * * * *"}, "schedule.synch is no key of the configuration. Did you mean sync?"),
+        ({"synch": "* * * * *"}, "schedule.synch is not a key of the configuration. Did you mean sync?"),
     ],
 )
 def test_what_is_wrong_with_a_schedule_is_named(folder: Folder, table: dict[str, object], said: str) -> None:

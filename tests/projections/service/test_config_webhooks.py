@@ -49,14 +49,17 @@ def test_a_webhook_is_a_rule_and_a_target(tmp_path: Path) -> None:
             {"when": "level1Count > 10"},
             "projections.p.webhook[0].when: 'level1Count > 10' is not a cond",
         ),
-        ({"url": "ftp://x"}, "projections.p.webhook[0].url is no address"),
-        ({"url": "https://"}, "projections.p.webhook[0].url is no address"),
-        ({"url": "https://h:x/"}, "projections.p.webhook[0].url is no address"),
+        ({"url": "ftp://x"}, "projections.p.webhook[0].url is not an address"),
+        ({"url": "https://"}, "projections.p.webhook[0].url is not an address"),
+        ({"url": "https://h:x/"}, "projections.p.webhook[0].url is not an address"),
         ({"secret": "short"}, "projections.p.webhook[0].secret has fewer than 16"),
-        ({"name": "No Name"}, "projections.p.webhook[0].name: 'No Name' is none"),
+        ({"name": "No Name"}, "projections.p.webhook[0].name: 'No Name' is not a name"),
         ({"attempts": 0}, "projections.p.webhook[0].attempts: 0 is less than one"),
-        ({"timeout": "soon"}, "projections.p.webhook[0].timeout: 'soon' is no duration"),
-        ({"whem": "x"}, "projections.p.webhook[0].whem is no key of the configuration. Did you mean when?"),
+        ({"timeout": "soon"}, "projections.p.webhook[0].timeout: 'soon' is not a duration"),
+        (
+            {"whem": "x"},
+            "projections.p.webhook[0].whem is not a key of the configuration. Did you mean when?",
+        ),
     ],
 )
 def test_a_wrong_webhook_is_refused_by_its_path(tmp_path: Path, change: dict[str, Any], said: str) -> None:
