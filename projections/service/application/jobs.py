@@ -44,7 +44,7 @@ def _sync(plan: Plan, observe: loops.Observer, stop: threading.Event, note: Note
         def seen(event: loops.Stepped | loops.Failed) -> None:
             observe(event)
             if stop.is_set():
-                raise Stopped("The service was told to stop.")
+                raise Stopped("The service was asked to stop.")
 
         yield seen
 

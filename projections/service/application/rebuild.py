@@ -1,4 +1,4 @@
-"""Building a projection again from the first block, by this process or the one that folds it already."""
+"""Builds a projection again from the first block, in this process or in the process that folds it already."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class BuildWatch:
         self._store = store
         self._projection = projection
         self._backlog = Backlog()
-        self._seen: dict[int, int] = {}  # generation to the block up to which its events were told
+        self._seen: dict[int, int] = {}  # generation to the block up to which its events were reported
         with store.read() as tx:
             building = Generations(tx, projection.name).building()
         if building is not None:
@@ -139,7 +139,7 @@ class BuildWatch:
 
 
 def generations(plan: Plan, projection: str) -> tuple[Generation | None, Generation | None]:
-    """The generation of a projection that is served, and the one that is being built."""
+    """The generation of a projection that is served, and the generation that is being built."""
     with plan.store.read() as tx:
         generations = Generations(tx, projection)
         return generations.served(), generations.building()

@@ -1,4 +1,4 @@
-"""The service: a worker for each stage, the schedule, the server and the alerts, until it is told to stop."""
+"""The service: a worker for each stage, the schedule, the server, the alerts, until it is asked to stop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PIPELINE = ("ingest", "project", "publish")
 
 STAGES = ("ingest", "project", "publish", "prove", "serve")
 GRACE = 5.0
-"""Seconds that a service which is told to stop gives its steps to end; supervisors kill after ten."""
+"""Seconds that a service gives its steps to end after it is asked to stop; supervisors kill after ten."""
 
 
 def follow(

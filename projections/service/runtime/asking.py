@@ -50,4 +50,4 @@ def ask(stage: Stage, requests: Requests, operation: Operation) -> Result:
 
 def unknown(stage: Stage, operation: Operation | UnknownOperation) -> StoreError:
     """The refusal of an operation that a stage does not have."""
-    return StoreError(f"{kind_of(operation)} is no request that {stage.name} knows.")
+    return StoreError(f"{stage.name} does not know the request {kind_of(operation)}.")

@@ -16,8 +16,8 @@ from projections import schema
 from projections.webhooks import outbox
 
 TABLES = (*state.TABLES, "skips", "notification_rules", "notification_memory", "notifications")
-"""What is kept beside history: decisions, and what webhooks remember, told and are to tell. Documents are
-not: they are folded again."""
+"""What a backup keeps besides history: decisions, and what webhooks remember, have sent and will send.
+Documents are not kept: they are folded again."""
 
 
 def backup(store: Store, directory: Path, *, progress: OnProgress = lambda done, of: None) -> Dumped:

@@ -1,8 +1,9 @@
-"""The process that fetches, as the one that folds sees it.
+"""The process that fetches, seen from the process that folds.
 
-One that is started imports everything anew, most of a second. A command that may need one therefore forks it
-at its beginning, while it has no thread and no connection that a fork would tear: it shares what is imported,
-waits, and is there at once. Where that cannot be, one is started when it is known to pay.
+A new process imports everything again, which takes most of a second. A command that may need one therefore
+forks it at its beginning, while it has no thread and no connection that a fork would break: the fork shares
+what is imported, waits, and is there at once. Where no fork is possible, a process is started when that is
+known to pay.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class FetchProcessLost(ChainfoldError):
 
 
 class Fetcher:
-    """One process and the pipe to it. `OSError` where no process is to be had; close it in any case."""
+    """One process and the pipe to it; close it in any case. Raises `OSError` if no process can be started."""
 
     def __init__(self, task: FetchTask, *, fork: bool = False) -> None:
         self.resident = FETCHING
@@ -107,8 +108,8 @@ def at_hand(task: FetchTask, store: Store) -> Iterator[Fetcher | None]:
     if cores() > 1 and _threads() == 1:
         import eventstore.sources.rpc.source  # noqa: F401 - once for both: half a second
 
-        store.close()  # SQLite in a fork would count on locks that only the other process has; it opens anew
-        with suppress(OSError):  # no process is to be had: all is done in this one
+        store.close()  # SQLite in a fork would count on locks that only the other process has; it opens again
+        with suppress(OSError):  # no process can be started: this one does everything
             fetcher = Fetcher(task, fork=True)
     try:
         yield fetcher

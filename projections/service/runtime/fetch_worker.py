@@ -1,9 +1,9 @@
-"""The process that fetches beside the one that folds: what it is given, what it tells, and what it does.
+"""The process that fetches next to the process that folds: what it receives, what it reports, what it does.
 
-Law: it owns no rule. It turns the ingesters that it is given as `sync` itself does, under the leases of the
-process that started it: whoever takes those over when that one is gone fences this one too. It ends when that
-process does. Both are ours, on one machine, over a pipe that nobody else has: they speak pickle, which keeps
-errors what they are; no key stands on a command line.
+Law: it owns no rule. It turns the ingesters that it receives as `sync` itself does, under the leases of the
+process that started it: a process that takes those leases over after that one is gone fences this one too. It
+ends when that process does. Both are ours, on one machine, over a pipe that no other process has: they speak
+pickle, which keeps the types of errors; no key stands on a command line.
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ def held(
 ) -> Iterator[Callable[[], None]]:
     """Holds these leases: acquired at once, renewed in the background, released at the end.
 
-    A lease that is lost meanwhile is noticed by the next commit, which is refused, and at the end: an
-    error of who lost it is `Fenced`, whatever else it was. Who has nothing to commit calls what this
-    yields, in the middle or afterwards: it raises that `Fenced`. `tell` is called, in another thread,
+    The next commit notices a lease that is lost meanwhile, because it is refused, and so does the end: any
+    error of a holder that lost its lease becomes `Fenced`. A caller that has nothing to commit calls what
+    this yields, in the middle or afterwards: it raises that `Fenced`. `tell` is called, in another thread,
     as soon as a renewal is refused; what is raised later is the same error.
     """
     taken: list[Lease] = []

@@ -42,7 +42,7 @@ PAGE = 24 * 2**20
 """Bytes of memory for a page of logs and its events, while they are folded."""
 
 LOG = 64 * 2**20
-"""Bytes to which SQLite's write-ahead log may grow before it is begun anew."""
+"""Bytes to which SQLite's write-ahead log may grow before it is restarted."""
 
 WAITING = BATCH + BATCH // 4
 """Logs that must wait for a fold before it goes on: with no more than a page of them it would be at the end
@@ -52,8 +52,8 @@ of the journal, where a build commits, and write the same documents again and ag
 class Beside:
     """Decides whether a process fetches beside this one, hands the ingesters over to it, and folds meanwhile.
 
-    A `fetcher` that is at hand fetches from the beginning; without it one is started when that pays.
-    `observe` is told everything, in one thread; close it in any case.
+    A `fetcher` that is given fetches from the beginning; without it one is started when that pays.
+    `observe` receives every event, in one thread; close it in any case.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Beside:
 
     @property
     def at_hand(self) -> bool:
-        """Is there a process for all that is to be fetched?"""
+        """Is there a process that fetches everything?"""
         return self._fetcher is not None
 
     def begin(self) -> None:
@@ -83,7 +83,7 @@ class Beside:
         self._began, self._blocks, self._left = 0.0, 0, 0
 
     def observe(self, event: Stepped | Failed) -> None:
-        """What the observer is to be told of an ingester, wherever it is turned."""
+        """Passes an ingester's event to the observer, in whichever process the ingester ran."""
         self._observe(event)
         if not isinstance(event, Stepped) or not isinstance(event.record, Ingested):
             return
@@ -126,7 +126,7 @@ class Beside:
             while waited:
                 folded = self._follow(fetcher)
                 while waited and (not folded or fetcher.has_told()):
-                    folded = True  # what was told may be what a fold waits for
+                    folded = True  # a fold may wait for what was reported
                     match fetcher.told():
                         case Relayed(event):
                             self.observe(event)
@@ -164,10 +164,10 @@ class Beside:
         return folded
 
     def _shorten_log(self) -> None:
-        """Begins SQLite's write-ahead log anew, at a moment when this process reads nothing.
+        """Restarts SQLite's write-ahead log, at a moment when this process reads nothing.
 
-        The other process would do it where nobody reads when it commits, but a page is read nearly always
-        here: the log would grow until all is fetched. What is not to be had now is tried after the next page.
+        The other process would do it if no process read while it commits, but this one reads a page nearly
+        always: the log would grow until all is fetched. What fails now is tried again after the next page.
         """
         store = self._plan.store
         if store.sqlite and _size(f"{store.engine.url.database}-wal") > LOG:
@@ -177,7 +177,7 @@ class Beside:
     def _start(self) -> None:
         try:
             self._fetcher = Fetcher(self._task)
-        except OSError:  # no process is to be had: all is done in this one, as on one core
+        except OSError:  # no process can be started: this one does everything, as on one core
             self._alone = True
 
     def _bears(self) -> bool:
@@ -210,7 +210,7 @@ class _Follower:
             self._waiting += logs
 
     def step(self, observe: Observer) -> None:
-        """One step. Of one that fails, or does nothing, nobody is told: it comes again in the fold's turn."""
+        """One step. A step that fails or does nothing is not reported: it comes again in the fold's turn."""
         try:
             record = self._stage.step()
         except ChainfoldError:

@@ -14,7 +14,7 @@ from projections.service.records.runs import BEAT, Origin, Outcome, Runs
 
 
 class Stopped(ChainfoldError):
-    """A run ends before its end because the service was told to stop."""
+    """A run is cut short because the service was asked to stop."""
 
 
 class Note:
@@ -65,7 +65,7 @@ def _end(store: Store, number: int, note: Note, failure: BaseException | None) -
         case None:
             pass
         case KeyboardInterrupt() | Stopped():
-            outcome, detail = Outcome.INTERRUPTED, "It was told to stop."
+            outcome, detail = Outcome.INTERRUPTED, "It was asked to stop."
         case ConfigurationError():
             outcome, detail = Outcome.MISUSED, str(failure)
         case ChainfoldError():

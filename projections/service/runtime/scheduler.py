@@ -1,7 +1,7 @@
 """Turns the jobs of a schedule: each in a thread of its own, at its times, never twice at once.
 
-Law: what has to run follows from the table of runs and the clock alone. A time that passed while nobody
-ran, or while the run before it lasted, is made up for once. Of several services the one that takes the
+Law: what has to run follows from the table of runs and the clock alone. A time that passed while no
+service ran, or while the run before it lasted, is made up for once. Of several services, the holder of the
 job's lease runs it; the others see its run in the table.
 """
 
@@ -45,7 +45,7 @@ def due(cron: Cron, last: datetime, now: datetime) -> Due:
 
 
 def last_begun(run: Run | None) -> datetime | None:
-    """When a run began; not before the time it was wanted for, whatever its machine's clock said."""
+    """When a run began; not before the time it was due, even if its machine's clock was behind."""
     if run is None:
         return None
     return datetime.fromtimestamp(max(run.started_at, run.due_at or 0) / 1e6, UTC)

@@ -39,7 +39,7 @@ class Plan:
         self.store = Store(config.store.url)
         self.projections: dict[str, Projection] = {}
         self.bound: dict[str, tuple[Bound, ...]] = {}
-        """By projection which event of which contract goes to which handler."""
+        """By projection: the events, each with its contract and its handler."""
         for name, chosen in config.projections.items():
             self.projections[name], self.bound[name] = projection(config, name, chosen)
         self._sinks = SinkFactory(config, self.projections)
@@ -179,7 +179,7 @@ class Plan:
         ]
 
     def notify(self) -> list[PublishStage]:
-        """One publisher per webhook: what it publishes cannot be read back, so it is none of `publish`."""
+        """One publisher per webhook: what it publishes cannot be read back, so `publish` leaves it out."""
         return [
             PublishStage(self.store, self.projections[name], sink, lease=sink.lease)
             for name in self.projections
@@ -195,7 +195,7 @@ class Plan:
         ]
 
     def webhooks(self, name: str) -> list[WebhookSink]:
-        """The webhooks of a projection: they hold nothing, so they are none of its `sinks`."""
+        """The webhooks of a projection: they hold no documents, so its `sinks` leave them out."""
         own = self.projections[name]
         return [
             WebhookSink(
@@ -209,7 +209,7 @@ class Plan:
         ]
 
     def counted(self, name: str) -> list[str]:
-        """The fields of a projection's documents that make sense as sums: integers that are no times."""
+        """The fields of a projection's documents that make sense as sums: integers, times left out."""
         projector = self.projections[name].projector
         found = fields(projector.document).values()
         return [field.name for field in found if field.counted and field.name not in projector.dates]

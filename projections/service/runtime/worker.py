@@ -23,8 +23,8 @@ class Worker(threading.Thread):
         super().__init__(name=stage.name, daemon=True)
         self.crash: Exception | None = None
         self.since: float | None = None
-        """When the step that it is at began (`time.monotonic`); None while it rests. What a command asked of
-        it may take hours, and is none."""
+        """When the current step began (`time.monotonic`); None while it rests. What a command asked for may
+        take hours, and does not count as a step."""
         self._stage = stage
         self._requests = requests
         self._observe = observe
@@ -75,7 +75,7 @@ class Worker(threading.Thread):
                 pause, stands_by = pauses.after(error), False
                 if error is not self._told:
                     self._observe(Failed(self._stage.name, error, pause))
-                self._halt.wait(pause)  # a new head is no reason to try sooner
+                self._halt.wait(pause)  # a new head gives no reason to try sooner
             except Exception as error:  # noqa: BLE001 - a fault of ours: the whole service ends with it
                 self.crash = error
                 self._halt.set()

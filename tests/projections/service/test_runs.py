@@ -51,7 +51,7 @@ def test_a_run_that_ends_says_what_it_did_and_how_long_it_took(store: Store) -> 
     [
         (SourceUnavailable("The node is away."), "failed", "The node is away."),
         (ConfigurationError("No such key."), "misused", "No such key."),
-        (KeyboardInterrupt(), "interrupted", "It was told to stop."),
+        (KeyboardInterrupt(), "interrupted", "It was asked to stop."),
         (ValueError("s3cr3t"), "failed", "An unexpected ValueError ended it."),
     ],
 )

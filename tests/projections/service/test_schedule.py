@@ -112,7 +112,7 @@ def test_an_expression_that_is_none_is_named(expression: str) -> None:
 
 
 def test_a_time_zone_that_is_none_is_named() -> None:
-    with pytest.raises(ConfigurationError, match=r"schedule\.timezone: 'Moon/Sea' is no time zone"):
+    with pytest.raises(ConfigurationError, match=r"schedule\.timezone: 'Moon/Sea' is not a time zone"):
         cron("* * * * *", "Moon/Sea")
 
 
@@ -244,7 +244,7 @@ def test_a_run_that_fails_is_recorded_and_the_next_runs_normally(bench: Bench) -
 
 def test_a_run_that_is_stopped_with_the_service_is_interrupted_not_failed(bench: Bench) -> None:
     def stop(_: Note) -> None:
-        raise Stopped("The service was told to stop.")
+        raise Stopped("The service was asked to stop.")
 
     bench.act = stop
     bench.until("12:06")
