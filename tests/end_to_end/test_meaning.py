@@ -174,7 +174,7 @@ def test_check_names_what_nobody_handles_and_that_everything_is_fetched(site: Si
     fetched = 'topics = "declared" fetches all of it: no topic tells the logs of Note, which is anonymous.'
     all_of_it = [fetched] if site.settings["contracts"]["old"]["topics"] == "declared" else []
     for name in ("old", "new"):
-        assert found[f"contract {name}"] == ["nobody handles Approval.", *all_of_it]
+        assert found[f"contract {name}"] == ["no handler takes Approval.", *all_of_it]
     assert found["handlers of referrals"] == []
 
 
@@ -191,12 +191,12 @@ def test_a_handler_of_an_event_that_no_contract_has_is_named_first(
     said = "Ledger.moved is never called: no contract of it has an event Movde. Did you mean Moved?"
     found = {item["name"]: item["notes"] for item in made.run("check", "--json").json()}
     assert found["handlers of referrals"] == [said]
-    assert found["contract new"][0] == "nobody handles Approval, Moved."
+    assert found["contract new"][0] == "no handler takes Approval, Moved."
     with SimulatedNode(SimulatedChain()) as node:
         made.set("chains.main.rpc", [node.url])
         first = made.run("sync").out.splitlines()[0]
         assert first.startswith(
-            f"projections.referrals: {said} contracts.old: nobody handles Approval, Moved."
+            f"projections.referrals: {said} contracts.old: no handler takes Approval, Moved."
         )
         assert made.run("sync", "--json").json()["remarks"][0] == f"projections.referrals: {said}"
 

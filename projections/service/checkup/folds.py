@@ -50,7 +50,7 @@ def _standing(own: Projection, state: str) -> list[str]:
     match state:
         case "outdated" if own.rebuild == "auto":
             return [
-                "what is served was built by other code or configuration: it is built anew, then replaced"
+                "what is served was built by other code or configuration: it is built again, then replaced"
             ]
         case "outdated":
             return [
@@ -58,7 +58,7 @@ def _standing(own: Projection, state: str) -> list[str]:
                 f"`chainfold rebuild {own.name}`"
             ]
         case "stale":
-            return ["what is served cannot be rewound as far as it must: it is built anew"]
+            return ["what is served cannot be rewound as far as it must: it is built again"]
         case "held":
             return [f"it waits where a rollback put it: `chainfold resume {own.name}` lets it go on"]
         case _:

@@ -1,4 +1,4 @@
-"""What of a configuration has no effect, although it is no error: said before it is missed."""
+"""The parts of a configuration that are valid and have no effect: reported before a user misses them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Remark(Struct, frozen=True):
 
 
 def remarks(plan: Plan) -> list[Remark]:
-    """Handlers that nothing calls, events that nobody handles or that no log can be found to be."""
+    """Handlers that nothing calls, events that no handler takes, and events that no log can be matched to."""
     return [item for name in plan.projections for item in _of_projection(plan, name)] + [
         item for name in plan.config.contracts for item in _of_contract(plan, name)
     ]
@@ -114,7 +114,7 @@ def _of_contract(plan: Plan, name: str) -> Iterator[Remark]:
     elif left:
         others = {event.name for event in contract.events if event not in left}
         names = list(dict.fromkeys(str(e) if e.name in others else e.name for e in left))
-        yield Remark(about, f"nobody handles {', '.join(names)}.", f"nobody handles {_cut(names)}.")
+        yield Remark(about, f"no handler takes {', '.join(names)}.", f"no handler takes {_cut(names)}.")
     for item in contract.lost:
         yield Remark(about, f"{item.name} is left out: {item.said}", f"{item.name} is left out.")
     yield from _anonymous(about, name, contract, meaning)

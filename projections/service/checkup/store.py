@@ -54,7 +54,7 @@ def _store(store: Store) -> list[str]:
 
 
 def _leases(store: Store) -> list[str]:
-    """Who works already: `run` stands by for it, `sync` is refused."""
+    """The processes that work already: `run` stands by for them, `sync` is refused."""
     return [
         f"{name} is being worked on by process {holder.pid} on {holder.host}: `run` would stand by, "
         "`sync` would be refused"

@@ -18,7 +18,9 @@ from projections.service.records.incidents import Incident, Incidents
 from projections.service.runtime.wiring import planned
 from projections.service.terminal.output import out, print_json, table
 
-commands = typer.Typer(no_args_is_help=True, help="What went wrong, and who is told.", rich_markup_mode=None)
+commands = typer.Typer(
+    no_args_is_help=True, help="What went wrong, and who gets the alerts.", rich_markup_mode=None
+)
 app.add_typer(commands, name="alerts")
 
 
@@ -91,7 +93,7 @@ def close(
     *,
     reason: Annotated[str, typer.Option(help="Why it is over.")] = "it was closed by hand",
 ) -> None:
-    """Say that an incident is over, where nobody is left to see it: its projection was removed, say."""
+    """Say that an incident is over when no process can see it any more: its projection was removed, say."""
     with planned(configuration()) as plan, plan.store.write() as tx:
         incidents = Incidents(tx)
         found = incidents.get(number)

@@ -51,7 +51,7 @@ def restore(
         bool,
         typer.Option(
             "--keep-id",
-            help="This store takes the place of the one that was backed up, which is not used any more.",
+            help="This store replaces the store that was backed up, which is not used any more.",
         ),
     ] = False,
     as_json: JsonOption = False,

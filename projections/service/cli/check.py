@@ -15,7 +15,7 @@ def check(*, as_json: JsonOption = False) -> None:
     """What would fail, before it does.
 
     Tries all that `sync` and `run` need at their start: configuration, store, every node, projections, sinks,
-    the server, alerts. Exit code 1 where one of them would be refused; remarks are no failure.
+    the server, alerts. Exit code 1 where one of them would be refused; remarks do not change it.
     """
     plan = Plan(configuration())
     try:

@@ -130,7 +130,7 @@ def retry(
 
 
 def _send_again(plan: Plan, projection: str | None) -> None:
-    """Has what the sinks do not take sent again, by whoever publishes there, and says what came of it."""
+    """Asks the publishers to send again what their sinks refuse, and prints what came of it."""
     for name in plan.projections if projection is None else [projection]:
         waiting = {item["sink"] for item in _set_aside(plan, name)}
         for stage in plan.publish() if waiting else []:

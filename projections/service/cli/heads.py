@@ -30,7 +30,7 @@ def show_heads(
 ) -> None:
     """Every endpoint's newest block beside ours: does a node lag, or did the chain move back?
 
-    A lower head alone moves nothing back. With --follow, which is your word that it is no lag, the journal
+    A lower head alone moves nothing back. With --follow, which is your word that no node lags, the journal
     goes back to the head; it is refused where an endpoint shows our newest block or says that it is syncing.
     """
     with planned(configuration()) as plan:
@@ -70,7 +70,7 @@ def _record(name: str, found: ChainHeads, done: str | None) -> dict[str, Any]:
 
 
 def _followed(plan: Plan, name: str) -> str:
-    """Has the chain followed back by whoever ingests it, else does so itself: what was done."""
+    """Asks the process that ingests the chain to follow it back, or does so itself; says what was done."""
     requests = Requests(plan.store)
     for stage in plan.ingest():
         try:

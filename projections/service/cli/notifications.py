@@ -37,9 +37,11 @@ def listed(
     limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """What was told, what waits, what could not be delivered and why; the newest first."""
+    """What was delivered, what waits, what could not be delivered and why; the newest first."""
     if state is not None and state not in STANDINGS:
-        raise ConfigurationError(f"--state {state} is none.", hint=f"Known are {', '.join(STANDINGS)}.")
+        raise ConfigurationError(
+            f"--state {state} does not exist.", hint=f"Known are {', '.join(STANDINGS)}."
+        )
     found: list[Notification] = []
     with planned(configuration()) as plan, plan.store.read() as tx:
         for stage in _stages(plan, projection, webhook):
@@ -77,7 +79,7 @@ def retry(
     webhook: Of = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send dead letters again, and what waits at once; their attempts are counted anew."""
+    """Send dead letters again, and what waits at once; their attempts are counted from zero."""
     _again(number, projection, webhook, every=every, replay=False, as_json=as_json)
 
 
@@ -103,7 +105,7 @@ def _again(
     replay: bool,
     as_json: bool,
 ) -> None:
-    """Asks whoever delivers, so it works while the service runs."""
+    """Asks the process that delivers, so it works while the service runs."""
     if (number is None) == (not every):
         raise ConfigurationError("Name one by its number, or say --all.")
     count = 0

@@ -32,7 +32,7 @@ def rebuild(
         bool, typer.Option("--back", help="Take up again what this code built before other code did.")
     ] = False,
 ) -> None:
-    """Fold a projection anew, then replace what is served.
+    """Fold a projection again, then replace what is served.
 
     It folds from the first block, beside what is served.
     With --no-promote it waits, and says what differs; a later `rebuild` then puts it in place.
@@ -53,7 +53,7 @@ def rebuild(
         out().print(line)
     for process in done.idle:
         said = f"{process} is of other code: it stands still from now on."
-        out().print(f"{said} Start it anew with this code.")
+        out().print(f"{said} Start it again with this code.")
 
 
 def _compared(done: Rebuilt) -> list[str]:

@@ -44,7 +44,7 @@ def run(
         raise ConfigurationError("--only names no stage.", hint=f"Known are {', '.join(STAGES)}.")
     for part in wanted:
         if part not in STAGES:
-            raise ConfigurationError(f"--only {part} is no stage.", hint=f"Known are {', '.join(STAGES)}.")
+            raise ConfigurationError(f"--only {part} is not a stage.", hint=f"Known are {', '.join(STAGES)}.")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

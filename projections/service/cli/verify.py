@@ -33,7 +33,7 @@ def verify(
     to_block: Annotated[int | None, typer.Option(min=0, help="Events up to this block.")] = None,
     sample: Annotated[
         str | None,
-        typer.Option(help="Of large sinks only this share, e.g. 1%; documents are not folded anew."),
+        typer.Option(help="Of large sinks only this share, e.g. 1%; documents are not folded again."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Which sample is drawn.")] = 0,
     repair: Annotated[bool, typer.Option("--repair", help="Put right what differs, and look again.")] = False,
@@ -78,13 +78,13 @@ def verify(
 
 
 def _share(text: str) -> float:
-    """1%, 0.5% or 0.01 as a share; `ConfigurationError` for what is none."""
+    """Reads 1%, 0.5% or 0.01 as a share. Raises `ConfigurationError` if it is not a share."""
     try:
         share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         share = 0.0
     if not 0 < share <= 1:
-        raise ConfigurationError(f"--sample {text} is no share above 0% and up to 100%.")
+        raise ConfigurationError(f"--sample {text} is not a share above 0% and up to 100%.")
     return share
 
 

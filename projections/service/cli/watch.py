@@ -46,7 +46,7 @@ class Look(Struct, frozen=True):
 
 
 class Watcher:
-    """Looks when it is told to; opens the store and the sinks when it can, and once."""
+    """Looks when it is asked to; opens the store and the sinks when it can, and once."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -125,7 +125,7 @@ def _looks(watcher: Watcher, every: float) -> Iterator[Look]:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the block, and that is no error."""
+    """Ctrl-C and SIGTERM end the block without an error."""
 
     def end(*_: Any) -> None:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""The chain that the demo plays on: a real local node where anvil is at hand, else the simulated chain."""
+"""The chain that the demo plays on: a real local node where anvil is installed, else the simulated chain."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class _Anvil:
 
 
 class _Simulated:
-    what = "the simulated chain (no anvil at hand)"
+    what = "the simulated chain (anvil is not installed)"
     contract = "0x" + "5e" * 20
 
     def __init__(self, chain: SimulatedChain, url: str) -> None:

@@ -1,4 +1,4 @@
-"""A contract that emits what it is told, and the hands to deploy and call it on a development node.
+"""A contract that emits what its caller asks for, and the means to deploy and call it on a development node.
 
 `Referrals.vy` is the source, `Referrals.json` its ABI and bytecode; a test recompiles the one and compares
 it with the other.

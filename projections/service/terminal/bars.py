@@ -51,7 +51,7 @@ def counted(what: str, *, every: float = QUIET) -> Iterator[Advance]:
 
 
 def span(seconds: float | None) -> str:
-    """h:mm:ss; a dash where nobody can tell."""
+    """h:mm:ss; a dash for None."""
     return "-" if seconds is None else str(timedelta(seconds=round(seconds)))
 
 

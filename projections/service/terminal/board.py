@@ -160,7 +160,7 @@ def moving(found: Status, rates: Rates) -> Iterator[RenderableType]:
 
 
 def work(found: Status) -> Iterator[RenderableType]:
-    """Who works at what, and the schedule; nothing where there is none."""
+    """Which process works at what, and the schedule; nothing where there is neither."""
     if found.holders:
         rows: list[list[Any]] = [
             [name, item.host, str(item.pid), item.epoch] for name, item in found.holders.items()
@@ -181,7 +181,7 @@ def gaps(found: Status) -> Iterator[str]:
 
 
 def asked(found: Status) -> Iterator[str]:
-    """The calls that were made, and the kinds of logs that nobody declared."""
+    """The calls that were made, and the kinds of logs that no contract declares."""
     for name, chain in found.chains.items():
         if chain.calls:
             made = ", ".join(f"{method} {count:,}" for method, count in chain.calls.items())

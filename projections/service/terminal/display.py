@@ -74,7 +74,7 @@ def showing(
 
 @contextmanager
 def following(requests: Requests, lease: str, stage: str, *, every: float = QUIET) -> Iterator[None]:
-    """Shows, while it is open, how far what was asked of a lease's holder has come, whoever that is."""
+    """Shows, while it is open, the progress of what was asked of a lease's holder, in any process."""
     ended = threading.Event()
     thread = threading.Thread(
         target=_follow, args=(requests, lease, stage, ended, every), name="progress", daemon=True

@@ -16,7 +16,7 @@ from projections.webhooks.courier import Delivered
 
 
 def logged() -> Observer:
-    """An observer for the service: one line for whatever moved or came to stand, none for rest."""
+    """An observer for the service: one line for each stage that moved or came to stand, no line for rest."""
     log = logger()
     states: dict[str, str] = {}
 

@@ -18,7 +18,7 @@ def out() -> Console:
 
 
 def note(text: str) -> None:
-    """A remark for people, on stderr: it is no part of the answer."""
+    """A remark for people, on stderr: it does not belong to the answer."""
     Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(text)
 
 

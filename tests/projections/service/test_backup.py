@@ -1,4 +1,4 @@
-"""What is folded from a restored store: the documents of the one that was backed up, skips included."""
+"""What is folded from a restored store: the documents of the store that was backed up, skips included."""
 
 from __future__ import annotations
 

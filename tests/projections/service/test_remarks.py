@@ -1,4 +1,4 @@
-"""What of a configuration has no effect is named: dead handlers, events nobody handles, lost ones."""
+"""The parts of a configuration without effect are named: dead handlers, unhandled and lost events."""
 
 from __future__ import annotations
 
@@ -103,15 +103,15 @@ NEVER = "projections.p: Shop.noted is never called: "
             {"events": [SOLD, "Noted(bytes32 indexed what)"]},
             [
                 f"{NEVER}no contract of it has an event Note. Did you mean Noted?",
-                "contracts.c: nobody handles Noted.",
+                "contracts.c: no handler takes Noted.",
             ],
         ),
         (
             {"events": [SOLD, NOTE, "Paused()", "Unpaused()"]},
-            ["contracts.c: nobody handles Paused, Unpaused."],
+            ["contracts.c: no handler takes Paused, Unpaused."],
         ),
         ({"events": [SOLD, NOTE, "Paused()"], "source": ', events = ["Sold", "Note"]'}, []),
-        ({"events": [TRANSFER, NFT], "to": "Tokens"}, [f"contracts.c: nobody handles {TRANSFER}."]),
+        ({"events": [TRANSFER, NFT], "to": "Tokens"}, [f"contracts.c: no handler takes {TRANSFER}."]),
         (
             {"events": [SOLD, f"{NOTE} anonymous"], "more": 'topics = "declared"\n'},
             [
@@ -149,7 +149,7 @@ NEVER = "projections.p: Shop.noted is never called: "
         (
             {"events": [SOLD, NOTE, "A(bool indexed a) anonymous", "B(int8 indexed b) anonymous"]},
             [
-                "contracts.c: nobody handles A, B.",
+                "contracts.c: no handler takes A, B.",
                 "contracts.c: no log can tell A(bool indexed a) and B(int8 indexed b) apart, which are "
                 "anonymous: logs of both stay raw.",
             ],
@@ -165,7 +165,7 @@ def test_the_line_of_sync_is_cut_where_check_names_all(tmp_path: Path) -> None:
     plan = planned(tmp_path, events=[SOLD, NOTE, *events])
     line = as_line(remarks(plan))
     plan.close()
-    assert line == "contracts.c: nobody handles E0, E1, E2, E3, E4 and 3 more (see `chainfold check`)."
+    assert line == "contracts.c: no handler takes E0, E1, E2, E3, E4 and 3 more (see `chainfold check`)."
 
 
 def test_an_anonymous_event_that_no_log_can_be_told_to_be_is_refused_where_it_is_handled(
@@ -179,7 +179,7 @@ def test_an_anonymous_event_that_no_log_can_be_told_to_be_is_refused_where_it_is
 
 
 def of_two(first: str, second: str) -> dict[str, Any]:
-    """Two contracts of one address, of which the second calls the handler's `who` whom."""
+    """Two contracts of one address; the second calls the handler's `who` whom."""
     other = f'[contracts.d]\nchain = "main"\naddress = "0x{"51" * 20}"\nevents = ["{second}"]\n'
     source = ' }, { contract = "d", roles = { who = "whom" }'
     return {"events": [first], "more": other, "source": source}
@@ -207,7 +207,7 @@ def test_an_event_that_is_asked_for_and_lost_is_refused_with_its_reason(tmp_path
 def test_a_handler_that_ships_and_that_the_contract_has_no_event_for_is_told_by_check_alone(
     tmp_path: Path,
 ) -> None:
-    """The flagship also handles an event for leaving, which few contracts have; a misspelt one is told."""
+    """The flagship also handles an event for leaving, which few contracts have; a misspelling is reported."""
     flagship = "ReferralRegistered(address indexed user, address indexed referrer, uint256 timestamp)"
     with closing(planned(tmp_path, events=[flagship], ours="referrals")) as plan:
         assert [(item.said.split(" is ")[0], item.short) for item in remarks(plan)] == [
