@@ -19,7 +19,8 @@ def duration(text: str, where: str) -> float:
     seconds = float(found.group(1)) * _SECONDS[found.group(2)] if found else 0.0
     if seconds <= 0:
         raise ConfigurationError(
-            f"{where}: {text!r} is not a duration above zero.", hint="Write 500ms, 2s, 5m, 24h or 7d."
+            f"{where}: {text!r} is not valid: durations are above zero and have their unit.",
+            hint="Write 500ms, 2s, 5m, 24h or 7d.",
         )
     if seconds > _LONGEST:
         raise ConfigurationError(f"{where}: {text} is longer than a hundred years.")

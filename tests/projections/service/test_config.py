@@ -405,7 +405,10 @@ def test_an_abi_that_is_not_there_is_refused_by_its_key(folder: Folder) -> None:
 @pytest.mark.parametrize("text", ["0s", "-1s", "2", "2 s", "", "1w", "1h30m"])
 def test_what_is_no_duration_is_refused(folder: Folder, text: str) -> None:
     said = folder.chain(poll=text)
-    assert said == f"chains.main.poll: {text!r} is not a duration above zero. Write 500ms, 2s, 5m, 24h or 7d."
+    assert said == (
+        f"chains.main.poll: {text!r} is not valid: durations are above zero and have their unit. "
+        "Write 500ms, 2s, 5m, 24h or 7d."
+    )
 
 
 def test_a_duration_no_timer_takes_is_refused(folder: Folder) -> None:
@@ -560,4 +563,4 @@ def test_a_short_value_is_hidden_without_garbling_the_sentence(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KEY", "a")
-    assert folder.chain(poll="${KEY}").startswith("chains.main.poll: '${KEY}' is not a duration")
+    assert folder.chain(poll="${KEY}").startswith("chains.main.poll: '${KEY}' is not valid: durations")

@@ -37,8 +37,8 @@ def test_one_address_may_be_written_without_brackets_and_never_leaves_a_kind_out
         ({"urls": ["t0k3n"]}, "alerts.urls[0] is not an address."),
         ({"urls": ["json://a", "json://a"]}, "alerts.urls[1] is there twice."),
         ({"per_hour": 0}, "alerts.per_hour: 0 is less than one."),
-        ({"cooldown": "never"}, "alerts.cooldown: 'never' is not a duration"),
-        ({"failing_for": "soon"}, "alerts.failing_for: 'soon' is not a duration"),
+        ({"cooldown": "never"}, "alerts.cooldown: 'never' is not valid: durations"),
+        ({"failing_for": "soon"}, "alerts.failing_for: 'soon' is not valid: durations"),
         ({"urls": 5}, "alerts.urls: expected"),
     ],
 )

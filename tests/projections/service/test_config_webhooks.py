@@ -55,7 +55,7 @@ def test_a_webhook_is_a_rule_and_a_target(tmp_path: Path) -> None:
         ({"secret": "short"}, "projections.p.webhook[0].secret has fewer than 16"),
         ({"name": "No Name"}, "projections.p.webhook[0].name: 'No Name' is not a name"),
         ({"attempts": 0}, "projections.p.webhook[0].attempts: 0 is less than one"),
-        ({"timeout": "soon"}, "projections.p.webhook[0].timeout: 'soon' is not a duration"),
+        ({"timeout": "soon"}, "projections.p.webhook[0].timeout: 'soon' is not valid: durations"),
         (
             {"whem": "x"},
             "projections.p.webhook[0].whem is not a key of the configuration. Did you mean when?",
