@@ -14,7 +14,7 @@ ChainfoldError
 │   ├── MarkerLost            the sink was wiped, restored or taken meanwhile   (retry)
 │   ├── KeyConflict           the sink holds several documents under one key of ours
 │   └── DocumentsRefused      the sink took everything but these documents
-├── Stopped                   a scheduled run ends early, because the service was told to stop
+├── Stopped                   a scheduled run ends early, because the service is stopping
 ├── FetchProcessLost          the process that fetches in parallel ended before its work did
 └── RequestRefused            a request of the HTTP API is not answered, with its status
 

@@ -1,4 +1,4 @@
-"""The error tree is the one that the docstrings draw: nothing escapes the drawing, nothing drawn is gone."""
+"""The error tree is as the docstrings draw it: nothing escapes the drawing, nothing drawn is gone."""
 
 from __future__ import annotations
 

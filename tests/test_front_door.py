@@ -22,7 +22,7 @@ EXPORTED = {
     *("ChainfoldError", "ConfigurationError", "ProjectorError", "SignatureError", "ValueRefused"),
 }
 SCRIPTED_NODE = Path("examples/tips/chain.py")
-"""A local node for the tutorial. It imports the simulated chain, which is no part of the public API."""
+"""A local node for the tutorial. It imports the simulated chain, which is not part of the public API."""
 
 
 PUBLIC = {"chainfold", "chainfold.sinks", "chainfold.sources", "chainfold.testing"}

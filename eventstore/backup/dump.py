@@ -163,8 +163,7 @@ def _base(tx: Connection, directory: Path, identity: str, goal: list[BackedUpCha
 
 
 def _interrupted(directory: Path) -> Manifest | None:
-    """What a dump that did not end has left behind; None where that cannot be used, it was promised to
-    nobody."""
+    """What an unfinished dump left behind; None if it cannot be used: nothing of it was promised."""
     if not (directory / manifest.UNFINISHED).exists():
         return None
     try:

@@ -139,5 +139,5 @@ def hexed(value: bytes) -> str:
 def unhex(said: str) -> bytes:
     """Raises ValueError unless it is 0x and hex digits."""
     if not said.startswith("0x"):
-        raise ValueError(f"{said[:20]!r} is no hex with 0x")
+        raise ValueError(f"{said[:20]!r} is not hex with 0x")
     return bytes.fromhex(said[2:])

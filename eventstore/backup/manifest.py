@@ -125,7 +125,7 @@ def read(directory: Path, name: str = NAME) -> Manifest:
     try:
         named = msgspec.json.decode(raw, type=_Named)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise damaged(path, "it is no manifest") from error
+        raise damaged(path, "it is not a manifest") from error
     if (named.format, named.version) != (FORMAT, VERSION):
         raise BackupError(
             f"{path} is of the format {named.format or 'unknown'}, version {named.version}; this chainfold "
@@ -135,7 +135,7 @@ def read(directory: Path, name: str = NAME) -> Manifest:
     try:
         found = msgspec.json.decode(raw, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise damaged(path, f"it is no manifest: {error}") from error
+        raise damaged(path, f"it is not a manifest: {error}") from error
     if _rendered(found) != raw:
         raise damaged(path, "its text is not what its seal says")
     _check(path, found)
@@ -148,7 +148,7 @@ def opened(path: Path) -> BinaryIO:
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise damaged(path, "it is no regular file")
+        raise damaged(path, "it is not a regular file")
     return os.fdopen(handle, "rb")
 
 

@@ -134,7 +134,7 @@ def _read(directory: Path, segment: Segment) -> Iterator[EntryRecord]:
         yield from line.read(file.lines(directory, segment.file))
     except ValueError as error:  # msgspec's are ValueErrors
         path = directory / segment.file.name
-        raise manifest.damaged(path, f"it holds a line that is none: {error}") from error
+        raise manifest.damaged(path, f"it holds a malformed line: {error}") from error
 
 
 def _refuse_filled(tx: Connection, store: Store, tables: list[str]) -> None:
@@ -159,7 +159,7 @@ def _state(
     try:
         yield from read(file.lines(directory, found.state)) or ()
     except ValueError as error:  # msgspec's are ValueErrors
-        raise manifest.damaged(path, f"it holds a line that is none: {error}") from error
+        raise manifest.damaged(path, f"it holds a malformed line: {error}") from error
 
 
 def _restored(found: Manifest, store: str, began: float) -> Restored:

@@ -95,11 +95,11 @@ class Column(Struct, frozen=True):
             raise ValueError(f"{where} is null")
         if self.kind is bytes:
             if not isinstance(said, str):
-                raise ValueError(f"{where} is no hex with 0x")
+                raise ValueError(f"{where} is not hex with 0x")
             return unhex(said)
         wanted = int | float if self.kind is float else self.kind
         if isinstance(said, bool) or not isinstance(said, wanted):
-            raise ValueError(f"{where} is no {_NAMES[self.kind]}")  # noqa: TRY004 - as of every bad line
+            raise ValueError(f"{where} is not {_NAMES[self.kind]}")  # noqa: TRY004 - as of every bad line
         if isinstance(said, int) and not -MOST - 1 <= said <= MOST:
             raise ValueError(f"{where} is {shown(said)}, which no column holds")
         if isinstance(said, str) and self.length is not None and len(said) > self.length:

@@ -164,7 +164,7 @@ _STRAY = (
     ),
     (
         "block {0}, log {1}",
-        "holds topics or hashes that are none",
+        "holds topics or hashes of a wrong length",
         "SELECT l.block_number, l.log_index FROM logs l JOIN log_kinds k ON k.kind = l.kind "
         "WHERE l.chain_id = :chain AND (length(l.tx_hash) <> 32 OR length(l.topic1) <> 32 "
         "OR length(l.topic2) <> 32 OR length(l.topic3) <> 32 OR length(k.address) <> 20 "
@@ -173,7 +173,7 @@ _STRAY = (
     ),
     (
         "block {0}",
-        "of entry {1} has hashes that are none",
+        "of entry {1} has hashes of a wrong length",
         "SELECT number, entry FROM blocks WHERE chain_id = :chain "
         "AND (length(hash) <> 32 OR length(parent_hash) <> 32)",
     ),

@@ -71,4 +71,4 @@ def disproof_of(block: Sealed, outcome: Unproven | Wrong | Proven, by: str) -> D
         case Unproven(reason):
             return Disproof(block.number, block.hash, "unproven", reason, by)
         case Proven():
-            raise AssertionError("a proven block is no disproof")
+            raise AssertionError("a proven block is not a disproof")

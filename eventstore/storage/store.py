@@ -181,7 +181,7 @@ def _engine(url: str, *, read_only: bool, patience: Patience | None) -> Engine:
     except (SQLAlchemyError, ValueError) as error:
         raise StoreError("store.url cannot be parsed.") from error
     raise StoreError(
-        f"{backend} is no event store we know.",
+        f"Unsupported event store {backend}.",
         hint="Use sqlite:///file.db or postgresql+psycopg://user:password@host/database.",
     )
 

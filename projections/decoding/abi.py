@@ -213,14 +213,14 @@ _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 def _address(word: bytes) -> str:
     if word[:12] != _TWELVE:
-        raise ValueError(f"0x{word.hex()} is no address")
+        raise ValueError(f"0x{word.hex()} is not an address")
     return "0x" + word[12:].hex()
 
 
 def _bool(word: bytes) -> bool:
     value = int.from_bytes(word, "big")
     if value > 1:
-        raise ValueError(f"0x{word.hex()} is no bool")
+        raise ValueError(f"0x{word.hex()} is not a bool")
     return value == 1
 
 
@@ -228,7 +228,7 @@ def _unsigned(bits: int, kind: str = "") -> AbiWord:
     def decode(word: bytes) -> int:
         value = int.from_bytes(word, "big")
         if value >> bits:
-            raise ValueError(f"0x{word.hex()} is no {kind or f'uint{bits}'}")
+            raise ValueError(f"0x{word.hex()} is not {kind or f'uint{bits}'}")
         return value
 
     return decode
@@ -240,7 +240,7 @@ def _signed(bits: int, kind: str = "") -> AbiWord:
     def decode(word: bytes) -> int:
         value = int.from_bytes(word, "big", signed=True)
         if not -bound <= value < bound:
-            raise ValueError(f"0x{word.hex()} is no {kind or f'int{bits}'}")
+            raise ValueError(f"0x{word.hex()} is not {kind or f'int{bits}'}")
         return value
 
     return decode
@@ -260,7 +260,7 @@ def _fixed_bytes(width: int) -> AbiWord:
 
     def decode(word: bytes) -> bytes:
         if word[width:] != padding:
-            raise ValueError(f"0x{word.hex()} is no bytes{width}")
+            raise ValueError(f"0x{word.hex()} is not bytes{width}")
         return word[:width]
 
     return decode

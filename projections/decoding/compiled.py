@@ -35,8 +35,9 @@ Decode = Callable[[StoredLog, StoredBlock], Any]
 def compile_decoder(
     event: Event, places: Sequence[int | None], make: Callable[..., Any]
 ) -> Callable[[str, Decode], Decode] | None:
-    """The function for this event, once it is told a contract and the slow road; None where a parameter of it
-    is no single word. `places` say which value each parameter of the handler is, `make` makes the event."""
+    """A factory of the decoding function for this event; it takes a contract and the slow road. None if a
+    parameter is not a single word. `places` say which value each parameter of the handler is, `make` makes
+    the event."""
     words, tests, values, names = [], [], [], dict[str, Any](make=make, number=int.from_bytes)
     topic = offset = 0
     for place, item in enumerate(event.parameters):

@@ -114,7 +114,7 @@ class EventMarker:
             if _replaced(values[place]) and not _is_text(exact[place]):
                 name = self._event.parameters[place].name
                 shown = _flat(presented(exact[place], kind))
-                marks[name] = f"{self._event.name}.{name} is no UTF-8, its bytes are {shown}"
+                marks[name] = f"{self._event.name}.{name} is not UTF-8, its bytes are {shown}"
         return marks
 
 

@@ -115,7 +115,7 @@ def from_abi(abi: Sequence[Any], where: str) -> list[Event]:
 def _from_item(item: Mapping[str, Any], name: str, said: str) -> Event:
     inputs, anonymous = item.get("inputs", []), item.get("anonymous", False)
     if not isinstance(inputs, list):
-        raise SignatureError(f"The event {said!r} has inputs that are no list.")
+        raise SignatureError(f"The event {said!r} has inputs that are not a list.")
     if not isinstance(anonymous, bool):
         raise SignatureError(
             f"The event {said!r} has anonymous = {anonymous!r}, which is neither true nor false.",
@@ -199,10 +199,10 @@ def _canonical_type(kind: str) -> str:
 
 def _checked(event: Event, said: str) -> Event:
     if not NAME.fullmatch(event.name):
-        raise SignatureError(f"The event {said!r} has a name that is none: {event.name!r}.")
+        raise SignatureError(f"The event {said!r} has an invalid name: {event.name!r}.")
     for place, item in enumerate(event.parameters):
         if not NAME.fullmatch(item.name):
-            raise SignatureError(f"In the event {said!r} a parameter has a name that is none: {item.name!r}.")
+            raise SignatureError(f"In the event {said!r} a parameter has an invalid name: {item.name!r}.")
         if item.name in [other.name for other in event.parameters[:place]]:
             raise SignatureError(f"In the event {said!r} two parameters are called {item.name}.")
         if nesting(item.type) > NESTING:

@@ -56,7 +56,7 @@ def _check_method(kind: type, method: str, given: tuple[str, ...]) -> None:
     raw, found = inspect.getattr_static(kind, method), getattr(kind, method)
     wanted = f"def {method}(self, {', '.join(given)})"
     if not callable(found):
-        raise ProjectorError(f"{kind.__name__}.{method} is no method.", hint=f"Declare it as {wanted}.")
+        raise ProjectorError(f"{kind.__name__}.{method} is not a method.", hint=f"Declare it as {wanted}.")
     if inspect.iscoroutinefunction(found) or inspect.isasyncgenfunction(found):
         raise ProjectorError(
             f"{kind.__name__}.{method} is asynchronous, and nothing awaits it.",

@@ -79,7 +79,7 @@ class Meaning:
                     raise _indistinguishable(one, other)
 
     def of(self, address: bytes, topic0: bytes, topics: int, block: int) -> Declaration | Misfit | None:
-        """What a log with `topics` topics is, the first of which is `topic0` (empty when there is none).
+        """What a log with `topics` topics is; `topic0` is the first of them (empty without topics).
 
         None where nothing that is declared says what it is.
         """
@@ -160,6 +160,6 @@ def _indistinguishable(one: Declaration, other: Declaration) -> SignatureError:
     return SignatureError(
         f"{both} {one.event} and {other.event} at 0x{one.address.hex()}: logs of both have the same first "
         f"topic and {one.event.topics} topics, so that no log can tell which of the two it is.",
-        hint="Leave out the one that the contract does not emit; or, where it was upgraded, make two "
+        hint="Leave out the event that the contract does not emit; or, where it was upgraded, make two "
         "contracts of it: end_block for the old layout, start_block for the new one.",
     )

@@ -76,8 +76,8 @@ class Tried(Protocol):
 
 
 def tried(shape: Tried) -> Settle:
-    """The function for a document type of which only a trial can tell whether a value fits: each document is
-    kept as its bytes tell it, so that what a handler still holds of it changes nothing."""
+    """The function for a document type whose values can only be checked by encoding them: each document is
+    decoded again from its bytes, so that an object that a handler keeps changes nothing."""
 
     def settle(
         event: dict[str, Any],

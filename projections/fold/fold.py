@@ -175,8 +175,8 @@ class Fold:
         return Batch(page.through, timestamp, len(events) - events.count(None), dead, None)
 
     def _dead_letter(self, log: StoredLog, error: BaseException) -> DeadLetter:
-        """Both texts may hold what the event did: they are escaped and cut here, so that what is written down
-        is what is told."""
+        """Both texts may hold text from the event: they are escaped and cut here, so that the stored text and
+        the reported one are the same."""
         stack = "".join(traceback.format_exception(error))
         ours = isinstance(error, ChainfoldError)
         reason = f"{type(error).__name__}: {error}" if ours else told(error, self._file)
@@ -220,8 +220,8 @@ def _hints(
 
 
 def events_of(routes: Mapping[int, Way], page: LogPage) -> list[Any]:
-    """For each log its event, None where it is of no event that is handled, or the `ChainfoldError` that says
-    why it is none."""
+    """For each log its event, None if its event is not handled, or the `ChainfoldError` that says why the log
+    does not fit its event."""
     blocks, decoders = page.blocks, {kind: route.decode for kind, route in routes.items()}
     events: list[Any] = []
     for log in page.logs:

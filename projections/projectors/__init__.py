@@ -180,8 +180,8 @@ class Projector:
         for field in cls.index:
             if plain(kinds[field]) is None or len(field) > INDEX_NAME:
                 raise ProjectorError(
-                    f"{name}.index names {field}, which is no plain text, number or bool, or whose name has "
-                    f"more than {INDEX_NAME} letters.",
+                    f"{name}.index names {field}, which is not plain text, a number or a bool, or "
+                    f"whose name has more than {INDEX_NAME} letters.",
                     hint="Keep what is looked for in a field of its own.",
                 )
         if not cls.handlers():

@@ -1,4 +1,4 @@
-"""Who referred whom, and how many people each user brought, one and two levels down.
+"""Referrals: the referrer of each user, and how many people each user brought, one and two levels down.
 
 Law: the documents describe the graph whose edges are each user's latest registration, in chain order.
 Always `indirectReferrer(u) = directReferrer(directReferrer(u))`, and both counts are what counting gives.

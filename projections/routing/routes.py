@@ -33,8 +33,8 @@ class Route(Struct, frozen=True):
     decoder: Decoder
     handle: Callable[[Any, Any], None]
     decode: compiled.Decode
-    """The typed event of a log; raises `DecodingError` where the log is none. Of an anonymous event that is
-    one without topics: see `decoding`."""
+    """The typed event of a log; raises `DecodingError` for a log that does not fit the event. A log without
+    topics is of an anonymous event: see `decoding`."""
     contract: str
     makes: type = object
     """What `decode` gives: no other route gives events of this type."""
@@ -74,9 +74,9 @@ def bind(
 
     An event goes to a handler of its own name; else, where it has all the parameters that `roles` name, to
     a handler that has all these roles. Every indexed parameter of the handler, and every role, must be
-    found in it by fitting type. The handler for which most is found gets it; an event that fits none
-    is left alone if another one of its name fits or, with roles, any other of the contract.
-    Raises `SignatureError`, which starts with `where`, if something is named that is not there.
+    found in it by fitting type. The handler with the most matches gets it; an event that fits no
+    handler is ignored if another event of its name fits or, with roles, any other of the contract.
+    Raises `SignatureError`, which starts with `where`, for a name that does not exist.
     """
     handlers = {method: parse(signature) for method, signature in type(projector).handlers().items()}
     _check_roles(handlers, events, roles, where)
@@ -119,7 +119,7 @@ def bind(
 def _slow(
     decoder: Decoder, places: Sequence[int | None], make: type, contract: str, topic0: bytes
 ) -> compiled.Decode:
-    """Decodes by the plan, value after value: any event there is, and whatever is wrong with one is named.
+    """Decodes by the plan, value by value: handles every event, and names what is wrong with one.
 
     An empty topic0 stands for logs without topics.
     """
@@ -136,7 +136,7 @@ def _slow(
 
 
 def _asked(wanted: Event, event: Event, places: Sequence[int | None]) -> dict[int, str]:
-    """By place the parameters of which the handler wants the bytes, and the type that says so."""
+    """By place, the parameters that the handler wants as bytes, and the type that says so."""
     return {
         place: item.type
         for item, place in zip(wanted.parameters, places, strict=True)
@@ -212,7 +212,7 @@ def _check_roles(
             )
         if parameter not in theirs:
             raise SignatureError(
-                f"{where}: roles.{role} = {parameter} is no parameter of the contract's events "
+                f"{where}: roles.{role} = {parameter} is not a parameter of the contract's events "
                 f"({names(events)}).",
                 hint=f"They have {', '.join(theirs) or 'none'}.",
             )

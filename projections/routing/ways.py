@@ -25,8 +25,8 @@ class Way(Protocol):
 
     @property
     def decode(self) -> Callable[[StoredLog, StoredBlock], Any]:
-        """The typed event of a log, None where the log is of no event that is handled; raises `DecodingError`
-        where it is none of those that it claims to be."""
+        """The typed event of a log, None for a log whose event is not handled. Raises `DecodingError` for
+        a log that does not fit the event it claims to be."""
         ...
 
     @property
@@ -183,7 +183,7 @@ def _twice(one: Bound, other: Bound, where: str) -> SignatureError:
 
 def _ambiguous(own: Declaration, rival: Declaration, where: str) -> SignatureError:
     return SignatureError(
-        f"{where}: the anonymous event {own.event} of contracts.{own.contract} cannot be told from "
+        f"{where}: the anonymous event {own.event} of contracts.{own.contract} cannot be distinguished from "
         f"{rival.event} of contracts.{rival.contract}: both have {own.event.topics} topics at "
         f"0x{own.address.hex()}, and nothing in a log says which of them it is.",
         hint=f"Leave {own.event.name} or {rival.event.name} out of the contract's events, or unhandled.",

@@ -99,7 +99,7 @@ class Kit:
         self._waiting += 1
 
     def mine(self, blocks: int = 1) -> Header:
-        """Adds blocks, the first of which holds what was emitted; returns the header of the last."""
+        """Adds blocks; the first holds what was emitted; returns the header of the last."""
         self._chain.mine(blocks)
         self._waiting = 0
         return self._chain.head()

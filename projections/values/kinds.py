@@ -97,7 +97,7 @@ def fields_of(document: type) -> dict[str, inspect.Type]:
         for inner in _walk(item.type)
     ):
         raise ProjectorError(
-            f"{name} holds a set, and a dict whose keys are no text: they cannot be ordered together.",
+            f"{name} holds a set, and a dict whose keys are not text: they cannot be ordered together.",
             hint="Declare a list, kept sorted, in place of the set.",
         )
     return {item.name: item.type for item in found.fields}
@@ -166,7 +166,7 @@ def key_refused(key: object, what: str) -> ValueRefused | None:
         size = len(key.encode())
     except UnicodeEncodeError:
         return ValueRefused(
-            f"{what}, {shown(key)}, holds half of a surrogate pair, which is no text.", hint=_OTHER_KEY
+            f"{what}, {shown(key)}, holds half of a surrogate pair, which is not text.", hint=_OTHER_KEY
         )
     if size > KEY_BYTES:
         return ValueRefused(
@@ -221,7 +221,7 @@ def unfit(value: Any) -> str | None:
         if kind is int and not LOWEST <= item <= HIGHEST:
             return f"{item} does not fit: integers of a document have 63 bits"
         if kind is float and not -inf < item < inf:
-            return f"{item} is no number that JSON has"
+            return f"{item} is not a number that JSON has"
         inner = _inner(item)
         if inner and depth == DEPTH:
             return f"it lies more than {DEPTH} levels deep"

@@ -171,10 +171,10 @@ def test_an_unreadable_parameter_takes_none_beside_it() -> None:
     found = Decoder(event).read((event.topic0, word(9)), data)
     assert found[2] == "0x" + "0" * 39 + "9" and found[4] == 5
     assert [getattr(value, "reason", None) for value in found] == [
-        f"E.flag: 0x{word(2).hex()} is no bool.",
+        f"E.flag: 0x{word(2).hex()} is not a bool.",
         f"E.what: the offset at byte 32 points to {2**200}, beyond the data.",
         None,
-        f"E.many: 0x{word(256).hex()} is no uint8.",
+        f"E.many: 0x{word(256).hex()} is not uint8.",
         None,
     ]
     with pytest.raises(DecodingError, match=r"E\.flag"):

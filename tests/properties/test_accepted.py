@@ -410,7 +410,7 @@ class Odd(Struct, frozen=True):
         ({"touched": "tags"}, "touched names tags, which must be int"),
         ({"dates": ("key",)}, "dates names key, which must be int"),
         ({"links": ("number",)}, "links names number, which must be str"),
-        ({"index": ("tags",)}, "index names tags, which is no plain text"),
+        ({"index": ("tags",)}, "index names tags, which is not plain text"),
     ],
 )
 def test_a_field_in_a_role_that_it_cannot_play_is_refused(attributes: dict[str, Any], said: str) -> None:

@@ -1,4 +1,4 @@
-"""What was proved of which filter, the hashes that further proofs start from, and the blocks that failed."""
+"""What was proved for each filter, the hashes that further proofs start from, and the blocks that failed."""
 
 from alembic import op
 

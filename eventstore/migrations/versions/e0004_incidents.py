@@ -1,4 +1,4 @@
-"""Incidents and whether they were told; runs that say who asked for them, and by whose beat they live."""
+"""Incidents and whether alerts were sent; runs with their origin, and the lease that keeps them alive."""
 
 from alembic import op
 

@@ -1,6 +1,6 @@
 """PostgreSQL: a log takes 30 bytes less, by the order of its columns, a narrower entry and full index pages.
 
-This writes the table of logs anew in one transaction, each row as it was. Nobody can write meanwhile, it
+This rewrites the table of logs in one transaction, each row as it was. No process can write meanwhile; it
 takes as long as a restore or less, and the table's size once more on disk. Rights on `logs` that were granted
 to others are to be granted again. SQLite packs every row by itself: nothing changes there.
 """

@@ -4,7 +4,7 @@ An index from 2^31 to 2^32 - 1 stands in the old column as a negative number: it
 and what the digest of its entry speaks for. Where such a log was appended twice, `chainfold verify journal`
 names it afterwards, and `chainfold sync --force` over its block puts it right.
 
-The table of logs is written anew in one transaction: nobody can write meanwhile, and its size is needed once
+The table of logs is rewritten in one transaction: no process can write meanwhile, and its size is needed once
 more on disk.
 """
 

@@ -1,4 +1,4 @@
-"""Webhooks: rules with their marker, what they remember, and what is to be told."""
+"""Webhooks: rules with their marker, what they remember, and the notifications to send."""
 
 from alembic import op
 

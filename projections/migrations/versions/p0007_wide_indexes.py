@@ -1,6 +1,6 @@
 """PostgreSQL: a log's index takes 64 bits where an event is set aside or passed over, as in the journal.
 
-An index that stands there as a negative number becomes the one that the node sent.
+An index that stands there as a negative number becomes the number that the node sent.
 """
 
 from alembic import op

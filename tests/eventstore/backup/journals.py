@@ -30,7 +30,7 @@ TOLD = (
     "skips",
     *PROVED,
 )
-"""The tables that hold the same rows, whatever numbers the kinds of logs have."""
+"""The tables that hold the same rows, with any numbers for the kinds of logs."""
 
 
 class Author:

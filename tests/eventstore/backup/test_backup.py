@@ -1,4 +1,4 @@
-"""A restored store tells the same history, whatever happened in it, from either engine to either."""
+"""A restored store has the same history, for any events, from either engine to either."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_many_small_backups_are_one_large_one(
     turns: list[int],
     engines: tuple[str, str],
 ) -> None:
-    """Whatever happens on the chains, and at whatever sizes files are closed and carried over."""
+    """For any events on the chains, and any sizes at which files are closed and carried over."""
     folder, random = tmp_path_factory.mktemp("backup"), Random(seed)
     stores = Stores(folder, postgres_server)
     one, other, third = stores.empty("sqlite"), *map(stores.empty, engines)
@@ -213,9 +213,9 @@ def forged(directory: Path, turn: Any) -> None:
     [
         (lambda text: text.replace(b'"log",', b'"log",1', 1), "is not what its digest says"),
         (lambda text: text.replace(b'"appended"', b'"orphaned"', 1), "is not what its digest says"),
-        (lambda text: text.replace(b'"block"', b'"bluck"', 1), "a line that is none"),
+        (lambda text: text.replace(b'"block"', b'"bluck"', 1), "a malformed line"),
         (lambda text: text.split(b"\n", 1)[1], "before the first entry"),
-        (lambda text: text[:-10], "a line that is none"),
+        (lambda text: text[:-10], "a malformed line"),
         (lambda text: text[: text.rindex(b'["entry"')], "it ends at entry"),
         (lambda text: text.replace(b'["entry",2,', b'["entry",3,', 1), "entry 2 is missing"),
     ],

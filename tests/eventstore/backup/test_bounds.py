@@ -1,4 +1,4 @@
-"""What a backup may make its reader do: each cap is named, and what is no file is not waited for."""
+"""What a backup may make its reader do: each cap is named, and only regular files are read."""
 
 from __future__ import annotations
 
@@ -82,18 +82,18 @@ SKIP = {"projection": "p" * 101, "block_hash": "0x00", "log_index": 1, "reason":
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (row("finality", **FINALITY | {"number": "one"}), "finality.number is no integer"),
-        (row("finality", **FINALITY | {"number": True}), "finality.number is no integer"),
+        (row("finality", **FINALITY | {"number": "one"}), "finality.number is not an integer"),
+        (row("finality", **FINALITY | {"number": True}), "finality.number is not an integer"),
         (row("finality", **FINALITY | {"number": 2**63}), "which no column holds"),
         (row("finality", **FINALITY | {"number": None}), "finality.number is null"),
-        (row("finality", **FINALITY | {"hash": "00"}), "is no hex with 0x"),
-        (row("finality", **FINALITY | {"hash": "0x0g"}), "a line that is none"),
+        (row("finality", **FINALITY | {"hash": "00"}), "is not hex with 0x"),
+        (row("finality", **FINALITY | {"hash": "0x0g"}), "a malformed line"),
         (row("finality", chain_id=99, number=1), "a row of finality has no hash"),
         (row("finality", **FINALITY | {"colour": 1}), "finality.colour, which this chainfold does not know"),
         (row("weather", sun=1), "weather.sun, which this chainfold does not know"),
         (row("skips", **SKIP), "has more than 100 characters"),
-        (lambda lines: [*lines, b"{}\n"], "a line that is none"),
-        (lambda lines: [*lines, b"["], "a line that is none"),
+        (lambda lines: [*lines, b"{}\n"], "a malformed line"),
+        (lambda lines: [*lines, b"["], "a malformed line"),
     ],
 )  # fmt: skip
 def test_a_check_reads_the_state_with_the_reader_that_restores(
@@ -184,7 +184,7 @@ def test_what_is_no_regular_file_is_named_and_not_waited_for(
     path.unlink()
     made(path)
     said = refused(taken, empty)
-    assert "it is no regular file" in said
+    assert "it is not a regular file" in said
     assert path.name in said
 
 

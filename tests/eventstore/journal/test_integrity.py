@@ -39,7 +39,7 @@ def checked(store: Store, *, seen: int = 0) -> Check:
 
 
 def tamper(store: Store, *statements: str) -> None:
-    """Changes history as whoever can drop triggers can."""
+    """Changes history as a user who may drop triggers can."""
     with store.write() as tx:
         for table in schema.HISTORY:
             if store.sqlite:
@@ -104,11 +104,11 @@ def test_one_value_that_was_changed_is_named_by_its_entry(journal: Store, change
         ),
         ("INSERT INTO orphans VALUES (1, 9, 4, 3)", "block 9", "did not orphan it"),
         ("INSERT INTO orphans VALUES (1, 77, 1, 2)", "block 77", "never held it"),
-        ("UPDATE logs SET topic2 = tx_hash WHERE block_number = 9", "block 9, log 0", "that are none"),
+        ("UPDATE logs SET topic2 = tx_hash WHERE block_number = 9", "block 9, log 0", "of a wrong length"),
         (
             "UPDATE blocks SET hash = CAST(hash || hash AS {blob}) WHERE number = 9",
             "block 9",
-            "that are none",
+            "of a wrong length",
         ),
     ],
 )
@@ -121,7 +121,7 @@ def test_a_row_that_belongs_to_nothing_is_named(
 
 
 def test_an_end_that_was_cut_off_is_missed(journal: Store) -> None:
-    """By its coverage, or by whoever folded it."""
+    """By its coverage, or by a projection that folded it."""
     last = [f"DELETE FROM {table} WHERE entry = 4" for table in ("logs", "blocks", "entry_kinds", "entries")]
     tamper(journal, *last)
     assert checked(journal).ok  # nothing in the journal speaks of it

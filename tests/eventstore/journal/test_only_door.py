@@ -1,4 +1,4 @@
-"""Who speaks SQL to which table: history in its own room, and each small table in one file."""
+"""SQL by table: history in its own room, and each small table in one file."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_a_finality_that_outlived_its_branch_in_a_store_of_before_is_settled(pla
 
 
 def test_final_headers_that_do_not_link_are_not_kept(place: Place) -> None:
-    """The chain moved between the questions: what is no ancestor of the final block would mislead."""
+    """The chain moved between the questions: a header that is not an ancestor of the final block misleads."""
     with place.store.write() as tx:
         Waymarks(tx, CHAIN).cut_above(-1)
     place.chain.reorg(50)

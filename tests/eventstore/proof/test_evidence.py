@@ -47,12 +47,12 @@ def test_exactly_the_logs_of_the_block_are_proven_by_its_receipts() -> None:
 
 def test_no_logs_are_proven_by_a_bloom_that_admits_none() -> None:
     assert BLOCK is not None
-    nobody = Query((bytes([0xEE]) * 20,))
-    assert not wants_receipts(BLOCK, nobody, ETHEREUM, held=False)
-    assert wants_receipts(BLOCK, nobody, ETHEREUM, held=True)  # the journal holds one: it must be looked at
+    stranger = Query((bytes([0xEE]) * 20,))
+    assert not wants_receipts(BLOCK, stranger, ETHEREUM, held=False)
+    assert wants_receipts(BLOCK, stranger, ETHEREUM, held=True)  # the journal holds one: it must be looked at
     assert wants_receipts(BLOCK, Query((ADDRESS,)), ETHEREUM, held=False)
-    assert wants_receipts(BLOCK, nobody, profile_of(987_654), held=False)  # nobody knows its blooms
-    assert judged(BLOCK, None, [], [Filter(nobody.addresses[0])]) == Proven("bloom")
+    assert wants_receipts(BLOCK, stranger, profile_of(987_654), held=False)  # its blooms are unknown
+    assert judged(BLOCK, None, [], [Filter(stranger.addresses[0])]) == Proven("bloom")
 
 
 def test_a_log_that_is_missing_is_named() -> None:
@@ -90,7 +90,7 @@ def test_a_log_of_another_block_of_that_number_is_named() -> None:
 
 @pytest.mark.parametrize("line", BLOCKS, ids=named)
 def test_receipts_are_believed_where_they_hash_to_the_header_and_nowhere_else(line: dict[str, Any]) -> None:
-    """In whatever order they come: the root says which is right. A chain of another make simply fails."""
+    """In any order: the root says which one is right. A chain of another kind simply fails."""
     block = header.sealed(line["block"])
     receipts = [{**item, "transactionIndex": hex(place)} for place, item in enumerate(line["receipts"])]
     assert block is not None

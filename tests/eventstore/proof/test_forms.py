@@ -113,7 +113,7 @@ def test_nobody_is_called_a_liar_for_a_field_that_we_do_not_know(
 def test_whatever_known_field_is_altered_the_header_does_not_hold(
     block: dict[str, Any], data: st.DataObject
 ) -> None:
-    """Whatever it becomes, garbage included, and nothing breaks on it."""
+    """Into anything, garbage included, and nothing breaks on it."""
     hashed = {name for name, _ in HASHED} | {"auraStep", "auraSeal", "hash"}
     name = data.draw(
         st.sampled_from(sorted(hashed & {key for key, value in block.items() if value is not None}))

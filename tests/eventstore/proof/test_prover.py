@@ -1,4 +1,4 @@
-"""The journal is proved against a chain that commits to its logs, whatever the node that serves it does."""
+"""The journal is proved against a chain that commits to its logs, with any behaviour of the node."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WATCHES = [Watch(Filter(ALICE)), Watch(Filter(BOB))]
 
 
 class Stand:
-    """A store, a sealed chain of 60 blocks of which 40 are final, and the node that serves it."""
+    """A store, a sealed chain of 60 blocks, 40 of them final, and the node that serves it."""
 
     def __init__(self, store: Store, stack: ExitStack) -> None:
         self.store = store
@@ -289,7 +289,7 @@ def test_the_blocks_of_an_unknown_chain_are_proven_by_receipts_alone(stand: Stan
 def test_receipts_that_do_not_come_out_right_on_an_unknown_chain_leave_a_block_unproven(
     stand: Stand,
 ) -> None:
-    """Its receipts may hash otherwise: nobody says that the journal is wrong."""
+    """Its receipts may hash differently: that does not mean that the journal is wrong."""
     stand.ingest()
     stand.faults.withheld = {(23, 1)}
     [disproof] = [item for step in stand.prove(profile=Profile()) for item in step.failed]

@@ -102,4 +102,4 @@ def until_it_waits(store: Store) -> None:
         with store.read() as tx:
             if tx.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar():
                 return
-    raise AssertionError("nobody waits")
+    raise AssertionError("no one waits")

@@ -1,4 +1,4 @@
-"""A migration that writes history anew leaves every row as it was, and history as guarded as it was."""
+"""A migration that rewrites history leaves every row as it was, and history as guarded as it was."""
 
 from __future__ import annotations
 

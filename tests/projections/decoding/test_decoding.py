@@ -111,7 +111,7 @@ def test_a_dynamic_event_decodes_by_the_general_road() -> None:
     [
         ((FLAGSHIP.topic0, bytes(32)), bytes(32), "2 topics"),
         ((FLAGSHIP.topic0, bytes(32), bytes(32)), bytes(31), "31 bytes of data"),
-        ((FLAGSHIP.topic0, b"\x01" + bytes(31), bytes(32)), bytes(32), "user.*is no address"),
+        ((FLAGSHIP.topic0, b"\x01" + bytes(31), bytes(32)), bytes(32), "user.*is not an address"),
     ],
 )
 def test_a_log_of_another_shape_is_refused_by_name(topics: Any, data: bytes, said: str) -> None:
@@ -145,7 +145,7 @@ def test_a_word_that_its_type_cannot_hold_is_refused_with_the_value(
     """In a topic and in the data alike: neither road masks what does not belong there."""
     event = Event("E", (Parameter("what", kind, indexed),))
     topics = (event.topic0, content) if indexed else (event.topic0,)
-    with pytest.raises(DecodingError, match=rf"E\.what: 0x{content.hex()} is no "):
+    with pytest.raises(DecodingError, match=rf"E\.what: 0x{content.hex()} is not "):
         Decoder(event)(topics, b"" if indexed else content)
 
 
@@ -196,8 +196,8 @@ def test_text_that_is_no_utf_8_is_read_with_replacements_and_marked() -> None:
     values = Decoder(event)(topics, data)
     assert values == ("a\ufffd\ufffdz", ("\ufffd", "ok"), "\ufffd")
     assert EventMarker(event)(values, topics, data) == {
-        "what": "Said.what is no UTF-8, its bytes are 0x61fffe7a",
-        "more": "Said.more is no UTF-8, its bytes are [0xe282, 0x6f6b]",
+        "what": "Said.what is not UTF-8, its bytes are 0x61fffe7a",
+        "more": "Said.more is not UTF-8, its bytes are [0xe282, 0x6f6b]",
     }
 
 
@@ -271,5 +271,5 @@ def test_a_fixed_point_number_is_a_number_with_its_decimals(
     assert len(text.partition(".")[2]) == places and Decimal(text) == value
     assert shown in (None, text)
     wrong = Decoder(Event("E", (Parameter("what", "ufixed8x1", indexed),)))
-    with pytest.raises(DecodingError, match="is no ufixed8x1"):
+    with pytest.raises(DecodingError, match="is not ufixed8x1"):
         wrong((event.topic0, word(256)) if indexed else (event.topic0,), word(256))

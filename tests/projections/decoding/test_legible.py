@@ -1,4 +1,4 @@
-"""Messages that hold what an event or a node said are written down, whatever it said, on both databases."""
+"""Messages that hold what an event or a node said are written down in any form, on both databases."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ def test_an_events_own_words_in_an_error_do_not_stop_the_projection(
     done = bench.fold()
     if poison == "halt":
         assert done[-1].error is not None and "half \\ud800, nothing \\x00" in done[-1].error
-        assert len(done) < 10, "an error that is written down otherwise than it is told is told for ever"
+        assert len(done) < 10, (
+            "an error that is written down differently from its report is reported for ever"
+        )
         return
     (reason,), (stack,) = (
         values(store, f"SELECT {column} FROM dead_letters") for column in ("reason", "stack")

@@ -1,4 +1,4 @@
-"""One log is one event, whoever asks: fold, audit, filters; and what no log can tell is refused."""
+"""One log is one event for every reader: fold, audit, filters; an undecidable declaration is refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Seen(Struct, frozen=True):
 
 
 class Both(Projector):
-    """Handles every Alpha and every Beta, whatever their parameters are."""
+    """Handles every Alpha and every Beta, with any parameters."""
 
     document = Seen
     key = "key"
@@ -133,7 +133,7 @@ def wanted(spans: list[Span], log: Log) -> Event | None:
 
 
 def folded(plan: Plan, log: Log) -> tuple[str, dict[str, Any]] | str | None:
-    """The event that a handler is given, as its name and values; a refusal; None where none is called."""
+    """The event that a handler is given, as its name and values; a refusal; None if no handler is called."""
     kind = LogKind(log.address, log.topics[0] if log.topics else b"")
     ways = plan.projections["p"].routed({1: kind})
     if not ways or log.block_number < plan.projections["p"].first_block:
@@ -209,7 +209,7 @@ def test_fold_audit_and_filters_take_one_log_for_one_event(data: Any) -> None:
                 assert layout(shown.event) == layout(event or ALPHA), "the audit shows another event"
             if event is None:
                 assert shown is None
-                assert found is None or "topics" in found, "the fold takes a log that is none of the events"
+                assert found is None or "topics" in found, "the fold takes a log of another event"
                 continue
             watches = plan.watches("main")
             assert any(

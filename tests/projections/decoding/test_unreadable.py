@@ -1,4 +1,4 @@
-"""Events of which a part cannot be read, from the log to the document."""
+"""Events with a part that cannot be read, from the log to the document."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Said(Struct, frozen=True):
 
 
 class Texts(Projector):
-    """Keeps what was said last, and looks at the flag only where it is told to."""
+    """Keeps what was said last, and looks at the flag only when asked to."""
 
     document = Said
     key = "who"
@@ -84,4 +84,4 @@ def test_an_unreadable_parameter_is_the_events_fault_where_the_handler_looks_at_
         kit._chain.emit(CONTRACT, *dirty("look"))
         kit.mine()
         (said,) = kit.problems()
-        assert "DecodingError: Spoke.flag: 0x" in said and "is no bool" in said
+        assert "DecodingError: Spoke.flag: 0x" in said and "is not a bool" in said

@@ -52,7 +52,7 @@ def types(given: dict[str, Any], *fields: str) -> set[str | None]:
 
 
 OPPOSITES = ("ReferralRemoved", "RegisteredRefererFailed")
-"""They name both and register nobody: such an event is not to be given the roles of a registration."""
+"""They name both and register no one: such an event is not to be given the roles of a registration."""
 
 BOTH = [
     given
@@ -109,8 +109,8 @@ def test_swapped_parameters_under_the_flagships_topic_are_refused_without_roles(
 
 
 def test_a_role_that_names_no_parameter_is_refused_with_what_there_is() -> None:
-    with pytest.raises(SignatureError, match=r"roles\.user = nobody is no parameter.*inviter, referee"):
-        routes("Joined(address indexed inviter, address indexed referee)", user="nobody", referrer="inviter")
+    with pytest.raises(SignatureError, match=r"roles\.user = unknown is not a parameter.*inviter, referee"):
+        routes("Joined(address indexed inviter, address indexed referee)", user="unknown", referrer="inviter")
 
 
 def test_a_role_that_the_projector_does_not_know_is_refused() -> None:

@@ -89,7 +89,7 @@ def test_what_a_page_will_look_for_is_asked_for_once(store: Store, monkeypatch: 
 
 
 class Wrong(Referrals):
-    """Says what is no key, and looks for what there is not."""
+    """Hints keys of a wrong type, and looks for what does not exist."""
 
     def keys(self, event: Any) -> Iterable[Any]:
         return [None, event, 7, event.referrer]

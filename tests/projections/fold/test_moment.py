@@ -1,4 +1,4 @@
-"""A time is written whatever number it is, and as the same text as ever where a calendar has it."""
+"""A time of any number is written, and as the same text as before where a calendar has it."""
 
 from __future__ import annotations
 

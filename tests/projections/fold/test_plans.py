@@ -24,7 +24,7 @@ FAR = 100
 WHOLE = ("INSERT INTO changes (projection, key, revision) SELECT", "SELECT count(*)", "SELECT coalesce(sum")
 """Statements that compare or count a whole generation, or the logs of a range: each row a few times."""
 FEW = 500
-"""Rows that any statement may have in hand: the blocks of a reorg, of which all were orphaned already."""
+"""Rows that any statement may have in hand: the blocks of a reorg; all were orphaned already."""
 
 TABLES = ("documents", "document_index", "undo", "changes", "generations", "logs", "blocks", "orphans")
 KNOWN = ("the generation before", "nothing")

@@ -1,4 +1,4 @@
-"""A reorg seen by the runner: one commit leads from the branch that was left to the one that stands."""
+"""A reorg seen by the runner: one commit leads from the branch that was left to the branch that stands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kit for people who write projectors: it finds the projectors that are no pure folds, and says how."""
+"""The kit for people who write projectors: it finds the projectors that are not pure folds, and says how."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Tally(Struct, frozen=True):
 
 
 class Tallies(Projector):
-    """A pure fold, of which the projectors below fall short."""
+    """A pure fold; the projectors below fall short of it."""
 
     document = Tally
     key = "word"
