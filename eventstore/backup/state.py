@@ -110,7 +110,7 @@ class Column(Struct, frozen=True):
 Kept = Mapping[str, Mapping[str, Column]]
 """By table its columns."""
 
-_NAMES = {int: "integer", str: "text", float: "number"}
+_NAMES = {int: "an integer", str: "text", float: "a number"}
 
 
 def kept_by(tables: Iterable[Table]) -> Kept:
