@@ -1,7 +1,7 @@
 """The manifest of a backup: what it holds, in which files, and what each of them must be.
 
-Law: a backup is what `manifest.json` says. The file is replaced in one step, so it is of one moment always;
-it is written in one way only, and sealed by its own digest, so one changed byte of it shows.
+Law: a backup is what `manifest.json` says. The file is replaced atomically, so it always describes one
+moment. Its encoding is canonical and it holds its own digest, so any changed byte is detected.
 """
 
 from __future__ import annotations

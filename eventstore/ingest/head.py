@@ -1,4 +1,8 @@
-"""What a source shows now, held against the known end: a reorg, a higher finality, or nothing new."""
+"""Compares what a source shows now with the known end: a reorg, a higher finality, or nothing new.
+
+`reorg.decide` decides, but for two cases that need more headers and are decided here: a lower head that is on
+our chain, and a fork below the known tail.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a new header mean? A pure decision, without I/O.
+"""What does a new header mean? A pure decision, without I/O; `head.py` gets the headers that it needs.
 
 Law: only a competing chain of headers is a reorg. A head that is lower than what is known is a node
 that lags (or is syncing), and is waited for; a head whose ancestors are the known ones extends them.

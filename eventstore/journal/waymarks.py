@@ -1,4 +1,4 @@
-"""Headers below finality that a chain which moved back is held against.
+"""Headers of final blocks, kept to compare with a chain whose head moved back below them.
 
 Law: each is an ancestor of the newest final block, as parent hashes showed when it was kept. The journal
 knows only blocks that hold logs; without these a shorter branch that holds none of ours looks like

@@ -1,7 +1,7 @@
-"""A rate limit: the generic cell rate algorithm (ITU-T I.371), a token bucket whose state is one time. Pure.
+"""A rate limit: the generic cell rate algorithm (ITU-T I.371), a token bucket kept as one timestamp. Pure.
 
-The library `limits` was looked at for this: it has windows of whole numbers of hits and answers yes or no,
-where a caller here must learn when to start, and a batch may be larger than what a second allows.
+Why not the library `limits`: it counts whole hits per window and answers only yes or no. Callers here must
+know when they may start, and one batch may be larger than what a second allows.
 """
 
 from __future__ import annotations

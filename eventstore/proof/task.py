@@ -1,4 +1,7 @@
-"""What one step of the prover is about, and pure answers over it: what a bloom is asked, what came out."""
+"""The blocks and filters of one prover step, and pure functions on them.
+
+They give the query for a bloom, the proven ranges, and the disproof of a block.
+"""
 
 from __future__ import annotations
 

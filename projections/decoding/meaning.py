@@ -1,9 +1,9 @@
 """What a log is: the one place that decides, for the fold, the audit, the export, the API and the check.
 
-Law: address, first topic, number of topics and block decide, and nothing else: a log is the same event to
-all who ask. A declaration holds in the blocks of its contract. A log is of the event whose hash is its first
-topic and that has as many topics; else of the one anonymous event with so many topics, where exactly one is
-declared at its address; else of none.
+Law: only address, first topic, number of topics and block decide, so every reader sees the same event. A
+declaration applies between its contract's first and last block. A log belongs to the event whose signature
+hash is its first topic and that has as many topics; otherwise to the only anonymous event of that number of
+topics at its address; otherwise to no event.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """The fold's documents in memory: what handlers see, and what they changed since the last commit.
 
+`state.py` writes the changes to SQL.
+
 Law: a document is written once per commit, and above finality its before-image is kept once per block.
 Three scopes nest: an event (whose puts are discarded if its handler raises), a block (whose before-images
 become undo rows), and what lies between two commits (which becomes `Delta`s). What is cached holds for the

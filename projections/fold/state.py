@@ -1,4 +1,4 @@
-"""The fold's committed state in SQL: documents, their index, before-images, dead letters."""
+"""Reads and writes the fold's state in SQL: documents, their index, before-images, dead letters."""
 
 from __future__ import annotations
 

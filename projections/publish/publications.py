@@ -1,4 +1,4 @@
-"""What the store knows of its sends to a sink, and whether a marker that is found there is ours."""
+"""The store's record of what it sent to a sink, and the check that a marker found there is ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways that logs go to a projection's handlers: its routes, held to what each log is."""
+"""Finds the decoder and the handler for each kind of log: a projection's routes, limited by `meaning`."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from msgspec import Struct
 
 Value = str | int | float | bool | bytes | None | list["Value"] | dict[str, "Value"]
-"""A field's value on its way out; the table of types is in `projections.fold.documents`."""
+"""A field's value on its way out; docs/writing-a-projector.md has the table of types."""
 
 
 class Change(Struct, frozen=True, gc=False):

@@ -1,7 +1,6 @@
-"""Times as people read them: one way to write any number of seconds, also one that no calendar has.
+"""Times as people read them: years 1 to 9999 as a date, anything else as seconds since 1970.
 
-A time may be of a chain, of a backup or of another program's clock, and be any integer: the years 1 to 9999
-are written as a date, what lies beyond as the seconds that it is.
+A time may come from a chain, a backup or another program's clock, and may be any integer.
 """
 
 from __future__ import annotations

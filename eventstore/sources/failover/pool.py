@@ -1,7 +1,7 @@
-"""Which of several endpoints is asked next: who is of the chain, who is well, who is not behind.
+"""Which of several endpoints is asked next: those that serve the right chain, are healthy and do not lag.
 
-Law: an endpoint is used only after it showed that it is of the chain, and shows it again each time it
-is taken up; a head that was shown once does not fall because another endpoint is asked.
+Law: an endpoint is used only after it showed that it serves the chain, and shows it again each time it
+is taken up; changing the endpoint never lowers the highest head seen.
 """
 
 from __future__ import annotations
