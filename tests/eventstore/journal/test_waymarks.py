@@ -135,4 +135,4 @@ def test_final_headers_that_do_not_link_are_not_kept(place: Place) -> None:
     with place.store.read() as tx:
         [anchor, *_] = Tail(tx, CHAIN).headers()
     assert anchor.number == final
-    assert place.stage._branch.lookout.ancestors(anchor, range(final - 4, final)) == []
+    assert place.stage._branch.tracker.ancestors(anchor, range(final - 4, final)) == []

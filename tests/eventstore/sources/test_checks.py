@@ -254,7 +254,7 @@ def test_every_log_passes_the_checks_once_on_its_way_to_the_journal(
 MAKERS = {
     "eventstore/sources/checks.py": {"CheckedAnswer", "CheckedLogs"},
     "eventstore/proof/repair.py": {"CheckedLogs"},
-    "projections/testing/kit.py": {"CheckedLogs"},
+    "projections/testing/river.py": {"CheckedLogs"},
 }
 """Which modules may say that logs were checked: the checks; a repair, of receipts that prove themselves; the
 kit, which makes its events itself."""
