@@ -47,7 +47,7 @@ def test_a_webhook_is_a_rule_and_a_target(tmp_path: Path) -> None:
     [
         (
             {"when": "level1Count > 10"},
-            "projections.p.webhook[0].when: 'level1Count > 10' is not a cond",
+            "projections.p.webhook[0].when: 'level1Count > 10' is not a condition.",
         ),
         ({"url": "ftp://x"}, "projections.p.webhook[0].url is not an address"),
         ({"url": "https://"}, "projections.p.webhook[0].url is not an address"),
