@@ -10,7 +10,7 @@ profile chaos storm clean
 
 help:
 	@echo "make demo     see it work: install what that needs, then run it on a local chain"
-	@echo "make check    the inner loop, two minutes: lint, and every test that starts no process and is not long"
+	@echo "make check    the inner loop, under three minutes on two cores: lint, and every test that starts no process and is not long"
 	@echo "make test     install the rest, run every test on real servers, and list the 40 slowest"
 	@echo "make test-postgres  what depends on PostgreSQL's planner, on another one: POSTGRES_BIN=/usr/lib/postgresql/15/bin"
 	@echo "make browser  Debian's chromium, in which the tests look at the page (as root)"
